@@ -1,0 +1,54 @@
+"""The one way kernels are compiled, and the array types they take."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import config, njit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Bool = npt.NDArray[np.bool_]
+I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
+
+KERNEL_ROOMS = ("streams", "joiner", "ftrl")
+
+
+def _cache_folder() -> Path:
+    """A folder for compiled kernels that belongs to exactly this source.
+
+    Numba notices a change of a kernel's own file, but not of a kernel it calls in another
+    one; a digest over all of them does.
+    """
+    here = Path(__file__).resolve().parent.parent
+    digest = hashlib.blake2b(digest_size=8)
+    for room in KERNEL_ROOMS:
+        for path in sorted((here / room).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return Path.home() / ".cache" / "clickloop" / f"kernels-{digest.hexdigest()}"
+
+
+if not config.CACHE_DIR:
+    config.CACHE_DIR = str(_cache_folder())
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` with Numba: cached on disk, the GIL released, IEEE arithmetic.
+
+    No fastmath: a run must give the same bytes whatever the batch size. With
+    `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that tests can cover it.
+    """
+    return cast(Callable[P, R], njit(cache=True, nogil=True, error_model="numpy")(function))
