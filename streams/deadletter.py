@@ -1,0 +1,124 @@
+"""Dead letters: rows that were refused, each with its place and the reason."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import pyarrow as pa
+
+Source = Literal["impressions", "clicks"]
+Place = tuple[int, int]  # (src_offset, src_row)
+
+# Why the edge refuses a row: the stable names, and what each means.
+REASONS = {
+    "bad_csv": "the line cannot be read as CSV",
+    "bad_json": "the line is not JSON",
+    "bad_ts": "`ts` or `impression_ts` is not a whole number of milliseconds, or out of range",
+    "duplicate_key": "a member is given twice",
+    "empty_id": "`impression_id` is the empty string",
+    "id_too_long": "`impression_id` has more than 128 bytes",
+    "invalid_utf8": "the line is not UTF-8",
+    "missing_features": "there is no `features`",
+    "missing_id": "there is no `impression_id`",
+    "missing_ts": "there is no `ts`",
+    "not_one_object": "the line does not hold exactly one JSON object",
+    "out_of_range": "a number is not finite, does not fit 64 bits, or is not allowed there",
+    "oversized": "the line is longer than 1 MiB",
+    "too_far_ahead": "`ts` is far ahead of the rows that follow, see `[logs]`: a wrong clock",
+    "unknown_click_type": "`type` is not declared in `[join] click_types`",
+    "wrong_columns": "the line has more or fewer cells than the header",
+    "wrong_type": "a member has another type than the settings declare",
+}
+RAW_CHARACTERS = 1000
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that was refused.
+
+    source: the log it came from. file, src_offset, src_row: its place; the file by name and
+    by its index in the order of reading, the line (or Parquet row) counted from 1.
+    reason: a stable name for machines. detail: a sentence for people: which field, what was
+    found, what is expected. raw: the first 1000 characters of the row, None if unknown.
+    click_type: of a click, its declared type, None if unknown.
+    """
+
+    source: Source
+    file: str
+    src_offset: int
+    src_row: int
+    reason: str
+    detail: str
+    raw: str | None = None
+    click_type: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """(src_offset, src_row): letters and rows of a source are ordered by it."""
+        return self.src_offset, self.src_row
+
+
+def raw_line(line: bytes) -> str:
+    """The beginning of a line of text as a letter quotes it; never fails."""
+    # A character has at most 4 bytes, so the rest of a huge line need not be decoded.
+    return line[: 4 * RAW_CHARACTERS].decode("utf-8", "replace")[:RAW_CHARACTERS]
+
+
+def raw_row(batch: pa.RecordBatch, row: int) -> str:
+    """A row that has no text of its own, as JSON of its columns that are not null."""
+    columns = batch.slice(row, 1).to_pylist()[0].items()
+    present = {name: value for name, value in columns if value is not None}
+    return json.dumps(present, ensure_ascii=False, default=str)[:RAW_CHARACTERS]
+
+
+def shown(value: object) -> str:
+    """A value as a sentence quotes it: JSON, cut after 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    return text[:_SHOWN_CHARACTERS] + "…"
+
+
+class DeadLetterWriter:
+    """Appends letters to an NDJSON file, one line each, flushed after every call.
+
+    keep: how many bytes of an existing file to keep (a resumed run keeps those that it had
+    written by its checkpoint); the rest is cut off. Raises OSError where the disk does.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._file = path.open("r+b" if keep else "wb")
+        self._file.truncate(keep)
+        self._file.seek(keep)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file: what to `keep` when resuming from here."""
+        return self._file.tell()
+
+    def write(self, letters: Iterable[DeadLetter]) -> None:
+        """Append the letters in their order."""
+        for letter in letters:
+            # File names may hold bytes that are not text; JSON can still name them.
+            text = json.dumps(asdict(letter), ensure_ascii=False)
+            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

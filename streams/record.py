@@ -1,0 +1,182 @@
+"""What a file holds of a record, and what a reader found of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from streams.deadletter import DeadLetter, Place, Source
+from streams.errors import DataError
+from streams.jit import I64, Bool
+from streams.schema import EventSchema, Field, ValueType
+
+FEATURES = "features"
+REQUIRED = ("impression_id", "ts")
+
+_OWN: dict[Source, dict[str, ValueType]] = {
+    "impressions": {
+        "impression_id": "string",
+        "ts": "int",
+        "offset": "float",
+        "weight": "float",
+        "query_id": "string",
+        "position": "int",
+        "model_version": "string",
+        "served_p": "float",
+    },
+    "clicks": {
+        "impression_id": "string",
+        "ts": "int",
+        "impression_ts": "int",
+        "type": "string",
+    },
+}
+
+EXPECTED: dict[ValueType, str] = {
+    "string": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list of strings",
+}
+
+_PLAIN: dict[ValueType, pa.DataType] = {
+    "string": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "list": pa.list_(pa.string()),
+}
+
+
+def plain_type(kind: ValueType) -> pa.DataType:
+    """The Arrow type of a kind of value, without dictionaries."""
+    return _PLAIN[kind]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The records of one of the two logs, as files hold them.
+
+    Here a click's `type` is still a string and no column has been given its default.
+    """
+
+    source: Source
+    schema: EventSchema
+
+    @property
+    def own(self) -> dict[str, ValueType]:
+        """The record's own members, by name."""
+        return _OWN[self.source]
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The declared members of its `features` object."""
+        return self.schema.fields if self.source == "impressions" else ()
+
+    @cached_property
+    def kinds(self) -> dict[str, ValueType]:
+        """All its columns by name: its own, then `features.<field>`."""
+        return self.own | {field.column: field.type for field in self.fields}
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The schema of its batches."""
+        return self.schema.impressions if self.source == "impressions" else self.schema.clicks
+
+    def located(self, path: Path, names: Sequence[str]) -> dict[str, str]:
+        """Which of a file's columns (`names`) hold which of the record's, by the record's name.
+
+        A field is `features.<field>` or, unless the record has a column of that name, just
+        `<field>`. Raises DataError if a required column or a field is missing, or if two
+        columns have one name.
+        """
+        found = {name: name for name in self.own if name in names}
+        for field in self.fields:
+            spellings = (field.column, *({field.name} - self.own.keys()))
+            for spelling in spellings:
+                if spelling in names:
+                    found.setdefault(field.column, spelling)
+        needed = (*REQUIRED, *(field.column for field in self.fields))
+        missing = [name for name in needed if name not in found]
+        if missing:
+            raise DataError(
+                f"{path}: no column {missing[0]} for the {self.source} (there are: "
+                f"{', '.join(names)}). Name it so in the file, or correct the settings."
+            )
+        twice = [name for name in found.values() if names.count(name) > 1]
+        if twice:
+            raise DataError(f"{path}: two columns are called {twice[0]}. Rename one of them.")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that could not be read: its number in the file, and what a letter says of it."""
+
+    row: int
+    reason: str
+    detail: str
+    raw: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that can be wrong with a value, over the rows of a batch.
+
+    bad: where it is wrong. column, values: what it is about. expected: what would be right.
+    """
+
+    column: str
+    reason: str
+    bad: Bool
+    values: pa.Array
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reader found in one piece of a file.
+
+    columns: one array for each of `Record.kinds`, with its type, null where a value is
+    missing; numbers are not NaN. rows: the row number of each. checks: what the reader
+    itself found wrong with their values. bad: the rows it could not read, in order.
+    raw: the text of a row of `columns`, by its index.
+    """
+
+    columns: dict[str, pa.Array]
+    rows: I64
+    checks: tuple[Check, ...]
+    bad: tuple[BadRow, ...]
+    raw: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows of a log.
+
+    rows: the accepted ones, in the schema of `EventSchema.impressions` or `.clicks`.
+    rejects: the refused ones between them, in the order of their places.
+    """
+
+    rows: pa.RecordBatch
+    rejects: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a log has been delivered.
+
+    place: everything at or before it was delivered, as a row or as a letter (None:
+    nothing). newest: the greatest `ts` delivered, in milliseconds (None: no row yet).
+    """
+
+    place: Place | None = None
+    newest: int | None = None
+
+
+def place_of(rows: pa.RecordBatch, i: int) -> Place:
+    """(src_offset, src_row) of a row of a batch."""
+    return rows.column("src_offset")[i].as_py(), rows.column("src_row")[i].as_py()
