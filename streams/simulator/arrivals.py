@@ -1,0 +1,52 @@
+"""Simulated rows put in order of arrival and cut into even blocks, whatever chunks they came in."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from streams.simulator.traffic import Rows
+
+BLOCK = 65_536
+
+
+class Blocks:
+    """Cuts a sequence of rows into blocks of `BLOCK` rows."""
+
+    def __init__(self) -> None:
+        self._parts: list[Rows] = []
+        self._rows = 0
+
+    def push(self, rows: Rows) -> Iterator[Rows]:
+        """Take rows in; give the blocks that are full."""
+        self._parts.append(rows)
+        self._rows += len(rows)
+        if self._rows >= BLOCK:
+            rows = np.concatenate(self._parts)
+            whole = len(rows) // BLOCK * BLOCK
+            self._parts, self._rows = [rows[whole:]], len(rows) - whole
+            for begin in range(0, whole, BLOCK):
+                yield rows[begin : begin + BLOCK]
+
+    def finish(self) -> Iterator[Rows]:
+        """Give the rest, if there is any."""
+        if self._rows:
+            yield np.concatenate(self._parts)
+
+
+class Arrivals:
+    """Holds rows back while earlier ones may still come."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Rows] = []
+
+    def push(self, rows: Rows, frontier: int) -> Rows:
+        """Take rows in; give, in order, all that arrive before `frontier` (ms)."""
+        rows = np.concatenate([*self._waiting, rows])
+        rows = rows[np.lexsort((rows["sequence"], rows["arrival"]))]
+        cut = int(np.searchsorted(rows["arrival"], frontier))
+        self._waiting = [rows[cut:]]
+        return rows[:cut]
+
+    def finish(self) -> Iterator[Rows]:
+        """Give the rest, in order."""
+        yield from self._waiting
