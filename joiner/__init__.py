@@ -1,0 +1,46 @@
+"""The joiner: each impression matched with its click inside a window of event time, and labelled.
+
+    impressions ─┐                       ┌─ labelled examples, in impression order
+                 ├─ Joiner.process(step) ┼─ late clicks
+    clicks ──────┘                       └─ rejected rows
+
+    settings    [join] and [sampling]
+    joiner      the object that holds the state and takes the steps
+    steps       a step, checked and taken apart for the kernels
+    kernels     the join, event by event, compiled; rules and sampling are what it goes by
+    ring        the known impressions and the index that finds them, as the kernels see them
+    pending     the same with their rows: room, growth, release
+    waiting     clicks that came before their impression
+    labels      labelled examples: rows, sliced, beside their labels
+    outputs     late clicks and rejected rows
+    ledger      what became of every event; it always balances
+    delays      how long clicks take
+    state       everything a joiner must remember, to go on exactly
+
+Event time only: no clock is read, nothing is written, nothing is imported from the learner.
+"""
+
+from joiner.delays import DelayHistogram
+from joiner.joiner import Joiner, Watermarks
+from joiner.ledger import ClickLedger, Ledger
+from joiner.outputs import LATE_SCHEMA, REJECTED_SCHEMA, JoinOutput
+from joiner.rules import FOREVER, NEVER, REASONS
+from joiner.settings import JoinSettings, SamplingSettings
+from joiner.state import JoinState
+
+__all__ = [
+    "FOREVER",
+    "LATE_SCHEMA",
+    "NEVER",
+    "REASONS",
+    "REJECTED_SCHEMA",
+    "ClickLedger",
+    "DelayHistogram",
+    "JoinOutput",
+    "JoinSettings",
+    "JoinState",
+    "Joiner",
+    "Ledger",
+    "SamplingSettings",
+    "Watermarks",
+]

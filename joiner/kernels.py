@@ -1,0 +1,286 @@
+"""The join itself: one kernel that walks the events of a step in their order.
+
+An event changes the state, then moves its source's watermark; then waiting clicks whose time
+is over become orphans, and then closed impressions leave the head of the queue. As all of it
+is judged after every event, where a step begins or ends cannot change a result.
+"""
+
+import numpy as np
+
+from joiner.delays import DELAY_EDGES
+from joiner.ledger import ClickCount, ImpressionCount
+from joiner.ring import (
+    AHEAD,
+    DECIDED,
+    DROPPED,
+    FILLED,
+    LABELS,
+    NEXT,
+    NO_CLICK,
+    RECORDED_SHIFT,
+    RETIRED,
+    UNDECIDED,
+    Ring,
+    find,
+    index_of,
+    slot_value,
+    warm_entries,
+    warm_slots,
+)
+from joiner.rules import (
+    BEFORE_IMPRESSION,
+    CLICK,
+    CORRECTED,
+    FOREVER,
+    IMPRESSION,
+    IMPRESSIONS_END,
+    LATE,
+    ORPHAN,
+    REJECTED,
+    TOO_LATE,
+    WAITED,
+    Events,
+    Facts,
+    Int,
+    Rules,
+    Tally,
+)
+from joiner.sampling import is_kept
+from joiner.waiting import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
+from streams.jit import I64, kernel
+
+
+@kernel
+def reject(facts: Facts, reason: Int, reference: Int) -> None:
+    """Report a rejected impression row or click."""
+    row = facts.filled[REJECTED]
+    facts.rejects[row, 0] = reason
+    facts.rejects[row, 1] = reference
+    facts.filled[REJECTED] = row + 1
+
+
+@kernel
+def settle(
+    reference: Int,
+    kind: Int,
+    ts: Int,
+    place: Int,
+    rules: Rules,
+    ring: Ring,
+    tally: Tally,
+    facts: Facts,
+) -> None:
+    """A click of type `kind` meets the known impression at ring position `place`."""
+    entries = ring.entries
+    counts = tally.clicks[kind]
+    shown = entries["ts"][place]
+    delay = ts - shown
+    if delay < -rules.lateness:
+        counts[ClickCount.REJECTED] += 1
+        reject(facts, BEFORE_IMPRESSION, reference)
+        return
+    flags = entries["flags"][place]
+    label = np.uint32(np.uint32(1) << np.uint32(kind))
+    recorded = np.uint32(label << RECORDED_SHIFT)
+    decided = (flags & DECIDED) != 0
+    spans = delay <= rules.label_span
+    delay_bin = np.searchsorted(DELAY_EDGES, max(delay, 0), side="right") - 1
+    if spans and not decided:
+        if kind == 0:
+            since = np.uint32(delay + rules.lateness)
+            entries["click"][place] = min(entries["click"][place], since)
+        if (flags & label) != 0:
+            counts[ClickCount.DUPLICATES] += 1
+        else:
+            counts[ClickCount.MATCHED] += 1
+            if kind == 0:
+                tally.delays[0, delay_bin] += 1
+        entries["flags"][place] = flags | label | recorded
+    elif (flags & recorded) != 0:
+        counts[ClickCount.DUPLICATES] += 1
+    else:
+        counts[ClickCount.LATE] += 1
+        entries["flags"][place] = flags | recorded
+        row = facts.filled[LATE]
+        facts.late[row, 0] = reference
+        facts.late[row, 1] = shown
+        facts.filled[LATE] = row + 1
+        if kind == 0:
+            tally.delays[1, delay_bin] += 1
+            if spans and rules.corrects:
+                capacity = len(entries)
+                retired = ring.cursor[RETIRED]
+                row = facts.filled[CORRECTED]
+                facts.corrections[row, 0] = retired + (place - retired) % capacity
+                facts.corrections[row, 1] = ring.cursor[UNDECIDED]
+                facts.corrections[row, 2] = ts
+                facts.filled[CORRECTED] = row + 1
+                tally.impressions[ImpressionCount.CORRECTIONS] += 1
+
+
+@kernel
+def resolve(
+    lo: np.uint64,
+    hi: np.uint64,
+    place: Int,
+    rules: Rules,
+    ring: Ring,
+    queue: Queue,
+    tally: Tally,
+    facts: Facts,
+) -> None:
+    """The clicks that waited for this impression meet it, in the order of their arrival."""
+    rows = queue.rows
+    k = queue.chains[np.int64(lo & np.uint64(len(queue.chains) - 1)), 0]
+    while k >= 0:
+        following = rows["next"][k]
+        if rows["lo"][k] == lo and rows["hi"][k] == hi:
+            kind = rows["kind"][k]
+            unlink(queue, k)
+            tally.clicks[kind, ClickCount.WAITING] -= 1
+            settle(-1 - k, kind, rows["ts"][k], place, rules, ring, tally, facts)
+        k = following
+
+
+@kernel
+def expire(watermark: Int, rules: Rules, queue: Queue, tally: Tally, facts: Facts) -> None:
+    """Waiting clicks whose `ts` + L the impressions' watermark has passed become orphans."""
+    rows = queue.rows
+    while queue.cursor[HEAPED] > 0:
+        k = queue.heap[0]
+        kind = rows["kind"][k]
+        if kind >= 0:
+            if watermark <= rows["ts"][k] + rules.lateness:
+                return
+            unlink(queue, k)
+            tally.clicks[kind, ClickCount.WAITING] -= 1
+            tally.clicks[kind, ClickCount.ORPHANS] += 1
+            reject(facts, ORPHAN, -1 - k)
+        remove_earliest(queue)
+
+
+@kernel
+def join(
+    events: Events,
+    rules: Rules,
+    watermarks: I64,
+    ring: Ring,
+    queue: Queue,
+    tally: Tally,
+    facts: Facts,
+) -> np.uint64:
+    """Walk the events in order and change the state in place.
+
+    watermarks: I64 [2], of impressions and clicks. The ring must have room for every
+    impression of the step beside those it holds, its index too, and the queue for every click;
+    so no entry that was known at the start is overwritten before the step is reported.
+    """
+    slots, bits, cursor = ring.slots, ring.bits, ring.cursor
+    entry_lo, entry_hi, entry_ts = ring.entries["lo"], ring.entries["hi"], ring.entries["ts"]
+    entry_click, entry_flags = ring.entries["click"], ring.entries["flags"]
+    impression_lo, impression_hi = events.impression_lo, events.impression_hi
+    impression_ts, accepted = events.impression_ts, facts.accepted
+    click_lo, click_hi = events.click_lo, events.click_hi
+    click_ts, click_type = events.click_ts, events.click_type
+    counts, click_counts, queue_cursor = tally.impressions, tally.clicks, queue.cursor
+    window, lateness, known_span = rules.window, rules.lateness, rules.known_span
+    kinds, samples = len(click_counts) - 1, rules.keep_rate < 1.0
+    capacity = len(entry_ts)
+    index = index_of(ring)
+    folded = np.uint64(0)
+    head = cursor[UNDECIDED] % capacity
+    tail = cursor[NEXT] % capacity
+    impressions_at, clicks_at = watermarks[0], watermarks[1]
+    watermark = min(impressions_at, clicks_at)
+    closing = entry_ts[head] + window if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+    i = 0
+    j = 0
+    for code in events.order:
+        if code == IMPRESSION:
+            if i % AHEAD == 0:
+                folded ^= warm_slots(index, impression_lo, i)
+            lo, hi, ts = impression_lo[i], impression_hi[i], impression_ts[i]
+            counts[ImpressionCount.READ] += 1
+            accepted[i] = 0
+            slot, place = find(index, cursor[NEXT] - index.first, lo, hi)
+            if place >= 0 and (
+                (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
+            ):
+                counts[ImpressionCount.DUPLICATES] += 1
+            elif watermark > ts + window:
+                counts[ImpressionCount.REJECTED] += 1
+                reject(facts, TOO_LATE, i)
+            else:
+                accepted[i] = 1
+                entry_lo[tail] = lo
+                entry_hi[tail] = hi
+                entry_ts[tail] = ts
+                entry_click[tail] = NO_CLICK
+                entry_flags[tail] = 0
+                slots[slot] = slot_value(hi, cursor[NEXT], bits)
+                if place < 0:
+                    cursor[FILLED] += 1
+                if cursor[UNDECIDED] == cursor[NEXT]:
+                    closing = ts + window
+                cursor[NEXT] += 1
+                if queue_cursor[ALIVE] > 0:
+                    resolve(lo, hi, tail, rules, ring, queue, tally, facts)
+                tail += 1
+                if tail == capacity:
+                    tail = 0
+            i += 1
+            impressions_at = max(impressions_at, ts - lateness)
+        elif code == CLICK:
+            if j % AHEAD == 0:
+                known = cursor[NEXT] - index.first
+                folded ^= warm_entries(index, known, click_lo, j)
+            lo, hi, ts = click_lo[j], click_hi[j], click_ts[j]
+            kind = np.int64(click_type[j])
+            click_counts[kind, ClickCount.READ] += 1
+            slot, place = find(index, cursor[NEXT] - index.first, lo, hi)
+            if place >= 0 and (
+                (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
+            ):
+                settle(j, kind, ts, place, rules, ring, tally, facts)
+            else:
+                click_counts[kind, ClickCount.WAITING] += 1
+                facts.waited[facts.filled[WAITED]] = j
+                facts.filled[WAITED] += 1
+                wait(queue, lo, hi, ts, kind)
+            j += 1
+            clicks_at = max(clicks_at, ts - lateness)
+        elif code == IMPRESSIONS_END:
+            impressions_at = FOREVER
+        else:
+            clicks_at = FOREVER
+        watermark = min(impressions_at, clicks_at)
+        if queue_cursor[HEAPED] > 0:
+            expire(impressions_at, rules, queue, tally, facts)
+        while watermark > closing:
+            flags = entry_flags[head]
+            labels = flags & LABELS
+            if labels == 0 and samples and not is_kept(entry_lo[head], rules.salt, rules.keep_rate):
+                counts[ImpressionCount.SAMPLED_OUT] += 1
+                flags |= DROPPED
+            elif (labels & np.uint32(1)) != 0:
+                counts[ImpressionCount.POSITIVES] += 1
+            else:
+                counts[ImpressionCount.NEGATIVES] += 1
+            if labels != 0:
+                for one in range(kinds):
+                    click_counts[one, ClickCount.POSITIVES] += (labels >> np.uint32(one)) & 1
+            entry_flags[head] = flags | DECIDED
+            cursor[UNDECIDED] += 1
+            head += 1
+            if head == capacity:
+                head = 0
+            closing = entry_ts[head] + window if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+    watermarks[0] = impressions_at
+    watermarks[1] = clicks_at
+    oldest = cursor[RETIRED] % capacity
+    while cursor[RETIRED] < cursor[UNDECIDED] and watermark > entry_ts[oldest] + known_span:
+        cursor[RETIRED] += 1
+        oldest += 1
+        if oldest == capacity:
+            oldest = 0
+    return folded

@@ -1,0 +1,122 @@
+"""Labelled examples: the rows of decided impressions with their label columns."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from joiner.batches import concat
+from joiner.pending import Pending
+from joiner.ring import DROPPED, NO_CLICK
+from joiner.settings import JoinSettings
+from streams.jit import F64, I8, I64, Bool, kernel
+from streams.schema import EventSchema
+
+
+class Labels(NamedTuple):
+    """label: I8 [types, rows]. The others, of length rows, as the columns of their names;
+    no_click: where `click_ts` is null.
+    """
+
+    label: I8
+    click_ts: I64
+    no_click: Bool
+    keep_rate: F64
+    kept: Bool
+
+
+@kernel
+def read_labels(entries: npt.NDArray[Any], lateness: int, keep_rate: float, out: Labels) -> None:
+    """The label columns of decided impressions. entries: ENTRY [rows]."""
+    ts, click, flags = entries["ts"], entries["click"], entries["flags"]
+    types = len(out.label)
+    label, click_ts, no_click = out.label, out.click_ts, out.no_click
+    rates, kept = out.keep_rate, out.kept
+    for row in range(len(entries)):
+        bits = flags[row]
+        any_label = False
+        for kind in range(types):
+            one = (bits >> np.uint32(kind)) & np.uint32(1)
+            label[kind, row] = one
+            any_label |= one != 0
+        no_click[row] = click[row] == NO_CLICK
+        click_ts[row] = ts[row] + np.int64(click[row]) - lateness
+        # Rows with a label of any type are not subject to sampling.
+        rates[row] = 1.0 if any_label else keep_rate
+        kept[row] = (bits & DROPPED) == 0
+
+
+class Labeller:
+    """Builds the labelled examples of a step from the ring's entries and the impressions' rows."""
+
+    def __init__(self, schema: EventSchema, join: JoinSettings, keep_rate: float) -> None:
+        """keep_rate: r."""
+        self._schema = schema.labelled
+        self._types = len(schema.click_types)
+        self._lateness = join.lateness
+        self._keep_rate = keep_rate
+
+    def examples(self, pending: Pending, start: int, corrections: I64) -> list[pa.RecordBatch]:
+        """The examples of a step, in the order of emission.
+
+        start: the first sequence number decided in it. corrections: Facts.corrections, its
+        filled rows. Without corrections or sampling these are slices of the batches read.
+        """
+        labels = self._read(pending.entries(start, pending.decided))
+        firsts = self._first_labels(pending, start, labels)
+        if len(corrections) == 0:
+            return firsts
+        sequence, before, click_ts = corrections.T
+        rows = self._corrections(pending, sequence, click_ts)
+        kept = start + np.flatnonzero(labels.kept)
+        # A correction precedes the first label of the impression that was then undecided.
+        order = np.argsort(np.concatenate([2 * kept + 1, 2 * before]), kind="stable")
+        return [concat([*firsts, rows], self._schema).take(pa.array(order))]
+
+    def _first_labels(self, pending: Pending, start: int, labels: Labels) -> list[pa.RecordBatch]:
+        columns = _columns(labels, kind=0)
+        batches = []
+        at = 0
+        for rows in pending.slices(start, pending.decided):
+            end = at + rows.num_rows
+            kept = labels.kept[at:end]
+            batch = self._join(rows, [column.slice(at, end - at) for column in columns])
+            if not kept.all():
+                batch = batch.filter(pa.array(kept))
+            if batch.num_rows:
+                batches.append(batch)
+            at = end
+        return batches
+
+    def _corrections(self, pending: Pending, sequence: I64, click_ts: I64) -> pa.RecordBatch:
+        labels = self._read(pending.entries_at(sequence))
+        labels.label[0] = 1
+        labels.click_ts[:] = click_ts
+        labels.no_click[:] = False
+        return self._join(pending.rows_at(sequence), _columns(labels, kind=1))
+
+    def _read(self, entries: npt.NDArray[Any]) -> Labels:
+        rows = len(entries)
+        labels = Labels(
+            label=np.empty((self._types, rows), np.int8),
+            click_ts=np.empty(rows, np.int64),
+            no_click=np.empty(rows, np.bool_),
+            keep_rate=np.empty(rows, np.float64),
+            kept=np.empty(rows, np.bool_),
+        )
+        read_labels(entries, self._lateness, self._keep_rate, labels)
+        return labels
+
+    def _join(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=self._schema)
+
+
+def _columns(labels: Labels, kind: int) -> list[pa.Array]:
+    return [
+        *(pa.array(column) for column in labels.label),
+        pa.array(labels.click_ts, mask=labels.no_click),
+        pa.array(np.full(len(labels.kept), kind, np.int8)),
+        pa.array(labels.keep_rate),
+        pa.array(labels.kept),
+    ]

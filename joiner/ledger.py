@@ -1,0 +1,120 @@
+"""The ledger: what became of every event that was read. It balances at every moment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from streams.jit import I64
+
+
+class ImpressionCount(IntEnum):
+    """Index of each impression count in a tally."""
+
+    READ = 0
+    POSITIVES = 1
+    NEGATIVES = 2
+    SAMPLED_OUT = 3
+    DUPLICATES = 4
+    REJECTED = 5
+    CORRECTIONS = 6
+
+
+class ClickCount(IntEnum):
+    """Index of each click count in a row (one for each type) of a tally."""
+
+    READ = 0
+    MATCHED = 1
+    WAITING = 2
+    DUPLICATES = 3
+    LATE = 4
+    ORPHANS = 5
+    REJECTED = 6
+    POSITIVES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class ClickLedger:
+    """The clicks of one type.
+
+    read: all of them, rejects included. matched: the first to label its impression.
+    waiting: those whose impression has not come. duplicates: further ones of an impression.
+    late: those that came after its label was settled. orphans: those whose impression never
+    came. rejected: refused, with a reason. positives: impressions decided with this type's
+    label 1 (not a part of the balance).
+    """
+
+    read: int = 0
+    matched: int = 0
+    waiting: int = 0
+    duplicates: int = 0
+    late: int = 0
+    orphans: int = 0
+    rejected: int = 0
+    positives: int = 0
+
+    def balances(self) -> bool:
+        """Whether every click read is in exactly one of the other counts."""
+        return self.read == (
+            self.matched + self.waiting + self.duplicates + self.late + self.orphans + self.rejected
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A snapshot of the joiner's counts.
+
+    impressions: all that were read, rejects included. positives, negatives: first labels
+    emitted with label 1 and 0 (of type `click`). sampled_out: negatives dropped by
+    subsampling. open: not decided yet. duplicates: refused because the id was known.
+    rejected: refused with a reason. corrections: emitted besides (not a part of the balance).
+    clicks: one ledger for each declared type, in order, and one named "" for clicks that
+    were rejected at the edge with no declared type.
+    """
+
+    impressions: int
+    positives: int
+    negatives: int
+    sampled_out: int
+    open: int
+    duplicates: int
+    rejected: int
+    corrections: int
+    clicks: Mapping[str, ClickLedger]
+
+    def balances(self) -> bool:
+        """Whether every event read is in exactly one count, impressions and each click type."""
+        decided = self.positives + self.negatives + self.sampled_out
+        return self.impressions == decided + self.open + self.duplicates + self.rejected and all(
+            clicks.balances() for clicks in self.clicks.values()
+        )
+
+    @property
+    def all_clicks(self) -> ClickLedger:
+        """The sum over the click types."""
+        parts = list(self.clicks.values())
+        return ClickLedger(
+            read=sum(p.read for p in parts),
+            matched=sum(p.matched for p in parts),
+            waiting=sum(p.waiting for p in parts),
+            duplicates=sum(p.duplicates for p in parts),
+            late=sum(p.late for p in parts),
+            orphans=sum(p.orphans for p in parts),
+            rejected=sum(p.rejected for p in parts),
+            positives=sum(p.positives for p in parts),
+        )
+
+
+def ledger_of(impressions: I64, clicks: I64, open_: int, types: Sequence[str]) -> Ledger:
+    """The ledger of a tally: impressions [7] and clicks [types, 8], see the two enumerations."""
+    counts = impressions.tolist()
+    return Ledger(
+        impressions=counts[ImpressionCount.READ],
+        positives=counts[ImpressionCount.POSITIVES],
+        negatives=counts[ImpressionCount.NEGATIVES],
+        sampled_out=counts[ImpressionCount.SAMPLED_OUT],
+        open=open_,
+        duplicates=counts[ImpressionCount.DUPLICATES],
+        rejected=counts[ImpressionCount.REJECTED],
+        corrections=counts[ImpressionCount.CORRECTIONS],
+        clicks={kind: ClickLedger(*row) for kind, row in zip(types, clicks.tolist(), strict=True)},
+    )

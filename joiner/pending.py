@@ -1,0 +1,173 @@
+"""Impressions that are open or still known: their rows, and the ring that indexes them."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from joiner.batches import concat, take_each, with_small_tail
+from joiner.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
+from streams.jit import I64, U32
+
+# Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4,
+# so 45 in all; what is left to 48 is the room a step needs beside the known impressions.
+_SMALLEST = 1 << 12
+_RING_GROWTH = 1.0625
+_MIN_SLOTS, _GROWN_SLOTS = 2.0, 2.75  # for each impression
+_MAX_LOAD = 0.8
+
+_SMALL_BATCH = 1 << 10  # rows that are kept together
+
+
+def _slots(count: int) -> U32:
+    return np.full(count, EMPTY, np.uint32)
+
+
+class Pending:
+    """The ring the kernels use, and beside it the impressions' batches, in the same order.
+
+    A sequence number counts accepted impressions from 0. Rows are kept from the first
+    undecided impression on, or from the first known one where corrections may need them.
+    """
+
+    def __init__(self, schema: pa.Schema, known_span: int, *, keep_known_rows: bool) -> None:
+        """schema: of the impression batches. known_span: W + max(H, D), milliseconds."""
+        slots = _slots(int(_SMALLEST * _GROWN_SLOTS))
+        self.ring = Ring(
+            entries=np.zeros(_SMALLEST, ENTRY),
+            slots=slots,
+            bits=len(slots).bit_length(),
+            cursor=np.zeros(4, np.int64),
+        )
+        self._schema = schema
+        self._known_span = known_span
+        self._first_row = RETIRED if keep_known_rows else UNDECIDED
+        self._batches: list[pa.RecordBatch] = []
+        self._starts: list[int] = []  # the sequence number of each batch's first row
+
+    @property
+    def open(self) -> int:
+        """How many impressions are not decided yet."""
+        return int(self.ring.cursor[NEXT] - self.ring.cursor[UNDECIDED])
+
+    @property
+    def decided(self) -> int:
+        """The sequence number of the first impression that is not decided."""
+        return int(self.ring.cursor[UNDECIDED])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of ring and index, counted at capacity."""
+        return self.ring.entries.nbytes + self.ring.slots.nbytes
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the impressions' rows that are kept."""
+        return sum(batch.nbytes for batch in self._batches)
+
+    def reserve(self, impressions: int, watermark: int) -> None:
+        """Make room in ring and index for so many more impressions.
+
+        watermark: the join's, milliseconds; impressions it has passed leave the index.
+        """
+        cursor, slots = self.ring.cursor, len(self.ring.slots)
+        need = int(cursor[NEXT] - cursor[RETIRED]) + impressions
+        capacity = len(self.ring.entries)
+        if need > capacity:
+            self._resize(max(need, int(capacity * _RING_GROWTH)))
+        elif capacity > max(4 * need, _SMALLEST):
+            self._resize(max(need, _SMALLEST))
+        if not _MIN_SLOTS * need <= slots <= 4 * max(_GROWN_SLOTS * need, _SMALLEST):
+            slots = int(_GROWN_SLOTS * max(need, _SMALLEST))
+            self.ring = self.ring._replace(slots=_slots(slots), bits=slots.bit_length())
+            sweep(self.ring, watermark, self._known_span)
+        elif cursor[FILLED] + impressions > _MAX_LOAD * slots:
+            sweep(self.ring, watermark, self._known_span)
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Keep the rows of the impressions the kernel has just accepted."""
+        if rows.num_rows == 0:
+            return
+        rows = with_small_tail(self._batches, rows, _SMALL_BATCH)
+        del self._starts[len(self._batches) :]
+        self._batches.append(rows)
+        self._starts.append(int(self.ring.cursor[NEXT]) - rows.num_rows)
+
+    def release(self) -> None:
+        """Let go of batches of which no row is needed any more."""
+        needed = int(self.ring.cursor[self._first_row])
+        done = 0
+        while done < len(self._batches) and self._end(done) <= needed:
+            done += 1
+        del self._batches[:done], self._starts[:done]
+
+    def entries(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """The ring's entries of the sequence numbers start to stop, ENTRY [stop - start]."""
+        entries = self.ring.entries
+        if start == stop:
+            return entries[:0]
+        first, last = start % len(entries), (stop - 1) % len(entries)
+        if first <= last:
+            return entries[first : last + 1]
+        return np.concatenate([entries[first:], entries[: last + 1]])
+
+    def entries_at(self, sequence: I64) -> npt.NDArray[Any]:
+        """The ring's entries of these sequence numbers, ENTRY [len(sequence)]."""
+        return self.ring.entries[sequence % len(self.ring.entries)]
+
+    def slices(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """The rows of the sequence numbers start to stop, without a copy, in order."""
+        at = bisect_right(self._starts, start) - 1
+        while start < stop:
+            end = min(self._end(at), stop)
+            yield self._batches[at].slice(start - self._starts[at], end - start)
+            start, at = end, at + 1
+
+    def rows_at(self, sequence: I64) -> pa.RecordBatch:
+        """The rows of these sequence numbers, copied."""
+        starts = np.array(self._starts, np.int64)
+        which = np.searchsorted(starts, sequence, side="right") - 1
+        by_batch = np.argsort(which, kind="stable")
+        rows = (sequence - starts[which])[by_batch]
+        pieces = take_each(self._batches, which[by_batch], rows)
+        back = np.empty_like(by_batch)
+        back[by_batch] = np.arange(len(sequence))
+        return concat(pieces, self._schema).take(pa.array(back))
+
+    def needed_rows(self) -> list[pa.RecordBatch]:
+        """The rows that are still needed, in order."""
+        cursor = self.ring.cursor
+        return list(self.slices(int(cursor[self._first_row]), int(cursor[NEXT])))
+
+    def known(self) -> npt.NDArray[Any]:
+        """The entries of all impressions in the ring, in order of arrival, the open ones last."""
+        return self.entries(int(self.ring.cursor[RETIRED]), int(self.ring.cursor[NEXT]))
+
+    def refill(
+        self, known: npt.NDArray[Any], open_: int, rows: list[pa.RecordBatch], watermark: int
+    ) -> None:
+        """Become what `known`, `open` and `needed_rows` described. Must be new and empty."""
+        self.reserve(len(known), watermark)
+        self.ring.entries[: len(known)] = known
+        self.ring.cursor[NEXT] = len(known)
+        self.ring.cursor[UNDECIDED] = len(known) - open_
+        sweep(self.ring, watermark, self._known_span)
+        start = len(known) - sum(batch.num_rows for batch in rows)
+        for batch in rows:
+            self._batches.append(batch)
+            self._starts.append(start)
+            start += batch.num_rows
+
+    def _end(self, at: int) -> int:
+        return self._starts[at] + int(self._batches[at].num_rows)
+
+    def _resize(self, capacity: int) -> None:
+        known, first = self.known(), int(self.ring.cursor[RETIRED] % capacity)
+        entries = np.empty(capacity, ENTRY)
+        cut = min(len(known), capacity - first)
+        entries[first : first + cut] = known[:cut]
+        entries[: len(known) - cut] = known[cut:]
+        self.ring = self.ring._replace(entries=entries)

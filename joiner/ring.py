@@ -1,0 +1,189 @@
+"""The pending impressions' ring and its index, as the kernels see them.
+
+The ring holds one entry of 32 bytes for each known impression, at position (sequence number
+mod capacity), so it fills and drains in the order of arrival. The index finds an entry by its
+128-bit id hash: open addressing with linear probing over slots of 4 bytes. A slot holds the
+low bits of the sequence number, enough to tell the ring's entries apart, and above them a tag,
+a part of the hash, so that a probe that would miss seldom touches the ring.
+
+Nothing is ever deleted from the index. A slot may outlive its entry: its number is then outside
+the ring, or names an entry with another hash, or one that is no longer known, which a reader
+sees for itself. `sweep` rebuilds the index from the ring and so drops such slots.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from joiner.rules import Int
+from streams.jit import I64, U32, U64, kernel
+
+ENTRY = np.dtype(
+    [
+        ("lo", np.uint64),  # the id's hash, low and high half
+        ("hi", np.uint64),
+        ("ts", np.int64),
+        ("click", np.uint32),  # earliest labelling click's delay + L, or NO_CLICK
+        ("flags", np.uint32),  # bits 0-7: label by type; 8-15: click recorded by type; below
+    ]
+)
+NO_CLICK = np.uint32(0xFFFFFFFF)
+LABELS = np.uint32(0xFF)
+RECORDED_SHIFT = np.uint32(8)
+DECIDED = np.uint32(1 << 16)
+DROPPED = np.uint32(1 << 17)  # decided, and sampled out
+
+# Indexes into Ring.cursor: sequence numbers of the first known, the first undecided and the
+# next impression; then the number of slots in use.
+RETIRED, UNDECIDED, NEXT, FILLED = 0, 1, 2, 3
+
+EMPTY = np.uint64(0xFFFFFFFF)
+_TAGS = np.uint64(0x7FFFFFFF)  # the highest bit is 0, so no slot in use looks empty
+AHEAD = 32  # ids whose memory is read ahead of their events
+_ONE, _32 = np.uint64(1), np.uint64(32)
+
+
+class Ring(NamedTuple):
+    """entries: ENTRY [capacity]. slots: U32, more than the known impressions, fewer than
+    2^bits. bits: of a sequence number in a slot, at most 31. cursor: I64 [4].
+    """
+
+    entries: npt.NDArray[Any]
+    slots: U32
+    bits: int
+    cursor: I64
+
+
+class Index(NamedTuple):
+    """What finding needs of a ring: its slots and bits, its entries' hashes, the sequence
+    number of its first entry and that entry's position.
+    """
+
+    slots: U32
+    bits: int
+    lo: U64
+    hi: U64
+    first: int
+    head: int
+
+
+@kernel
+def index_of(ring: Ring) -> Index:
+    """The index of the ring; good until its first entry changes."""
+    entries, first = ring.entries, ring.cursor[RETIRED]
+    return Index(ring.slots, ring.bits, entries["lo"], entries["hi"], first, first % len(entries))
+
+
+@kernel
+def find(index: Index, known: Int, lo: np.uint64, hi: np.uint64) -> tuple[Int, Int]:
+    """The index slot of a hash and its ring position, or the slot where it would go and -1.
+
+    known: how many entries the ring holds.
+    """
+    slots = index.slots
+    tag = slot_tag(hi, index.bits)
+    numbers = _ONE << np.uint64(index.bits)
+    slot: Int = home(lo, slots)
+    while True:
+        value = np.uint64(slots[slot])
+        if value == EMPTY:
+            return slot, -1
+        number = value ^ tag
+        if number < numbers:
+            place = place_of(number, index, known)
+            if place >= 0 and index.lo[place] == lo and index.hi[place] == hi:
+                return slot, place
+        slot += 1
+        if slot == len(slots):
+            slot = 0
+
+
+@kernel
+def home(lo: np.uint64, slots: U32) -> Int:
+    """The slot where the search for a hash begins: its upper 32 bits, scaled to their number."""
+    return np.int64(((lo >> _32) * np.uint64(len(slots))) >> _32)
+
+
+@kernel
+def place_of(number: np.uint64, index: Index, known: Int) -> Int:
+    """The ring position of the entry with these low bits of its sequence number, or -1."""
+    mask = (_ONE << np.uint64(index.bits)) - _ONE
+    offset = np.int64((number - np.uint64(index.first)) & mask)
+    if offset >= known:
+        return -1
+    place = index.head + offset
+    return place if place < len(index.lo) else place - len(index.lo)
+
+
+@kernel
+def slot_tag(hi: np.uint64, bits: Int) -> np.uint64:
+    """The tag of a hash, in the bits of a slot above those of a sequence number."""
+    return (hi << np.uint64(bits)) & _TAGS
+
+
+@kernel
+def slot_value(hi: np.uint64, sequence: Int, bits: Int) -> np.uint32:
+    """What the slot of this impression holds."""
+    number = np.uint64(sequence) & ((_ONE << np.uint64(bits)) - _ONE)
+    return np.uint32(slot_tag(hi, bits) | number)
+
+
+@kernel
+def warm_slots(index: Index, lo: U64, start: Int) -> np.uint64:
+    """Read where the searches for the next AHEAD hashes will begin.
+
+    Each search would wait for main memory alone; here their reads overlap. What was read is
+    returned folded together, for a compiler drops reads of which nothing comes.
+    """
+    folded = np.uint64(0)
+    for k in range(start, min(start + AHEAD, len(lo))):
+        folded ^= np.uint64(index.slots[home(lo[k], index.slots)])
+    return folded
+
+
+@kernel
+def warm_entries(index: Index, known: Int, lo: U64, start: Int) -> np.uint64:
+    """The same for hashes that are likely in the ring, and their entries."""
+    folded = warm_slots(index, lo, start)
+    for k in range(start, min(start + AHEAD, len(lo))):
+        value = np.uint64(index.slots[home(lo[k], index.slots)])
+        place = place_of(value, index, known)
+        if place >= 0:
+            folded ^= index.lo[place]
+    return folded
+
+
+@kernel
+def sweep(ring: Ring, watermark: Int, known_span: Int) -> np.uint64:
+    """Rebuild the index of every impression still known at the join's watermark.
+
+    Two known impressions never have the same hash, so nothing is compared. The result is
+    `warm_slots`'.
+    """
+    slots, bits, cursor = ring.slots, ring.bits, ring.cursor
+    entries_lo, entries_hi, entries_ts = ring.entries["lo"], ring.entries["hi"], ring.entries["ts"]
+    slots[:] = np.uint32(EMPTY)
+    index = index_of(ring)
+    capacity = len(entries_lo)
+    known = cursor[NEXT] - cursor[RETIRED]
+    undecided = cursor[UNDECIDED] - cursor[RETIRED]
+    folded = np.uint64(0)
+    filled = 0
+    place = index.head
+    for offset in range(known):
+        if offset % AHEAD == 0:
+            folded ^= warm_slots(index, entries_lo, place)
+        if offset >= undecided or watermark <= entries_ts[place] + known_span:
+            slot: Int = home(entries_lo[place], slots)
+            while np.uint64(slots[slot]) != EMPTY:
+                slot += 1
+                if slot == len(slots):
+                    slot = 0
+            slots[slot] = slot_value(entries_hi[place], cursor[RETIRED] + offset, bits)
+            filled += 1
+        place += 1
+        if place == capacity:
+            place = 0
+    cursor[FILLED] = filled
+    return folded

@@ -1,0 +1,99 @@
+"""What the kernels are given and give: settings as numbers, events, counts, facts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from joiner.delays import DELAY_EDGES
+from joiner.ledger import ClickCount, ImpressionCount
+from joiner.sampling import salt
+from joiner.settings import JoinSettings, SamplingSettings
+from streams.jit import I8, I32, I64, U8, U64
+
+Int = int | np.int64
+
+# Codes of an event in the order array.
+IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
+
+# A source's watermark before its first row, and after its end.
+NEVER, FOREVER = -(1 << 62), 1 << 62
+
+# Reasons of a rejection: their index here is their code in Facts.rejects.
+REASONS = ("too_late", "before_impression", "orphan")
+TOO_LATE, BEFORE_IMPRESSION, ORPHAN = 0, 1, 2
+
+# Indexes into Facts.filled.
+WAITED, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
+
+
+class Rules(NamedTuple):
+    """The settings as numbers: milliseconds; the share r; the seed of the sampling hash, mixed."""
+
+    window: int
+    lateness: int
+    label_span: int
+    known_span: int
+    corrects: bool
+    keep_rate: float
+    salt: np.uint64
+
+
+class Events(NamedTuple):
+    """A step: the order of its events, then the columns of its impressions and its clicks."""
+
+    order: U8
+    impression_lo: U64
+    impression_hi: U64
+    impression_ts: I64
+    click_lo: U64
+    click_hi: U64
+    click_ts: I64
+    click_type: I8
+
+
+class Tally(NamedTuple):
+    """Counts: impressions [7], clicks [types + 1, 8], delays [matched and late, bins]."""
+
+    impressions: I64
+    clicks: I64
+    delays: I64
+
+
+class Facts(NamedTuple):
+    """What a step must report, in event order; `filled` says how many rows of each are.
+
+    A click is named by a reference: its row in this step, or -1 - k for waiting click k.
+    accepted: one flag for each impression row. waited: the row of each click that began to
+    wait. rejects: (reason, impression row or click reference). late: (click reference,
+    impression ts). corrections: (sequence number, how many impressions were decided before
+    it, click ts).
+    """
+
+    accepted: U8
+    waited: I32
+    rejects: I64
+    late: I64
+    corrections: I64
+    filled: I64
+
+
+def rules_of(join: JoinSettings, sampling: SamplingSettings) -> Rules:
+    """The settings as the kernels take them."""
+    return Rules(
+        window=join.window,
+        lateness=join.lateness,
+        label_span=join.label_span,
+        known_span=join.known_span,
+        corrects=join.correction_horizon > 0,
+        keep_rate=sampling.keep_rate,
+        salt=salt(sampling.seed),
+    )
+
+
+def empty_tally(click_types: int) -> Tally:
+    """All counts 0; the last row of clicks is for those of no declared type."""
+    return Tally(
+        impressions=np.zeros(len(ImpressionCount), np.int64),
+        clicks=np.zeros((click_types + 1, len(ClickCount)), np.int64),
+        delays=np.zeros((2, len(DELAY_EDGES)), np.int64),
+    )

@@ -1,0 +1,106 @@
+"""Settings of the join and of negative subsampling: `[join]` and `[sampling]`."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from streams.duration import Duration, readable
+from streams.schema import CLICK
+
+MAX_CLICK_TYPES = 8  # one bit each in a pending impression's labels
+MAX_SPAN_MS = 45 * 86_400_000  # a click's delay is kept as 32 bits of milliseconds (49 days)
+
+
+class JoinSettings(BaseModel):
+    """How long, and how far out of order, a click may come and still label its impression."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: Duration = Field(
+        default=1_800_000,
+        gt=0,
+        description="W: how long after its impression a click counts, in event time. The label "
+        "is delayed by as much, so a short window learns sooner and misses more clicks (which "
+        "then come late). A duration, more than 0; W + H + L at most 45 days. The delay "
+        "between an impression and its label is studied by He et al., ADKDD 2014, section 4.",
+    )
+    lateness: Duration = Field(
+        default=10_000,
+        description="L: how far out of order the events of one log may be, and how far the "
+        "clocks of the two may differ. A log's watermark is its greatest time minus L. A "
+        "duration, 0 or more; W + H + L at most 45 days. Watermarks as in Akidau et al., "
+        "The Dataflow Model, VLDB 2015; the waiting for either side of the join as in "
+        "Ananthanarayanan et al., Photon, SIGMOD 2013.",
+    )
+    correction_horizon: Duration = Field(
+        default=0,
+        description="H: how long after the window a click still corrects the label of an "
+        "impression that was emitted as a negative. 0 emits no corrections. A duration; "
+        "W + H + L at most 45 days. The impressions' rows are kept in memory for as long.",
+    )
+    dedupe_horizon: Duration | None = Field(
+        default=None,
+        description="D: how long after the window an impression stays known, so that a second "
+        "one with its id is a duplicate and a late click is recognised (32 bytes and an index "
+        "entry each, not the row). The greater of D and H holds. A duration, 0 or more. "
+        "Default: the window.",
+    )
+    click_types: tuple[str, ...] = Field(
+        default=(CLICK,),
+        description="The click types of the logs, each of which joins by itself. The first "
+        "must be `click`, the one that gives `label`; a further type t gives `label_t`. "
+        "1 to 8 distinct names.",
+    )
+
+    @field_validator("click_types")
+    @classmethod
+    def _check_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        problems = []
+        if not types or types[0] != CLICK:
+            problems.append(f"the first must be {CLICK!r}")
+        if len(set(types)) != len(types) or "" in types:
+            problems.append("they must be distinct and not empty")
+        if len(types) > MAX_CLICK_TYPES:
+            problems.append(f"at most {MAX_CLICK_TYPES} are possible")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return types
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        span = self.window + self.correction_horizon + self.lateness
+        if span > MAX_SPAN_MS:
+            raise ValueError(
+                f"window + correction_horizon + lateness is {readable(span)}, more than "
+                f"{readable(MAX_SPAN_MS)}; shorten one of them"
+            )
+        return self
+
+    @property
+    def label_span(self) -> int:
+        """W + H in milliseconds: the longest delay with which a click can label or correct."""
+        return self.window + self.correction_horizon
+
+    @property
+    def known_span(self) -> int:
+        """W + max(H, D) in milliseconds: how long an impression stays known."""
+        dedupe = self.window if self.dedupe_horizon is None else self.dedupe_horizon
+        return self.window + max(self.correction_horizon, dedupe)
+
+
+class SamplingSettings(BaseModel):
+    """Which negatives are kept for learning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        default=1.0,
+        description="r: the share of negatives that is kept; the learner gives each of them "
+        "the weight 1/r, so predictions stay unbiased. Positives of any click type are all "
+        "kept. Range (0, 1]. McMahan et al., KDD 2013, section 4.6.",
+    )
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)] = Field(
+        default=0,
+        description="Seed of the hash of the impression id that decides: the same ids are kept "
+        "in every run with this seed. Range 0 to 2^64 - 1.",
+    )

@@ -1,0 +1,77 @@
+"""A step on its way into the kernel: checked, its ids hashed, its columns as arrays."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from joiner.rules import CLICKS_END, FOREVER, Events
+from streams.jit import I64, U8
+from streams.murmur import hash128
+from streams.schema import EventSchema
+
+
+class StepReader:
+    """Checks the steps of one schema and takes them apart for the kernel."""
+
+    def __init__(self, schema: EventSchema) -> None:
+        """schema: of the batches to come."""
+        self._schemas = (schema.impressions, schema.clicks)
+        self._types = schema.click_types
+
+    def read(
+        self, impressions: pa.RecordBatch, clicks: pa.RecordBatch, order: U8, watermarks: I64
+    ) -> Events:
+        """The arrays of a step.
+
+        Raises ValueError if batches, order and what was read before (watermarks: I64 [2]) do
+        not fit together: a wrong order or type would make a compiled kernel read outside its
+        arrays. Raises ArrowInvalid if a time or type is null.
+        """
+        self._check_batches(impressions, clicks)
+        _check_order(order, (impressions.num_rows, clicks.num_rows), watermarks)
+        impression_lo, impression_hi = hash128(impressions.column("impression_id"))
+        click_lo, click_hi = hash128(clicks.column("impression_id"))
+        return Events(
+            order=_frozen(order),
+            impression_lo=_frozen(impression_lo),
+            impression_hi=_frozen(impression_hi),
+            impression_ts=_frozen(impressions.column("ts").to_numpy()),
+            click_lo=_frozen(click_lo),
+            click_hi=_frozen(click_hi),
+            click_ts=_frozen(clicks.column("ts").to_numpy()),
+            click_type=_frozen(clicks.column("type").to_numpy()),
+        )
+
+    def _check_batches(self, impressions: pa.RecordBatch, clicks: pa.RecordBatch) -> None:
+        for batch, expected in zip((impressions, clicks), self._schemas, strict=True):
+            if not batch.schema.equals(expected):
+                raise ValueError(f"a batch has the schema {batch.schema}, expected {expected}")
+        types = clicks.column("type").to_numpy()
+        if len(types) and not 0 <= types.min() <= types.max() < len(self._types):
+            raise ValueError(
+                f"click types are indexes into {self._types}; the step holds "
+                f"{types.min()} to {types.max()}"
+            )
+
+
+def _check_order(order: U8, rows: tuple[int, int], watermarks: I64) -> None:
+    counts = [int(np.count_nonzero(order == code)) for code in range(CLICKS_END + 1)]
+    if sum(counts) != len(order):
+        raise ValueError(f"the order holds the code {order.max()}; codes are 0 to {CLICKS_END}")
+    for source, name in enumerate(("impressions", "clicks")):
+        end = source + 2
+        if counts[source] != rows[source]:
+            raise ValueError(f"the order names {counts[source]} {name}, not {rows[source]}")
+        if counts[end] > 1 or (watermarks[source] == FOREVER and counts[source] + counts[end]):
+            raise ValueError(f"the {name} had ended already")
+        if counts[end] and np.any(order[np.argmax(order == end) :] == source):
+            raise ValueError(f"the order names {name} after their end")
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only, contiguous view: the kernel is compiled once, whoever made the array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
