@@ -1,0 +1,13 @@
+"""The learner: from labelled examples to a model, and to how good it is.
+
+    config, settings   what can be set           admission, sketch   which features enter
+    hashing, numbers   values to 64-bit keys     table, scratch      keys to (z, n)
+    features           a batch to coordinates    kernels, learner    FTRL-Proximal
+    fixedpoint         16-bit weights            serving, logistic   from weights to P(click)
+    histogram, measures, evaluation              progressive validation
+
+    labelled batch ─▶ Features ─▶ Coordinates ─▶ Learner ─▶ logits ─▶ Evaluation
+                                                    └─▶ weights ─▶ ServingTable
+
+Pure: no file, no clock, nothing imported from the joiner.
+"""

@@ -1,0 +1,216 @@
+"""The learner: batches of labelled examples in, progressive predictions out.
+
+An example's coordinates are coalesced, located in the table, admitted if new and due, turned
+into a logit, and moved one step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ftrl import kernels, sketch
+from ftrl.admission import Admission
+from ftrl.examples import batch_of, examples_of
+from ftrl.kernels import TALLY, Model, Rates
+from ftrl.scratch import scratch_for
+from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.table import Table
+from streams.errors import ConfigError, DataError
+from streams.jit import F64, I8, I64, U64, Bool
+
+STATE_FORMAT = 1
+COUNTED = ("bias_z", "bias_n", "refused", "examples")
+
+State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
+
+
+class Learned(NamedTuple):
+    """Of each row of a batch: the logit before learning from it, and its weight in metrics.
+
+    logit: float64. omega: float64, ω of a first label (ω₀, or ω₀/r for a sampled negative), ω₀
+    of a correction.
+    """
+
+    logit: F64
+    omega: F64
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerStats:
+    """What the model has come to.
+
+    examples: rows learned from, corrections of rows learned from apart. features_seen: an
+    estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
+    with a weight. refused: sightings turned away because the table was full. nbytes: memory of
+    the table, the filters and the sketch. filter_fill: the share of the filters' counters in
+    use. false_positives: the share of new features that the filters take for seen.
+    """
+
+    examples: int
+    features_seen: int
+    features_admitted: int
+    nonzero_weights: int
+    refused: int
+    nbytes: int
+    filter_fill: float
+    false_positives: float
+
+
+class Learner:
+    """Logistic regression by FTRL-Proximal (McMahan et al., KDD 2013, Algorithm 1).
+
+    Deterministic: the same examples in the same order with the same settings give the same
+    bytes, however they are cut into batches.
+    """
+
+    def __init__(self, settings: LearnerSettings, admission: AdmissionSettings) -> None:
+        self.settings = settings
+        self._rates = Rates(settings.alpha, settings.beta, settings.l1, settings.l2)
+        self._table = Table(settings.layout, settings.max_features)
+        self._admission = Admission(admission)
+        self._seen = sketch.registers()
+        self._tally = np.zeros(1, TALLY)
+
+    def learn(
+        self,
+        indptr: I64,
+        keys: U64,
+        values: F64,
+        *,
+        label: I8,
+        offset: F64,
+        weight: F64,
+        rate: F64 | None = None,
+        kind: I8 | None = None,
+        kept: Bool | None = None,
+    ) -> Learned:
+        """Predict each row, then learn from it, one after the other.
+
+        indptr: int64 [rows + 1]; keys: uint64 [nnz], never 0, repeats allowed; values: float64
+        [nnz], or [0] where every value is 1. Of each row: label (int8, 0 or 1); offset (float64,
+        a logit added to the model's own); weight (float64, ω₀ ≥ 0); rate (float64, 0 < r ≤ 1:
+        the share kept, where the row is, or its first label was, a negative subject to
+        sampling, else 1; default 1); kind (int8, 0 first label, 1 correction; default 0); kept
+        (bool, of a correction: whether its first label was learned from; default true).
+
+        Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
+        do not fit together and for NaN or infinities; nothing has been learned then.
+        """
+        rows = examples_of(label, offset, weight, rate, kind, kept)
+        batch = batch_of(indptr, keys, values, len(label))
+        scratch = scratch_for(batch)
+        logits = np.empty(len(label))
+        done = kernels.learn(self._model(), self._rates, batch, rows, scratch, 0, logits)
+        while done < len(label):
+            length = int(indptr[done + 1] - indptr[done])
+            self._table.reserve(self.features + length)
+            done = kernels.learn(self._model(), self._rates, batch, rows, scratch, done, logits)
+        return Learned(logits, rows.omega)
+
+    def predict(self, indptr: I64, keys: U64, values: F64, offset: F64) -> F64:
+        """The rows' logits under the weights as they are; arguments and errors as in `learn`."""
+        batch = batch_of(indptr, keys, values, len(offset))
+        logits = np.array(offset, np.float64)
+        table, scratch = self._table, scratch_for(batch)
+        kernels.predict(table.slots, table.shift, self._rates, self.bias, batch, scratch, logits)
+        return logits
+
+    @property
+    def features(self) -> int:
+        """How many features the table holds."""
+        return int(self._tally["used"][0])
+
+    @property
+    def bias(self) -> float:
+        """The weight of the constant coordinate, which λ1 never shrinks."""
+        z, n = float(self._tally["bias_z"][0]), float(self._tally["bias_n"][0])
+        return float(kernels.weight(z, n**0.5, self._rates, 0.0))
+
+    def weights(self) -> tuple[U64, F64]:
+        """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
+        keys, z, n = self._table.columns()
+        chosen = np.abs(z) > self.settings.l1
+        z, n = z[chosen].astype(np.float64), n[chosen].astype(np.float64)
+        a, b, l1, l2 = self._rates
+        return keys[chosen], (z.clip(-l1, l1) - z) * a / (b + np.sqrt(n) + a * l2)
+
+    def stats(self) -> LearnerStats:
+        """The model's size and the filters' state; reads all of their memory."""
+        admission, slots = self._admission, self._table.slots
+        return LearnerStats(
+            examples=int(self._tally["examples"][0]),
+            features_seen=max(round(sketch.estimate(self._seen)), self.features),
+            features_admitted=self.features,
+            nonzero_weights=kernels.nonzero(slots, self.settings.l1),
+            refused=int(self._tally["refused"][0]),
+            nbytes=slots.nbytes + admission.words.nbytes + self._seen.nbytes,
+            filter_fill=admission.fill(),
+            false_positives=admission.false_positives(),
+        )
+
+    def state(self) -> State:
+        """Everything needed to go on elsewhere, copied: arrays and numbers by name.
+
+        Canonical: learners that have learned the same have equal states.
+        """
+        keys, z, n = self._table.columns()
+        rules = self._admission.rules
+        return {
+            "format": STATE_FORMAT,
+            "keys": keys,
+            "z": z,
+            "n": n,
+            **{name: self._tally[name][0].item() for name in COUNTED},
+            "generations": rules.generations,
+            "rotate_every": rules.rotate_every,
+            "filters": self._admission.words.copy(),
+            "seen": self._seen.copy(),
+        }
+
+    @classmethod
+    def restore(
+        cls, settings: LearnerSettings, admission: AdmissionSettings, state: Mapping[str, Any]
+    ) -> Self:
+        """The learner that `state` was taken from; with the same settings it goes on as that one.
+
+        Other rates or another layout apply from here on; admission filters of another shape are
+        not carried over: counting starts again. Raises DataError for a format this program does
+        not know, ConfigError if the table may not hold the features there are.
+        """
+        if state["format"] != STATE_FORMAT:
+            raise DataError(
+                f"the learner's checkpoint has format {state['format']}; this version of "
+                f"clickloop reads {STATE_FORMAT}: use the version that wrote it"
+            )
+        features = len(state["keys"])
+        if features > settings.max_features:
+            raise ConfigError(
+                f"the checkpoint holds {features} features, learner.max_features allows "
+                f"{settings.max_features}: set it to {features} or more"
+            )
+        learner = cls(settings, admission)
+        learner._table.load(state["keys"], state["z"], state["n"])
+        learner._tally["used"] = features
+        for name in COUNTED:
+            learner._tally[name] = state[name]
+        rules, words = learner._admission.rules, learner._admission.words
+        shape = (len(words), rules.generations, rules.rotate_every)
+        if shape == (len(state["filters"]), state["generations"], state["rotate_every"]):
+            words[:] = state["filters"]
+        learner._seen[:] = state["seen"]
+        return learner
+
+    def _model(self) -> Model:
+        return Model(
+            self._table.slots,
+            self._table.shift,
+            self._table.room,
+            self.settings.max_features,
+            self._admission.words,
+            self._admission.rules,
+            self._seen,
+            self._tally,
+        )

@@ -1,0 +1,19 @@
+"""From logits to probabilities."""
+
+import numpy as np
+
+from ftrl import kernels
+from streams.jit import F64, kernel
+
+
+@kernel
+def _probabilities(logits: F64, p: F64) -> None:
+    for i in range(len(logits)):
+        p[i] = kernels.sigmoid(logits[i])
+
+
+def probabilities(logits: F64) -> F64:
+    """σ of each logit, float64, in [0, 1]: what the learner itself computes, bit for bit."""
+    p = np.empty(len(logits))
+    _probabilities(np.ascontiguousarray(logits), p)
+    return p

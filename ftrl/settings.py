@@ -1,0 +1,93 @@
+"""What can be set about the learner and about which features it lets in."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_ADMIT_AFTER = 15  # what a 4-bit counter holds
+
+
+class LearnerSettings(BaseModel):
+    """`[learner]`: FTRL-Proximal's rates and penalties, and the size of its table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alpha: Annotated[float, Field(gt=0, le=1000)] = Field(
+        default=0.1,
+        description="The learning rate's scale α: a coordinate's rate is α / (β + √Σg²). "
+        "No unit. Range above 0, to 1000; tune it first, between 0.01 and 1. "
+        "Source: McMahan et al., KDD 2013, section 3.1.",
+    )
+    beta: Annotated[float, Field(ge=1e-6, le=1e6)] = Field(
+        default=1.0,
+        description="The learning rate's β, which keeps a coordinate's first steps small. "
+        "No unit. Range 0.000001 to 1000000. Source: McMahan et al., KDD 2013, section 3.1 "
+        "(1 is usually good enough).",
+    )
+    l1: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        default=1.0,
+        description="The L1 penalty λ1: a coordinate whose |z| is at most λ1 has weight "
+        "exactly 0. No unit. Range 0 (no sparsity) to 1000000. The bias is exempt. "
+        "Source: McMahan et al., KDD 2013, equation 1.",
+    )
+    l2: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        default=0.0,
+        description="The L2 penalty λ2, which pulls every weight, the bias's too, towards 0. "
+        "No unit. Range 0 to 1000000. Source: McMahan et al., KDD 2013, Algorithm 1.",
+    )
+    layout: Literal["float32", "float64"] = Field(
+        default="float32",
+        description="How a coordinate's z and n are stored: `float32` (16 bytes a slot) or "
+        "`float64` (32). Arithmetic is in 64 bits in both. Source: 32 bits lose nothing that "
+        "matters (McMahan et al., KDD 2013, section 4.3, go down to 16).",
+    )
+    max_features: Annotated[int, Field(ge=1, le=2**32)] = Field(
+        default=20_000_000,
+        description="How many features the table holds at most; further ones are refused and "
+        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, "
+        "because the table doubles when two thirds of its slots are used. Source: the memory "
+        "there is.",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0,
+        description="The seed of every random rounding. No unit; range 0 to 2^63 - 1. The "
+        "same seed, settings and examples give the same bytes. Source: any number will do.",
+    )
+
+
+class AdmissionSettings(BaseModel):
+    """`[admission]`: how often a feature must be seen before the table takes it in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["off", "bloom"] = Field(
+        default="off",
+        description="`off`: every feature enters at its first sighting. `bloom`: it must first "
+        "be seen more than `admit_after` times, counted in a rolling set of counting Bloom "
+        "filters. Source: McMahan et al., KDD 2013, section 4.1.",
+    )
+    admit_after: Annotated[int, Field(ge=0, le=MAX_ADMIT_AFTER)] = Field(
+        default=2,
+        description="A feature enters at the sighting after this many; an example sights each "
+        "of its features once. Sightings; range 0 to 15. Source: McMahan et al., KDD 2013, "
+        "section 4.1; 1 or 2 drop more than half of the features of most logs.",
+    )
+    generations: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4,
+        description="How many filters roll: the oldest is emptied to become the newest, and "
+        "a feature's sightings are summed over all of them. Filters; range 1 to 16. Source: more "
+        "of them forget more smoothly, and a lookup reads a cache line of each.",
+    )
+    rotate_every: Annotated[int, Field(ge=1, le=2**40)] = Field(
+        default=5_000_000,
+        description="A new generation starts after so many examples, so sightings are "
+        "remembered for between `generations` - 1 and `generations` times as many. "
+        "Examples; range 1 to 2^40. Source: how long a rare feature is worth waiting for.",
+    )
+    capacity: Annotated[int, Field(ge=1, le=2**33)] = Field(
+        default=1_000_000,
+        description="How many distinct features outside the table a generation is sized for, "
+        "at 6 bytes each; with more of them rare features are more often let in too early, "
+        "never too late. Features; range 1 to 2^33. Source: the share of false positives in the "
+        "metrics, 1% for each generation filled to capacity.",
+    )

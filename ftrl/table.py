@@ -1,0 +1,130 @@
+"""The learner's table: 64-bit keys to (z, n), open addressing, nothing ever collides.
+
+A slot holds its key, z and n side by side, so a coordinate costs one cache line. A key's
+home is given by its highest bits, which keeps slots nearly in key order: growing, saving
+and restoring walk memory forwards. Key 0 marks an empty slot; hashes are never 0.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.jit import I64, U64, Floats, kernel
+
+Slots = npt.NDArray[np.void]
+
+LAYOUTS = {
+    "float32": np.dtype([("key", np.uint64), ("z", np.float32), ("n", np.float32)]),
+    # Padded to 32 bytes: a slot of 24 would often straddle two cache lines.
+    "float64": np.dtype(
+        {
+            "names": ["key", "z", "n"],
+            "formats": [np.uint64, np.float64, np.float64],
+            "offsets": [0, 8, 16],
+            "itemsize": 32,
+        }
+    ),
+}
+CACHE_LINE = 64
+FIRST_CAPACITY = 64
+EMPTY = np.uint64(0)
+
+
+def aligned(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """`count` zeroed items of `dtype` that start at a cache line."""
+    size = count * np.dtype(dtype).itemsize
+    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + size].view(dtype)
+
+
+def room(capacity: int) -> int:
+    """How many of `capacity` slots may be used before probing grows long: two thirds."""
+    return capacity * 2 // 3
+
+
+def home_shift(capacity: int) -> np.uint64:
+    """The right shift that takes a key to its home among `capacity` (a power of two) slots."""
+    return np.uint64(65 - capacity.bit_length())
+
+
+@kernel
+def find(slots: Slots, shift: np.uint64, key: np.uint64) -> np.int64:
+    """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
+    mask = len(slots) - 1
+    slot = np.int64(key >> shift)
+    while slots[slot]["key"] != key:
+        if slots[slot]["key"] == EMPTY:
+            return ~slot
+        slot = (slot + 1) & mask
+    return slot
+
+
+@kernel
+def locate(slots: Slots, shift: np.uint64, keys: U64, at: I64, size: int) -> None:
+    """Put into `at` what `find` says of the first `size` keys."""
+    for j in range(size):
+        # Without a branch, so that the cache misses of all the keys overlap.
+        at[j] = np.int64(slots[np.int64(keys[j] >> shift)]["key"])
+    for j in range(size):
+        if at[j] == np.int64(keys[j]):
+            at[j] = np.int64(keys[j] >> shift)
+        else:
+            at[j] = find(slots, shift, keys[j])
+
+
+@kernel
+def insert_all(slots: Slots, shift: np.uint64, entries: Slots) -> None:
+    """Put every used slot of `entries`, with keys new to `slots`, into `slots`."""
+    for i in range(len(entries)):
+        if entries[i]["key"] != EMPTY:
+            slots[~find(slots, shift, entries[i]["key"])] = entries[i]
+
+
+class Table:
+    """The slots, and when there are to be more of them.
+
+    layout: how z and n are stored, a name in `LAYOUTS`. max_features: the number of keys that
+    will be asked for, at most. How many are used is the learner's to count.
+    """
+
+    def __init__(self, layout: str, max_features: int) -> None:
+        self.dtype = LAYOUTS[layout]
+        self.max_features = max_features
+        self._largest = FIRST_CAPACITY
+        while room(self._largest) < max_features:
+            self._largest *= 2
+        self.slots: Slots = aligned(FIRST_CAPACITY, self.dtype)
+
+    @property
+    def room(self) -> int:
+        """How many keys fit before the table must grow; never above `max_features`."""
+        return min(room(len(self.slots)), self.max_features)
+
+    @property
+    def shift(self) -> np.uint64:
+        """The right shift from a key to its home slot."""
+        return home_shift(len(self.slots))
+
+    def reserve(self, features: int) -> None:
+        """Grow, if need be, until `features` keys fit or the table is at its largest."""
+        capacity = len(self.slots)
+        while room(capacity) < features and capacity < self._largest:
+            capacity *= 2
+        if capacity > len(self.slots):
+            entries, self.slots = self.slots, aligned(capacity, self.dtype)
+            insert_all(self.slots, self.shift, entries)
+
+    def columns(self) -> tuple[U64, Floats, Floats]:
+        """Keys in ascending order, uint64, with their z and n as stored."""
+        used = self.slots[self.slots["key"] != EMPTY]
+        order = np.argsort(used["key"])
+        return used["key"][order], used["z"][order], used["n"][order]
+
+    def load(self, keys: U64, z: Floats, n: Floats) -> None:
+        """Take in what `columns` gave; the table must be empty."""
+        entries = np.empty(len(keys), self.dtype)
+        entries["key"], entries["z"], entries["n"] = keys, z, n
+        self.reserve(len(keys))
+        insert_all(self.slots, self.shift, cast(Slots, entries))

@@ -1,0 +1,118 @@
+"""Labelled rows for the learner's tests: drawn by Hypothesis or at random, and as arrays."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from hypothesis import strategies as st
+
+from ftrl.learner import Learned, Learner
+from ftrl.settings import AdmissionSettings
+from streams.jit import F64, I8, I64, U64, Bool
+from tests.oracles.ftrl import Row
+
+
+class Arrays(TypedDict):
+    """The arguments of `Learner.learn`, by name."""
+
+    indptr: I64
+    keys: U64
+    values: F64
+    label: I8
+    offset: F64
+    weight: F64
+    rate: F64
+    kind: I8
+    kept: Bool
+
+
+def arrays(rows: Sequence[Row]) -> Arrays:
+    """The rows as the learner takes them; no values where all are 1."""
+    lengths = [len(row.coordinates) for row in rows]
+    pairs = [pair for row in rows for pair in row.coordinates]
+    ones = all(value == 1 for _, value in pairs)
+    return Arrays(
+        indptr=np.cumsum([0, *lengths], dtype=np.int64),
+        keys=np.array([key for key, _ in pairs], np.uint64),
+        values=np.array([] if ones else [value for _, value in pairs], np.float64),
+        label=np.array([row.label for row in rows], np.int8),
+        offset=np.array([row.offset for row in rows], np.float64),
+        weight=np.array([row.weight for row in rows], np.float64),
+        rate=np.array([row.rate for row in rows], np.float64),
+        kind=np.array([row.correction for row in rows], np.int8),
+        kept=np.array([row.kept for row in rows], np.bool_),
+    )
+
+
+def learn(learner: Learner, rows: Sequence[Row], cuts: Iterable[int] = ()) -> Learned:
+    """Teach the rows in batches that end at `cuts` (row numbers, in any order)."""
+    edges = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
+    batches = [rows[a:b] for a, b in itertools.pairwise(edges)]
+    done = [learner.learn(**arrays(batch)) for batch in batches]
+    return Learned(
+        np.concatenate([batch.logit for batch in done]),
+        np.concatenate([batch.omega for batch in done]),
+    )
+
+
+def bloom(admit_after: int, generations: int = 2, rotate_every: int = 10) -> AdmissionSettings:
+    """Filters with so much room that no feature is ever let in early here."""
+    return AdmissionSettings(
+        kind="bloom",
+        admit_after=admit_after,
+        generations=generations,
+        rotate_every=rotate_every,
+        capacity=10_000,
+    )
+
+
+def same_state(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two learners' states are equal byte for byte."""
+    return a.keys() == b.keys() and all(
+        np.asarray(a[name]).tobytes() == np.asarray(b[name]).tobytes() for name in a
+    )
+
+
+def random_rows(count: int, fields: int, features: int, seed: int, lists: int = 0) -> list[Row]:
+    """First labels with `fields` features each, a few of `features` very common, most rare."""
+    rng = np.random.default_rng(seed)
+    names = rng.integers(1, 2**64, features, dtype=np.uint64)
+    rows = []
+    for _ in range(count):
+        ranks = (features ** rng.random(fields + rng.integers(0, lists + 1))).astype(int) - 1
+        label = int(rng.random() < 0.2)
+        rows.append(Row(tuple((int(names[rank]), 1.0) for rank in ranks), label))
+    return rows
+
+
+# Few keys, so that they meet; next to each other and at both ends, so that slots collide. No
+# two share all their counters in a filter.
+KEYS = st.sampled_from([1, 2, 3, 2**20, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1])
+ANY_KEY = st.one_of(KEYS, st.integers(1, 2**64 - 1))
+VALUES = st.one_of(st.just(1.0), st.floats(-8, 8))
+
+
+@st.composite
+def row(draw: st.DrawFn, keys: st.SearchStrategy[int] = ANY_KEY, plain: bool = False) -> Row:
+    """Any row; a `plain` one is a first label, unweighted, with values 1."""
+    values = st.just(1.0) if plain else VALUES
+    coordinates = tuple(draw(st.lists(st.tuples(keys, values), max_size=8)))
+    if plain:
+        return Row(coordinates, draw(st.integers(0, 1)))
+    correction = draw(st.booleans())
+    return Row(
+        coordinates,
+        label=1 if correction else draw(st.integers(0, 1)),
+        offset=draw(st.floats(-3, 3)),
+        weight=draw(st.sampled_from([1.0, 0.25, 7.5])),
+        rate=draw(st.sampled_from([1.0, 0.5, 0.1])),
+        correction=correction,
+        kept=draw(st.booleans()),
+    )
+
+
+rows = st.lists(row(), max_size=40)
+few_keys = st.lists(row(KEYS), max_size=40)
+plain_rows = st.lists(row(KEYS, plain=True), max_size=60)
+cuts = st.lists(st.integers(0, 60), max_size=4)

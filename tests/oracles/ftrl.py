@@ -1,0 +1,94 @@
+"""FTRL-Proximal in plain floats and dictionaries, line by line from the paper.
+
+McMahan et al., KDD 2013, Algorithm 1, plus the weights ω of section 4.6, and corrections.
+"""
+
+from dataclasses import dataclass, field
+from math import exp, sqrt
+
+from tests.oracles.counter import ExactCounter
+
+BIAS = -1  # no feature's key
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled example; see `Learner.learn` for what the members mean."""
+
+    coordinates: tuple[tuple[int, float], ...]
+    label: int = 0
+    offset: float = 0.0
+    weight: float = 1.0
+    rate: float = 1.0
+    correction: bool = False
+    kept: bool = True
+
+
+@dataclass
+class Ftrl:
+    """The learner, one row at a time; `counter` admits features, up to `max_features`."""
+
+    alpha: float = 0.1
+    beta: float = 1.0
+    l1: float = 1.0
+    l2: float = 0.0
+    max_features: int = 10**9
+    counter: ExactCounter = field(default_factory=lambda: ExactCounter(0, 1, 10**9))
+    z: dict[int, float] = field(default_factory=lambda: {BIAS: 0.0})
+    n: dict[int, float] = field(default_factory=lambda: {BIAS: 0.0})
+    refused: int = 0
+
+    def weight(self, key: int) -> float:
+        """The coordinate's weight; 0 if the table does not hold it."""
+        if key not in self.z:
+            return 0.0
+        z, n = self.z[key], self.n[key]
+        l1 = 0.0 if key == BIAS else self.l1
+        if abs(z) <= l1:
+            return 0.0
+        sign = 1 if z > 0 else -1
+        return -(z - sign * l1) / ((self.beta + sqrt(n)) / self.alpha + self.l2)
+
+    def predict(self, row: Row) -> float:
+        """The row's logit."""
+        x = [*row.coordinates, (BIAS, 1.0)]
+        return row.offset + sum(self.weight(key) * value for key, value in x)
+
+    def learn(self, row: Row) -> float:
+        """Learn from a row; returns its logit before."""
+        x: dict[int, float] = {}
+        for key, value in row.coordinates:
+            x[key] = x.get(key, 0.0) + value
+        if not (row.correction and row.kept):
+            self.counter.start_example()
+            for key in x:
+                self.meet(key)
+        x[BIAS] = 1.0
+
+        logit = row.offset + sum(self.weight(key) * value for key, value in x.items())
+        p = 1 / (1 + exp(-logit)) if logit > -700 else 0.0
+        for key, value in x.items():
+            if key not in self.z:
+                continue
+            positive = row.weight * (p - 1) * value
+            negative = row.weight / row.rate * p * value
+            if not row.correction:
+                g = own = positive if row.label == 1 else negative
+            elif row.kept:
+                g, own = positive - negative, positive
+            else:
+                g = own = positive
+            w, n = self.weight(key), self.n[key]
+            sigma = (sqrt(n + own * own) - sqrt(n)) / self.alpha
+            self.z[key] += g - sigma * w
+            self.n[key] = n + own * own
+        return logit
+
+    def meet(self, key: int) -> None:
+        """A feature is sighted: let it into the table if it is new and due."""
+        if key in self.z or not self.counter.admits(key):
+            return
+        if len(self.z) - 1 >= self.max_features:
+            self.refused += 1
+            return
+        self.z[key] = self.n[key] = 0.0

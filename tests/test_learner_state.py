@@ -1,0 +1,72 @@
+"""Saving a learner changes nothing, and one that is restored goes on as if nothing had been."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftrl.learner import Learner
+from ftrl.settings import AdmissionSettings, LearnerSettings
+from streams.errors import ConfigError, DataError
+from tests import learning
+from tests.learning import bloom, learn, random_rows, same_state
+from tests.oracles.ftrl import Row
+
+pytestmark = pytest.mark.kernel
+
+quick = settings(max_examples=50, deadline=None)
+OFF = AdmissionSettings()
+
+
+@quick
+@given(learning.rows, learning.cuts, st.integers(0, 2))
+def test_train_save_restore_train_is_train(
+    rows: list[Row], cuts: list[int], admit_after: int
+) -> None:
+    settings, admission = LearnerSettings(l1=0.1), bloom(admit_after)
+    straight = Learner(settings, admission)
+    expected = learn(straight, rows).logit
+    resumed = Learner(settings, admission)
+    edges = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
+    found = []
+    for start, end in itertools.pairwise(edges):
+        found.append(learn(resumed, rows[start:end]).logit)
+        resumed = Learner.restore(settings, admission, resumed.state())
+    assert np.concatenate(found).tobytes() == expected.tobytes()
+    assert same_state(resumed.state(), straight.state())
+
+
+def test_saving_changes_nothing_and_the_copy_stays() -> None:
+    rows = random_rows(60, fields=5, features=100, seed=2)
+    learner, admission = Learner(LearnerSettings(), bloom(1)), bloom(1)
+    learn(learner, rows[:30])
+    saved = learner.state()
+    frozen = {name: np.array(value) for name, value in saved.items()}
+    learn(learner, rows[30:])
+    assert same_state(saved, frozen)
+    straight = Learner(LearnerSettings(), admission)
+    learn(straight, rows)
+    assert same_state(straight.state(), learner.state())
+
+
+def test_restore_takes_other_settings_where_it_can() -> None:
+    learner = Learner(LearnerSettings(l1=0), bloom(1))
+    learn(learner, random_rows(80, fields=5, features=100, seed=4))
+    state = learner.state()
+    wider = Learner.restore(LearnerSettings(l1=0, layout="float64"), OFF, state)
+    assert wider.weights()[0].tolist() == learner.weights()[0].tolist()
+    assert wider.weights()[1].tolist() == learner.weights()[1].tolist()
+    assert (
+        Learner.restore(LearnerSettings(), bloom(1, generations=3), state).stats().filter_fill == 0
+    )
+
+
+def test_restore_refuses_what_it_cannot_hold_or_read() -> None:
+    learner = Learner(LearnerSettings(), OFF)
+    learn(learner, [Row(((1, 1.0), (2, 1.0), (3, 1.0)))])
+    with pytest.raises(ConfigError, match=r"3 features.*max_features.*2.*set it to 3"):
+        Learner.restore(LearnerSettings(max_features=2), OFF, learner.state())
+    with pytest.raises(DataError, match="format 99"):
+        Learner.restore(LearnerSettings(), OFF, {**learner.state(), "format": 99})
