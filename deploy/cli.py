@@ -1,0 +1,206 @@
+"""The command line. Errors are one message on stderr and an exit code; --debug traces them."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from deploy import bench_replay, console, demo, scorer, settings, snapshots
+from deploy.console import err, out, progress, run_summary, time_of
+from deploy.replay import replay
+from deploy.report import write_report
+from deploy.store import Store
+from streams.errors import ClickloopError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="An online-learning loop for click-through-rate prediction.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+snapshots_app = typer.Typer(help="The serving versions in a store.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure this machine; prints ratios too.", no_args_is_help=True)
+app.add_typer(snapshots_app, name="snapshots")
+app.add_typer(bench_app, name="bench")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+StoreOption = Annotated[Path, typer.Option("--store", help="The `store` folder of a run.")]
+Version = Annotated[int | None, typer.Option("--version", help="Default: the newest.")]
+
+
+class _Debug:
+    on = False
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    _Debug.on = debug
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what an operator must handle into a message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("clickloop: interrupted; what had been written stays usable")
+        raise typer.Exit(INTERRUPTED) from None
+    except ClickloopError as error:
+        if _Debug.on:
+            raise
+        err.print(f"clickloop: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if _Debug.on:
+            raise
+        err.print(f"clickloop: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(ClickloopError.exit_code) from None
+
+
+def _print_json(values: Any) -> None:
+    sys.stdout.write(json.dumps(values, indent=1) + "\n")
+
+
+@app.command("demo")
+def demo_command(
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Where the run goes; made anew each time.")
+    ] = Path("runs/demo"),
+    data: Annotated[
+        Path, typer.Option("--data", help="The folder with the Open Bandit wheel.")
+    ] = Path(".cache/demo"),
+) -> None:
+    """The main job on real logs, no broker needed: join, learn, publish, score, report."""
+    with _errors():
+        demo.run(data, out_folder)
+
+
+@app.command("replay")
+def replay_command(
+    config: Annotated[Path, typer.Option("--config", help="The settings, TOML.")],
+    impressions: Annotated[str, typer.Option("--impressions", help="A file, folder or glob.")],
+    clicks: Annotated[str, typer.Option("--clicks", help="A file, folder or glob.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    as_json: Json = False,
+) -> None:
+    """Join, learn from, publish and evaluate two logs."""
+    with _errors():
+        loaded = settings.load(config)
+        with progress("replay") as bar:
+            document = replay(loaded, impressions, clicks, out_folder, progress=bar)
+        if as_json:
+            _print_json(document)
+            return
+        out.print(run_summary(document))
+        out.print(f"report: {out_folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command("score")
+def score_command(
+    store: StoreOption,
+    source: Annotated[str, typer.Option("--input", help="Impressions: a file, folder or glob.")],
+    output: Annotated[
+        Path, typer.Option("--output", help="A new file: .ndjson, .csv or .parquet.")
+    ],
+    as_logged: Annotated[
+        bool, typer.Option("--as-logged", help="Use logged positions, not `serve_as`.")
+    ] = False,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """P(click) of each impression, by a serving version."""
+    with _errors():
+        with progress("score") as bar:
+            scored = scorer.score_file(
+                store, source, output, version=version, as_logged=as_logged, progress=bar
+            )
+        if as_json:
+            _print_json(scored.to_json())
+            return
+        mean = "-" if scored.mean_p is None else f"{scored.mean_p:.6f}"
+        out.print(
+            f"{scored.rows:,} scored with version {scored.version}, mean p {mean}: {output}",
+            soft_wrap=True,
+        )
+        if scored.rejected:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in scored.rejected.items())
+            out.print(f"not scored: {reasons}: {scored.letters}", soft_wrap=True)
+
+
+@snapshots_app.command("list")
+def list_command(store: StoreOption, as_json: Json = False) -> None:
+    """All serving versions, oldest first."""
+    with _errors(), Store(store, read_only=True) as opened:
+        rows = [manifest.summary() for manifest in snapshots.versions(opened)]
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("version", "event time", "examples", "weights", "bytes", box=None)
+    for row in rows:
+        table.add_row(
+            str(row["version"]),
+            time_of(row["ts"]),
+            f"{row['examples']:,}",
+            f"{row['nonzero']:,}",
+            f"{row['bytes']:,}",
+        )
+    out.print(table)
+
+
+@snapshots_app.command("show")
+def show_command(store: StoreOption, version: Version = None) -> None:
+    """The manifest of a serving version, as JSON."""
+    with _errors(), Store(store, read_only=True) as opened:
+        _print_json(snapshots.chosen(opened, version).to_json())
+
+
+@snapshots_app.command("verify")
+def verify_command(store: StoreOption, version: Version = None) -> None:
+    """Check the checksums of a serving version, or of all of them."""
+    with _errors(), Store(store, read_only=True) as opened:
+        chosen = [snapshots.chosen(opened, version)] if version else snapshots.versions(opened)
+        for manifest in chosen:
+            snapshots.weights_of(opened, manifest)
+            out.print(f"version {manifest.version}: {manifest.weights:,} weights, intact")
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Option("--run", help="The folder of a replay.")],
+) -> None:
+    """Write the report of a run again."""
+    with _errors():
+        out.print(str(write_report(run)), soft_wrap=True)
+
+
+@bench_app.command("replay")
+def bench_replay_command(
+    config: Annotated[Path, typer.Option("--config", help="The settings, TOML.")] = Path(
+        "docs/examples/trivago.toml"
+    ),
+    repeat: Annotated[
+        int, typer.Option(min=1, help="How often the log is repeated, times and ids shifted.")
+    ] = 20,
+    as_json: Json = False,
+) -> None:
+    """The whole loop on the trivago logs, repeated: from Parquet, NDJSON, and with bad rows."""
+    with _errors():
+        document = bench_replay.run(config, repeat)
+    if as_json:
+        _print_json(document)
+        return
+    out.print(console.figures(document))
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()

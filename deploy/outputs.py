@@ -1,0 +1,107 @@
+"""What a replay leaves beside its store: examples as Parquet, late clicks as NDJSON."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streams.jit import F64
+
+ROWS_PER_GROUP = 65_536
+ROWS_PER_FILE = 2_000_000
+
+
+class ExamplesWriter:
+    """Labelled examples with their progressive prediction `p`, in emission order.
+
+    Files `part-00000.parquet`, … of at most about ROWS_PER_FILE rows. A file being written has
+    the suffix `.partial`, so that every `.parquet` is whole. Use as a context manager.
+    """
+
+    def __init__(self, folder: Path, labelled: pa.Schema) -> None:
+        """Write into `folder`; `labelled` is the schema of the batches to come."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._schema = labelled.append(pa.field("p", pa.float64(), nullable=False))
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._file: pq.ParquetWriter | None = None
+        self._file_rows = 0
+        self._parts = 0
+
+    def write(self, batch: pa.RecordBatch, p: F64) -> None:
+        """Append the rows of `batch` with their predictions, float64, one a row."""
+        self._waiting.append(
+            pa.RecordBatch.from_arrays([*batch.columns, pa.array(p)], schema=self._schema)
+        )
+        self._waiting_rows += batch.num_rows
+        if self._waiting_rows >= ROWS_PER_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits and finish the last file; an empty run gets one empty file."""
+        self._flush()
+        if self._file is None and self._parts == 0:
+            self._open()
+        self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        file = self._file or self._open()
+        # One dictionary a column and row group, or the encoder falls back to plain values.
+        table = pa.Table.from_batches(self._waiting, self._schema).unify_dictionaries()
+        file.write_table(table, row_group_size=2 * ROWS_PER_GROUP)
+        self._file_rows += self._waiting_rows
+        self._waiting, self._waiting_rows = [], 0
+        if self._file_rows >= ROWS_PER_FILE:
+            self._finish()
+
+    def _open(self) -> pq.ParquetWriter:
+        self._file = pq.ParquetWriter(
+            self._part.with_suffix(".partial"),
+            self._schema,
+            compression="lz4",
+            # Ids and times hardly repeat: trying a dictionary for them costs more than it saves.
+            use_dictionary=[
+                f.name
+                for f in self._schema
+                if pa.types.is_dictionary(f.type) or pa.types.is_list(f.type)
+            ],
+            write_statistics=["ts"],
+        )
+        return self._file
+
+    def _finish(self) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        self._part.with_suffix(".partial").rename(self._part)
+        self._file, self._file_rows = None, 0
+        self._parts += 1
+
+    @property
+    def _part(self) -> Path:
+        return self._folder / f"part-{self._parts:05d}.parquet"
+
+
+def append_ndjson(path: Path, batch: pa.RecordBatch) -> None:
+    """Append each row of `batch` to `path` as one JSON object a line."""
+    if batch.num_rows == 0:
+        return
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())

@@ -1,0 +1,154 @@
+"""The RocksDB that holds a run's serving versions: bytes in, bytes out, one atomic write.
+
+Raw mode everywhere: rocksdict's default mode pickles values, and reading a crafted pickle
+runs code. The store records its format, and refuses what it cannot read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rocksdict import AccessType, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+
+from streams.errors import ClickloopError
+
+FORMAT = 1
+_FORMAT_KEY = b"format"
+_MODE_FILE = "rocksdict-config.json"
+
+
+class StoreError(ClickloopError):
+    """A store that is missing, held by another process, damaged, or not ours to read."""
+
+
+class Store:
+    """One RocksDB folder; use as a context manager.
+
+    Keys and values are bytes. `write` is atomic and on disk when it returns.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
+        """Open the store at `path`.
+
+        create: make it when it does not exist. read_only: never write, and take no lock, so
+        that a scorer can read beside the worker that owns it.
+        Raises StoreError when there is none, when another process holds it, or when its
+        format is not this one.
+        """
+        self.path = path
+        is_store = (path / "CURRENT").exists()
+        if not is_store and not create:
+            raise StoreError(f"{path}: no store here; name the `store` folder of a replay")
+        if not is_store and path.exists() and any(path.iterdir()):
+            raise StoreError(f"{path}: the folder holds other files; name an empty or a new one")
+        self._refuse_pickles()
+        options = Options(raw_mode=True)
+        options.create_if_missing(create)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_keep_log_file_num(2)
+        access = AccessType.read_only() if read_only else AccessType.read_write()
+        try:
+            self._db = Rdict(str(path), options, access_type=access)
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
+        self._sync = WriteOptions()
+        self._sync.sync = True
+        if is_store:
+            self._check_format()
+        else:
+            self.write({_FORMAT_KEY: json.dumps({"format": FORMAT}).encode()})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the folder. Every finished write is on disk already."""
+        self._db.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None. Raises StoreError where the block is damaged."""
+        try:
+            value = self._db.get(key)
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
+        assert value is None or isinstance(value, bytes)
+        return value
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys that start with `prefix`, ascending."""
+        for key in self._db.keys(from_key=prefix):
+            assert isinstance(key, bytes)
+            if not key.startswith(prefix):
+                return
+            yield key
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: tuple[bytes, ...] = ()) -> None:
+        """Put and delete in one atomic, synchronous write: all of it is there, or none.
+
+        Raises StoreError when the disk refuses (full, read-only).
+        """
+        batch = WriteBatch(raw_mode=True)
+        for key in deletes:
+            batch.delete(key)
+        for key, value in puts.items():
+            batch.put(key, value)
+        try:
+            self._db.write(batch, self._sync)
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
+
+    def _refuse_pickles(self) -> None:
+        mode = self.path / _MODE_FILE
+        if not mode.exists():
+            return
+        try:
+            raw = json.loads(mode.read_text())["raw_mode"]
+        except (ValueError, KeyError, TypeError):
+            raw = None
+        if raw is not True:
+            raise StoreError(
+                f"{mode}: this RocksDB is not in raw mode, so reading it could run code; "
+                "clickloop did not write it, use another folder"
+            )
+
+    def _check_format(self) -> None:
+        value = self.get(_FORMAT_KEY)
+        try:
+            found = json.loads(value or b"null")["format"]
+        except (ValueError, KeyError, TypeError):
+            self.close()
+            raise StoreError(
+                f"{self.path}: a RocksDB without clickloop's format mark; use another folder"
+            ) from None
+        if found != FORMAT:
+            self.close()
+            newer = isinstance(found, int) and found > FORMAT
+            advice = "upgrade clickloop" if newer else "make the store again with this version"
+            raise StoreError(
+                f"{self.path}: store format {found}, this clickloop reads {FORMAT}; {advice}"
+            )
+
+    def _explained(self, error: Exception) -> StoreError:
+        text = str(error)
+        if "/LOCK:" in text:
+            return StoreError(
+                f"{self.path}: another process holds this store; stop it, or copy the folder"
+            )
+        if "No space left" in text:
+            return StoreError(f"{self.path}: the disk is full; free space and run again")
+        if "Corruption" in text or "checksum" in text:
+            return StoreError(
+                f"{self.path}: the store is damaged ({text}); restore it from a copy, "
+                "or make it again with `clickloop replay`"
+            )
+        return StoreError(f"{self.path}: RocksDB says: {text}")

@@ -1,0 +1,91 @@
+"""The whole loop on the real hotel-search logs: the quality that a faster kernel must not cost.
+
+Needs CLICKLOOP_TEST_DATA, a folder with trivago/impressions.ndjson.gz and clicks.ndjson.gz.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from deploy import settings
+from deploy.replay import EXAMPLES, STORE, replay
+from deploy.scorer import score_file
+
+DATA = Path(os.environ.get("CLICKLOOP_TEST_DATA", "/nowhere")) / "trivago"
+EXAMPLES_OF_SETTINGS = Path(__file__).parent.parent / "docs" / "examples"
+IMPRESSIONS = str(DATA / "impressions.ndjson.gz")
+CLICKS = str(DATA / "clicks.ndjson.gz")
+
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="set CLICKLOOP_TEST_DATA to a folder that holds trivago/"
+)
+
+Run = Callable[..., tuple[dict[str, Any], Path]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Replay with one of the example settings and some keys changed; each is run once."""
+
+    @cache
+    def replayed(name: str, **changes: Any) -> tuple[dict[str, Any], Path]:
+        loaded = settings.load(EXAMPLES_OF_SETTINGS / name)
+        for key, value in changes.items():
+            section, _, leaf = key.partition("__")
+            part = getattr(loaded, section).model_copy(update={leaf: value})
+            loaded = loaded.model_copy(update={section: part})
+        out = tmp_path_factory.mktemp("quality") / "run"
+        return replay(loaded, IMPRESSIONS, CLICKS, out), out
+
+    return replayed
+
+
+def entropy_of_all(run: Path, truth: Path, tmp_path: Path) -> float:
+    """The normalized entropy, over every impression of `truth`, of the final version of `run`."""
+    scores = tmp_path / "scores.parquet"
+    score_file(run / STORE, IMPRESSIONS, scores, as_logged=True)
+    scored = pq.read_table(scores)
+    labelled = pq.read_table(truth / EXAMPLES, columns=["impression_id", "label"])
+    assert scored["impression_id"].to_pylist() == labelled["impression_id"].to_pylist()
+    p, y = scored["p"].to_numpy(), labelled["label"].to_numpy()
+    rate = y.mean()
+    loss = -np.where(y == 1, np.log(p), np.log1p(-p)).mean()
+    return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [("trivago.toml", 0.7510), ("trivago-crosses.toml", 0.7395)]
+)
+def test_normalized_entropy(run: Run, name: str, bound: float) -> None:
+    document, _ = run(name)
+    metrics = document["metrics"]
+    assert metrics["examples"] == 312_539
+    assert metrics["normalized_entropy"] <= bound
+    assert metrics["calibration"] == pytest.approx(1, abs=0.01)
+
+
+def test_a_tenth_of_the_negatives_is_enough(run: Run, tmp_path: Path) -> None:
+    _, whole = run("trivago.toml")
+    document, sampled = run("trivago.toml", sampling__keep_rate=0.1)
+    ledger = document["ledger"]
+    assert ledger["sampled_out"] == pytest.approx(0.9 * 299_026, rel=0.01)
+    assert document["metrics"]["calibration"] == pytest.approx(1, abs=0.02)
+    asked = entropy_of_all(whole, whole, tmp_path)
+    assert entropy_of_all(sampled, whole, tmp_path) == pytest.approx(asked, rel=0.01)
+
+
+def test_admission_saves_most_coordinates_for_almost_nothing(run: Run) -> None:
+    every, _ = run("trivago-crosses.toml", admission__kind="bloom", admission__admit_after=0)
+    frequent, _ = run("trivago-crosses.toml", admission__kind="bloom", admission__admit_after=2)
+    admitted = [d["model"]["features_admitted"] for d in (frequent, every)]
+    assert admitted[0] <= 0.4 * admitted[1]
+    entropy = [d["metrics"]["normalized_entropy"] for d in (frequent, every)]
+    assert entropy[0] <= 1.001 * entropy[1]
+    off, _ = run("trivago-crosses.toml")
+    assert off["model"]["features_admitted"] == admitted[1]
