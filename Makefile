@@ -1,0 +1,63 @@
+# make run: set everything up and do the main job. make test: set everything up and check it.
+# Variables: PYTHON (the interpreter to use), ARGS (further arguments of `clickloop demo`).
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_DATA := .cache/demo
+READY := $(VENV)/.ready-run
+READY_DEV := $(VENV)/.ready-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run test check kernels lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything set up
+	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
+
+test: $(READY_DEV) check ## everything set up, lint, types, all tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(MAKE) --no-print-directory kernels
+
+check: $(READY_DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+kernels: $(READY_DEV) ## the kernels once more as plain Python, without the compiler
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -W ignore::RuntimeWarning -m pytest -n 2 -m kernel
+
+$(VENV)/.made:
+	@sh deploy/venv.sh $(VENV) $(PYTHON)
+	@touch $@
+
+$(READY): requirements/run.txt pyproject.toml $(VENV)/.made
+	@echo "setting up: installing pinned dependencies into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(READY_DEV): requirements/dev.txt $(READY)
+	@echo "setting up: installing what tests and checks need"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(DEMO_DATA)/.ready: requirements/demo-data.txt $(READY)
+	@echo "setting up: fetching the Open Bandit logs"
+	@$(PIP) download --no-deps --require-hashes -r requirements/demo-data.txt -d $(DEMO_DATA)
+	@touch $@
+
+LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+lock: $(READY_DEV) ## renew the pinned dependencies
+	@$(LOCK) --upgrade -o requirements/run.txt pyproject.toml
+	@$(LOCK) --upgrade -c requirements/run.txt -o requirements/build.txt requirements/build.in
+	@$(LOCK) --upgrade -c requirements/run.txt -c requirements/build.txt --extra dev \
+		-o requirements/dev.txt pyproject.toml
+
+clean: ## remove what set-up and runs made
+	@rm -rf $(VENV) .cache build *.egg-info
