@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from streams.simulator import malformed
 from streams.jit import U64
 from streams.schema import FEATURE_PREFIX
+from streams.simulator import malformed
 from streams.simulator.traffic import CLICK, IMPRESSION, TRUTH, Rows
 from streams.simulator.world import Column, World
 
