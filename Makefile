@@ -9,15 +9,15 @@ READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check kernels lock clean
+.PHONY: help run test check kernels faults lock clean bad-input
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything set up
 	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
 
-test: $(READY_DEV) check ## everything set up, lint, types, all tests
+test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 	@$(MAKE) --no-print-directory kernels
 
@@ -28,6 +28,9 @@ check: $(READY_DEV)
 
 kernels: $(READY_DEV) ## the kernels once more as plain Python, without the compiler
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -W ignore::RuntimeWarning -m pytest -n 2 -m kernel
+
+bad-input: $(READY_DEV) ## what each kind of bad input gives
+	@$(BIN)/python -m tests.bad_inputs
 
 $(VENV)/.made:
 	@sh deploy/venv.sh $(VENV) $(PYTHON)
@@ -52,6 +55,9 @@ $(DEMO_DATA)/.ready: requirements/demo-data.txt $(READY)
 
 LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
+
+faults: $(READY_DEV) ## 50 cycles of kill -9 and resume, as a table
+	@$(BIN)/python -m tests.faults
 
 lock: $(READY_DEV) ## renew the pinned dependencies
 	@$(LOCK) --upgrade -o requirements/run.txt pyproject.toml

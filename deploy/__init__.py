@@ -7,6 +7,7 @@ outputs       examples and late clicks on disk   metrics     the run as JSON
 store         RocksDB, and nobody else knows     demo        the main job on public logs
 snapshots     serving versions in the store      open_bandit those logs, as two logs
 scorer        P(click) by a serving version      bench_replay  how fast this machine is
+simulate      traffic with a known truth         simulated     predictions beside that truth
 
 logs ─▶ replay ─▶ loop ─▶ examples, metrics, report
                     └────▶ snapshots ─▶ store ─▶ scorer

@@ -10,12 +10,22 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from deploy import bench_replay, console, demo, scorer, settings, snapshots
-from deploy.console import err, out, progress, run_summary, time_of
-from deploy.replay import replay
+from deploy import (
+    bench_replay,
+    console,
+    demo,
+    scorer,
+    settings,
+    simulate,
+    simulated,
+    snapshots,
+)
+from deploy.console import err, out, progress, stop_on_signal, time_of
+from deploy.replay import Stopped, replay
 from deploy.report import write_report
 from deploy.store import Store
 from streams.errors import ClickloopError
+from streams.simulator.logs import LogFormat
 
 INTERRUPTED = 130
 
@@ -51,6 +61,9 @@ def _errors() -> Iterator[None]:
     """Turn what an operator must handle into a message and an exit code."""
     try:
         yield
+    except Stopped:
+        err.print("clickloop: stopped, and saved: go on with --resume")
+        raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         err.print("clickloop: interrupted; what had been written stays usable")
         raise typer.Exit(INTERRUPTED) from None
@@ -78,10 +91,13 @@ def demo_command(
     data: Annotated[
         Path, typer.Option("--data", help="The folder with the Open Bandit wheel.")
     ] = Path(".cache/demo"),
+    impressions: Annotated[
+        int, typer.Option("--impressions", min=1, help="How many are simulated.")
+    ] = 1_000_000,
 ) -> None:
-    """The main job on real logs, no broker needed: join, learn, publish, score, report."""
+    """The main job, no broker needed, on real logs and on simulated ones with a known truth."""
     with _errors():
-        demo.run(data, out_folder)
+        demo.run(data, out_folder, impressions)
 
 
 @app.command("replay")
@@ -90,18 +106,52 @@ def replay_command(
     impressions: Annotated[str, typer.Option("--impressions", help="A file, folder or glob.")],
     clicks: Annotated[str, typer.Option("--clicks", help="A file, folder or glob.")],
     out_folder: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Join, learn from, publish and evaluate two logs."""
     with _errors():
         loaded = settings.load(config)
-        with progress("replay") as bar:
-            document = replay(loaded, impressions, clicks, out_folder, progress=bar)
+        with progress("replay") as bar, stop_on_signal() as stop:
+            document = replay(
+                loaded, impressions, clicks, out_folder, resume=resume, progress=bar, stop=stop
+            )
         if as_json:
             _print_json(document)
             return
-        out.print(run_summary(document))
-        out.print(f"report: {out_folder / 'report.html'}", soft_wrap=True)
+        report = ("report", str(out_folder / "report.html"))
+        console.show(("", [*console.run_summary(document), report]))
+
+
+@app.command("simulate")
+def simulate_command(
+    out_folder: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    impressions: Annotated[
+        int | None, typer.Option("--impressions", help="How many. Default: 1000000.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of all chance. Default: 1.")] = None,
+    log_format: Annotated[LogFormat, typer.Option("--format", help="Of the two logs.")] = "parquet",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the simulator. Repeat it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write two logs of traffic whose true click probabilities are known, and these too."""
+    with _errors():
+        named = {"impressions": impressions, "seed": seed}
+        told = simulate.told(
+            [f"{key}={value}" for key, value in named.items() if value is not None]
+            + (assignments or [])
+        )
+        with progress("simulate") as bar:
+            made = simulate.run(told, out_folder, log_format, bar)
+        if as_json:
+            _print_json(simulate.to_json(made))
+            return
+        console.show(("", simulate.summary(made)))
 
 
 @app.command("score")
@@ -176,10 +226,19 @@ def verify_command(store: StoreOption, version: Version = None) -> None:
 @app.command("report")
 def report_command(
     run: Annotated[Path, typer.Option("--run", help="The folder of a replay.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="The truth.parquet beside simulated logs: compare with it."),
+    ] = None,
 ) -> None:
-    """Write the report of a run again."""
+    """Write the report of a run again; of simulated logs, with the truth beside it."""
     with _errors():
-        out.print(str(write_report(run)), soft_wrap=True)
+        if truth is None:
+            out.print(str(write_report(run)), soft_wrap=True)
+            return
+        compared = simulated.add_truth(run, truth)
+        report = ("report", str(run / "report.html"))
+        console.show(("", [*console.truth_summary(compared), report]))
 
 
 @bench_app.command("replay")

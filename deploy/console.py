@@ -1,18 +1,25 @@
 """What a person sees in the terminal: progress on stderr, summaries on stdout."""
 
-from collections.abc import Callable, Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from textwrap import wrap
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from streams.duration import readable
 
 Report = Callable[[int, int], None]
-"""Progress: called with bytes read so far, and in all."""
+"""Progress: called with what is done so far, and with all there is."""
+
+Rows = Sequence[tuple[str, str]]
+"""Names, and what is said of each."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -29,28 +36,90 @@ def progress(what: str) -> Iterator[Report]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def run_summary(values: Mapping[str, Any]) -> Table:
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Whether somebody asked to stop (Ctrl-C, SIGTERM); asking twice interrupts at once."""
+    asked: list[int] = []
+
+    def ask(signum: int, _: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(signum)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show(*sections: tuple[str, Rows]) -> None:
+    """Print titled sections of names and what is said of them, in two columns for all.
+
+    A long text continues below itself, cut between words only, so that paths stay whole. Where
+    stdout is no terminal each row is one line.
+    """
+    indent = max(len(name) for _, rows in sections for name, _ in rows) + 2
+    for i, (title, rows) in enumerate(sections):
+        if i:
+            out.print()
+        if title:
+            out.print(Text(title, style="bold underline"), soft_wrap=True)
+        for name, said in rows:
+            lines = [said]
+            if out.is_terminal:
+                width = max(out.width - indent, 20)
+                lines = wrap(said, width, break_long_words=False, break_on_hyphens=False)
+            text = ("\n" + " " * indent).join(lines)
+            out.print(Text.assemble((name.ljust(indent), "bold"), text), soft_wrap=True)
+
+
+def run_summary(values: Mapping[str, Any]) -> Rows:
     """The headline of a run, from its metrics document."""
     ledger, metrics, model = values["ledger"], values["metrics"], values["model"]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("impressions", _impressions(ledger))
-    table.add_row("clicks", _clicks(ledger, values["delays"]["window_ms"]))
-    table.add_row("CTR", _percent(metrics["ctr"]))
-    table.add_row("normalized entropy", _entropy(metrics))
-    table.add_row("AUC", _number(metrics["auc"], 4))
-    table.add_row("calibration", f"{_number(metrics['calibration'], 3)}  (mean prediction / CTR)")
-    table.add_row(
-        "features",
-        f"{model['features_seen']:,} seen (estimate), {model['features_admitted']:,} admitted, "
-        f"{model['nonzero_weights']:,} with a weight",
-    )
     speed = values["throughput"]
-    table.add_row(
-        "speed", f"{speed['impressions_per_s'] or 0:,.0f} impressions/s, {speed['seconds']:.1f} s"
-    )
-    return table
+    return [
+        ("impressions", _impressions(ledger)),
+        ("clicks", _clicks(ledger, values["delays"]["window_ms"])),
+        ("CTR", percent(metrics["ctr"])),
+        ("normalized entropy", _entropy(metrics)),
+        ("AUC", number(metrics["auc"], 4)),
+        ("calibration", f"{number(metrics['calibration'], 3)}  (mean prediction / CTR)"),
+        (
+            "features",
+            f"{model['features_seen']:,} seen (estimate), {model['features_admitted']:,} admitted, "
+            f"{model['nonzero_weights']:,} with a weight",
+        ),
+        (
+            "speed",
+            f"{speed['impressions_per_s'] or 0:,.0f} impressions/s, {speed['seconds']:.1f} s",
+        ),
+    ]
+
+
+def truth_summary(truth: Mapping[str, Any]) -> Rows:
+    """The headline of a comparison with the truth, from `truth` in the metrics document."""
+    late = truth["last_three_quarters"]["calibration"]
+    first, last = (truth["eighths"][i]["mean_abs_error"] for i in (0, -1))
+    return [
+        (
+            "prediction / truth",
+            f"{number(truth['calibration'], 3)}, over the last three quarters {number(late, 3)}  "
+            f"(mean prediction {percent(truth['p'])}, mean true p {percent(truth['true_p'])})",
+        ),
+        (
+            "|p − true p|",
+            f"{number(truth['mean_abs_error'], 4)} on average: {number(first, 4)} in the first "
+            f"eighth of the log, {number(last, 4)} in the last",
+        ),
+        (
+            "knowing the truth",
+            f"normalized entropy {number(truth['oracle_normalized_entropy'], 4)} is the best "
+            f"there is; predictions reach {number(truth['normalized_entropy'], 4)}  (judged by "
+            "every click that ever came)",
+        ),
+    ]
 
 
 def figures(document: Mapping[str, Any]) -> Table:
@@ -99,16 +168,18 @@ def _clicks(ledger: Mapping[str, int], window_ms: int) -> str:
 
 
 def _entropy(metrics: Mapping[str, Any]) -> str:
-    text = _number(metrics["normalized_entropy"], 4)
+    text = number(metrics["normalized_entropy"], 4)
     interval = metrics["normalized_entropy_interval"]
     if interval is not None:
         text += f", 95% interval {interval[0]:.4f} to {interval[1]:.4f}"
     return text + "  (1 = always predicting the CTR)"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share in percent, `-` where there is none."""
     return "-" if value is None else f"{100 * value:.2f}%"
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """So many digits after the point, `-` where there is no value."""
     return "-" if value is None else f"{value:.{digits}f}"

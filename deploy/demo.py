@@ -1,57 +1,97 @@
-"""The main job on the Open Bandit logs: join, learn, publish, score, report."""
+"""The main job twice, without a broker: on the Open Bandit logs, and where the truth is known."""
 
 import shutil
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from deploy import open_bandit, settings
-from deploy.console import out, progress, run_summary
+from deploy import open_bandit, settings, simulate
+from deploy.console import Rows, progress, run_summary, show, truth_summary
 from deploy.replay import STORE, replay
 from deploy.scorer import score_file
+from deploy.simulated import add_truth
 from streams.errors import ConfigError
+from streams.simulator import Simulation, SimulatorSettings
 
 _MARK = ".clickloop-demo"
-NOTES = (
+REAL_NOTES = (
     open_bandit.DELAYS,
     "287 clicks are few: a normalized entropy whose interval reaches 1 is what they allow.",
 )
+SIMULATED_NOTES = ("These impressions and clicks are simulated; no person has seen these ads.",)
 
 
-def run(data: Path, folder: Path) -> None:
+def run(data: Path, folder: Path, impressions: int) -> None:
     """Run the demo with the wheel in `data`, into `folder`, and print what came out.
 
-    `folder` is made anew; only one that an earlier demo made is replaced.
-    Raises ConfigError when it holds something else, DataError when the wheel is missing.
+    `folder` is made anew; only one that an earlier demo made is replaced. impressions: how many
+    are simulated. Raises ConfigError when `folder` holds something else, DataError when the
+    wheel is missing.
     """
     _make_anew(folder)
-    out.print("[bold]clickloop demo[/bold]: the Open Bandit logs (ZOZOTOWN, November 2019)")
+    real = _real(data, folder)
+    simulated = _simulated(folder / "simulated", impressions)
+    show(
+        ("Open Bandit: real impressions of a fashion shop (ZOZOTOWN, November 2019)", real),
+        ("Simulated: the true probability of each click is known", simulated),
+    )
+
+
+def _real(data: Path, folder: Path) -> Rows:
+    """Join, learn, publish and score the Open Bandit logs."""
     logs = open_bandit.write_logs(data / open_bandit.WHEEL, folder / "logs")
     config = files("deploy").joinpath("open_bandit.toml").read_text(encoding="utf-8")
-    loaded = settings.parse(tomllib.loads(config), "open_bandit.toml")
+    told = settings.parse(tomllib.loads(config), "open_bandit.toml")
     run_folder = folder / "run"
-    with progress("join and learn") as bar:
-        document = replay(
-            loaded,
-            str(logs.impressions),
-            str(logs.clicks),
-            run_folder,
-            title="Open Bandit logs",
-            notes=NOTES,
-            progress=bar,
-        )
-    out.print(run_summary(document))
-    for note in NOTES:
-        out.print(f"note                {note}", soft_wrap=True)
-    with progress("score") as bar:
+    summary = _replay("Open Bandit logs", told, logs, run_folder, REAL_NOTES)
+    with progress("Open Bandit logs: score") as bar:
         scored = score_file(
             run_folder / STORE, str(logs.impressions), folder / "scores.parquet", progress=bar
         )
-    out.print(
-        f"scored again        {scored.rows:,} impressions with serving version {scored.version}, "
-        f"as if at position 1: mean p {scored.mean_p:.4%}"
-    )
-    out.print(f"[bold]report[/bold]              {run_folder / 'report.html'}", soft_wrap=True)
+    return [
+        *summary,
+        (
+            "scored again",
+            f"{scored.rows:,} impressions with serving version {scored.version}, as if at "
+            f"position 1: mean p {scored.mean_p:.4%}",
+        ),
+        *(("note", note) for note in REAL_NOTES),
+        ("report", str(run_folder / "report.html")),
+    ]
+
+
+def _simulated(folder: Path, impressions: int) -> Rows:
+    """Simulate traffic, do the same with it, and compare with the truth."""
+    with progress("Simulated traffic: make the logs") as bar:
+        told = SimulatorSettings(impressions=impressions)
+        made = simulate.run(told, folder / "logs", progress=bar)
+    run_folder = folder / "run"
+    loaded = settings.load(made.config)
+    return [
+        *_replay("Simulated traffic", loaded, made, run_folder, SIMULATED_NOTES),
+        *truth_summary(add_truth(run_folder, made.truth)),
+        ("report", str(run_folder / "report.html")),
+    ]
+
+
+def _replay(
+    title: str,
+    told: settings.Settings,
+    logs: open_bandit.LogPaths | Simulation,
+    folder: Path,
+    notes: tuple[str, ...],
+) -> Rows:
+    with progress(f"{title}: join and learn") as bar:
+        document = replay(
+            told,
+            str(logs.impressions),
+            str(logs.clicks),
+            folder,
+            title=title,
+            notes=notes,
+            progress=bar,
+        )
+    return run_summary(document)
 
 
 def _make_anew(folder: Path) -> None:

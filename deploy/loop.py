@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from deploy.corrected import FIRST, Corrected
 from deploy.settings import Settings
 from ftrl.evaluation import Evaluation
 from ftrl.features import Features
@@ -56,9 +57,14 @@ class Loop:
         self.features = Features(settings.features)
         self.learner = Learner(settings.learner, settings.admission)
         self.evaluation = Evaluation(settings.calibration.bucket)
+        self.corrected = (
+            Corrected(settings.calibration.bucket, settings.join)
+            if settings.join.correction_horizon
+            else None
+        )
         self.cut = Cut()
         self._every = settings.snapshots.every
-        self._next_mark: int | None = None
+        self.next_mark: int | None = None
         self._on_mark = on_mark
 
     def join(self, step: Step) -> JoinOutput:
@@ -86,7 +92,10 @@ class Loop:
             kind=column("kind").to_numpy(),
             kept=column("kept").to_numpy(zero_copy_only=False),
         )
-        self.evaluation.update(learned.logit, label, learned.omega, ts)
+        first = column("kind").to_numpy() == FIRST
+        self.evaluation.update(learned.logit[first], label[first], learned.omega[first], ts[first])
+        if self.corrected is not None:
+            self.corrected.update(batch, learned.logit, learned.omega)
         last = batch.num_rows - 1
         self.cut = Cut(
             self.cut.examples + batch.num_rows,
@@ -99,15 +108,15 @@ class Loop:
         start, rows = 0, batch.num_rows
         if self._every and rows:
             ts: I64 = batch.column("ts").to_numpy()
-            if self._next_mark is None:
-                self._next_mark = self._mark_after(int(ts[0]))
-            while (reached := np.flatnonzero(ts[start:] >= self._next_mark)).size:
+            if self.next_mark is None:
+                self.next_mark = self._mark_after(int(ts[0]))
+            while (reached := np.flatnonzero(ts[start:] >= self.next_mark)).size:
                 at = start + int(reached[0])
                 if at > start:
                     yield batch.slice(start, at - start)
                 start = at
                 self._on_mark(int(ts[at]) // self._every * self._every)
-                self._next_mark = self._mark_after(int(ts[at]))
+                self.next_mark = self._mark_after(int(ts[at]))
         if rows > start:
             yield batch.slice(start)
 

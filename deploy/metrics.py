@@ -28,14 +28,14 @@ def document(
     """
     ledger = loop.joiner.ledger
     metrics = loop.evaluation.metrics()
+    corrected = metrics if loop.corrected is None else loop.corrected.evaluation.metrics()
     return {
         "clickloop": {"version": version("clickloop")},
         "run": dict(run),
         "ledger": ledger_counts(ledger),
         "ledger_by_type": {name or "undeclared": asdict(c) for name, c in ledger.clicks.items()},
         "metrics": metrics,
-        # No example changes its label here, so both views are the same.
-        "corrected": metrics,
+        "corrected": corrected,
         "deciles": loop.evaluation.deciles(),
         "curve": loop.evaluation.curve(),
         "buckets": loop.evaluation.buckets(),

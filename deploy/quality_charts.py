@@ -150,31 +150,6 @@ def decile_ratios(deciles: Sequence[Json]) -> go.Figure | None:
     return layout(figure, height=320, margin={"l": 56, "r": 16, "t": 12, "b": 48})
 
 
-def truth(bins: Sequence[Json]) -> go.Figure | None:
-    """Mean prediction against the mean true probability, known for simulated traffic."""
-    points = [b for b in complete(bins, "p", "true_p") if b["p"] > 0 and b["true_p"] > 0]
-    if not points:
-        return None
-    most = max(b.get("examples") or 1 for b in points)
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[b["true_p"] for b in points],
-        y=[b["p"] for b in points],
-        mode="markers",
-        marker={
-            "color": BLUE,
-            "opacity": 0.75,
-            "size": [6 + 14 * math.sqrt((b.get("examples") or 1) / most) for b in points],
-        },
-        customdata=[[b.get("examples") or 0] for b in points],
-        hovertemplate="true %{x:.3%}, predicted %{y:.3%}<br>%{customdata[0]:,} examples"
-        "<extra></extra>",
-        showlegend=False,
-    )
-    values = [b[key] for b in points for key in ("p", "true_p")]
-    return agreement(figure, values, "true probability", "mean prediction")
-
-
 def _with_gaps(buckets: Sequence[Json]) -> list[Json | None]:
     """The buckets, None where time without examples lies between two: the line breaks."""
     rows: list[Json | None] = []

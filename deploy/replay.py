@@ -1,31 +1,44 @@
-"""The main job on files: two logs in; examples, serving versions, metrics and a report out."""
+"""The main job on files: two logs in; examples, serving versions, metrics and a report out.
+
+A run can be stopped or killed at any moment and resumed: it goes on from its last training
+checkpoint with the same rows in the same order, to the same weights byte for byte.
+"""
 
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from deploy import metrics, snapshots
+from deploy import checkpoint, metrics, snapshots
+from deploy.examples import ExamplesWriter
+from deploy.inputs import Inputs
 from deploy.loop import Loop
-from deploy.outputs import ExamplesWriter, append_ndjson
+from deploy.pages import Kept, Saved
 from deploy.report import write_report
-from deploy.settings import Settings
+from deploy.settings import Settings, differences
 from deploy.store import Store
 from joiner.settings import JoinSettings
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.duration import readable
-from streams.errors import ConfigError
-from streams.logs import Log, open_log
-from streams.merge import Step, merged
+from streams.errors import ClickloopError, ConfigError
+from streams.merge import Step
+from streams.writer import NdjsonWriter
 
 STORE = "store"
 EXAMPLES = "examples"
 DEAD_LETTERS = "dead-letter.ndjson"
 LATE_CLICKS = "late-clicks.ndjson"
+
+_FREE_TO_CHANGE = {"snapshots.checkpoint_every"}
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The run was asked to stop, and its checkpoint is saved."""
 
 
 def replay(
@@ -34,43 +47,51 @@ def replay(
     clicks: str,
     out: Path,
     *,
+    resume: bool = False,
     title: str | None = None,
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Join, learn, publish and evaluate the logs at `impressions` and `clicks` into `out`.
 
-    The logs are paths: a file, a folder or a glob. title, notes: for the report. progress:
-    called with bytes read so far, and in all. Returns the metrics document. Raises ConfigError
-    when `out` is in use, DataError when a log cannot be read (what was learned before is
-    published), StoreError.
+    The logs are paths: a file, a folder or a glob. resume: go on with what an earlier run left
+    in `out`, from its last checkpoint. title, notes: for the report. progress: called with bytes
+    read so far, and in all. stop: asked between steps; if true the run saves a checkpoint and
+    raises Stopped. Returns the metrics document.
+
+    Raises ConfigError when `out` is in use, or its run had other settings; DataError when a log
+    cannot be read (what was learned before is published and saved); StoreError.
     """
-    logs = (
-        open_log(impressions, settings.events, "impressions", guard=settings.logs),
-        open_log(clicks, settings.events, "clicks", guard=settings.logs),
-    )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: not an empty folder; name another, or remove what it holds")
+    inputs = Inputs(settings, impressions, clicks)
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"{out}: not an empty folder; name another, remove what it holds, or go on with it: "
+            "--resume"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    run = {
-        "title": title or out.name,
-        "impressions": impressions,
-        "clicks": clicks,
-        "config": settings.model_dump(mode="json"),
-        "notes": list(notes),
-    }
-    with (
-        Store(out / STORE, create=True) as store,
-        ExamplesWriter(out / EXAMPLES, settings.events.labelled) as examples,
-        DeadLetterWriter(out / DEAD_LETTERS) as letters,
-    ):
-        job = _Replay(settings, logs, store, examples, letters, out / LATE_CLICKS)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(out / STORE, create=True))
+        job = _Replay(settings, inputs, store, out, stack)
         try:
-            job.work(progress)
-        finally:
+            job.work(progress, stop)
+        except Stopped:
+            job.save(finished=False)
+            job.wait()
+            raise
+        except ClickloopError:
             # Whatever ends the input early, what was learned so far stays usable.
-            document = job.finish(run)
-            metrics.write(out, document)
+            job.publish(None)
+            job.save(finished=False)
+            job.wait()
+            metrics.write(out, job.document(title or out.name, notes))
+            raise
+        if not job.finished:
+            job.publish(None)
+            job.save(finished=True)
+        job.wait()
+        document = job.document(title or out.name, notes)
+        metrics.write(out, document)
     write_report(out)
     return document
 
@@ -79,62 +100,124 @@ class _Replay:
     """One run's parts and where their output goes."""
 
     def __init__(
-        self,
-        settings: Settings,
-        logs: tuple[Log, Log],
-        store: Store,
-        examples: ExamplesWriter,
-        letters: DeadLetterWriter,
-        late_clicks: Path,
+        self, settings: Settings, inputs: Inputs, store: Store, out: Path, stack: ExitStack
     ) -> None:
         self._settings = settings
-        self._logs = logs
+        self._inputs = inputs
         self._store = store
-        self._examples = examples
-        self._letters = letters
-        self._late_clicks = late_clicks
-        self._late_clicks.touch()
+        self._kept = Kept(store)
+        self._loop = Loop(settings, self.publish)
         self._rejections: Counter[str] = Counter()
-        self._published: list[snapshots.Manifest] = []
-        self._loop = Loop(settings, self._publish)
+        self._published: list[dict[str, Any]] = []
+        self._seconds = 0.0
+        self.finished = False
+        saved = self._kept.last(self._loop.learner.slots.dtype)
+        if saved is not None:
+            self._go_on(saved)
+        committed = {} if saved is None else saved.values["outputs"]
+        self._examples = ExamplesWriter(
+            out / EXAMPLES, settings.events.labelled, keep=committed.get("examples", 0)
+        )
+        letters, late = out / DEAD_LETTERS, out / LATE_CLICKS
+        self._letters = stack.enter_context(DeadLetterWriter(letters, committed.get("letters", 0)))
+        self._late = stack.enter_context(NdjsonWriter(late, committed.get("late", 0)))
+        snapshots.remove_after(store, len(self._published))
+        self._saved_at = self._loop.joiner.ledger.impressions
         self._start = time.perf_counter()
 
-    def work(self, progress: Callable[[int, int], None] | None) -> None:
+    def work(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool]) -> None:
         """Read both logs to their ends."""
-        total = sum(log.bytes_total for log in self._logs)
-        for step in merged(*self._logs):
+        if self.finished:
+            return
+        every = self._settings.snapshots.checkpoint_every
+        for step in self._inputs.steps(self._loop.joiner.watermarks):
             self._reject(step)
             joined = self._loop.join(step)
             for labelled in joined.labelled:
                 for predicted in self._loop.learn(labelled):
                     self._examples.write(predicted.batch, predicted.p)
             self._dead_letters(joined.rejected)
-            append_ndjson(self._late_clicks, joined.late)
+            self._late.append(joined.late.to_pylist())
             if progress is not None:
-                progress(sum(log.bytes_read for log in self._logs), total)
+                progress(*self._inputs.bytes())
+            if stop():
+                raise Stopped
+            due = every and self._loop.joiner.ledger.impressions - self._saved_at >= every
+            if due and not self._kept.busy:
+                self.save(finished=False)
 
-    def finish(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Publish the last version; the metrics document of the run."""
-        self._publish(None)
-        return metrics.document(
-            self._loop,
-            self._rejections,
-            [manifest.summary() for manifest in self._published],
-            run,
-            time.perf_counter() - self._start,
+    def save(self, *, finished: bool) -> None:
+        """Save a checkpoint:
+
+        1. the examples, dead letters and late clicks written so far are on disk, 2. the state
+        is copied, 3. the store takes it in the background; its commit names how far the
+        outputs of step 1 go, so that a resumed run neither repeats nor loses a row.
+        """
+        outputs = {
+            "examples": self._examples.commit(),
+            "letters": self._letters.commit(),
+            "late": self._late.commit(),
+        }
+        values, arrays = checkpoint.state_of(self._loop)
+        values |= {
+            "settings": self._settings.model_dump(mode="json"),
+            "inputs": self._inputs.state(),
+            "outputs": outputs,
+            "rejections": dict(self._rejections),
+            "published": list(self._published),
+            "seconds": self._elapsed(),
+            "finished": finished,
+        }
+        learner = self._loop.learner
+        self._kept.save(learner.slots, learner.take_touched(), arrays, values)
+        self._saved_at = self._loop.joiner.ledger.impressions
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is on disk."""
+        self._kept.wait()
+
+    def publish(self, ts: int | None) -> None:
+        """Publish a serving version, at the event-time mark `ts` or for the end."""
+        manifest = snapshots.publish(
+            self._store,
+            self._loop.learner,
+            features=self._loop.features.frozen_config(),
+            click_types=self._settings.join.click_types,
+            cut=self._loop.cut,
+            ts=ts,
         )
+        self._published.append(manifest.summary())
 
-    def _publish(self, ts: int | None) -> None:
-        self._published.append(
-            snapshots.publish(
-                self._store,
-                self._loop.learner,
-                features=self._loop.features.frozen_config(),
-                click_types=self._settings.join.click_types,
-                cut=self._loop.cut,
-                ts=ts,
+    def document(self, title: str, notes: tuple[str, ...]) -> dict[str, Any]:
+        """The metrics document of the run so far."""
+        run = {
+            "title": title,
+            "impressions": self._inputs.impressions.path,
+            "clicks": self._inputs.clicks.path,
+            "config": self._settings.model_dump(mode="json"),
+            "notes": list(notes),
+        }
+        return metrics.document(self._loop, self._rejections, self._published, run, self._elapsed())
+
+    def _go_on(self, saved: Saved) -> None:
+        """Become the run that was saved."""
+        values = saved.values
+        different = differences(self._settings, values["settings"], _FREE_TO_CHANGE)
+        if different:
+            raise ConfigError(
+                f"{self._store.path}: saved with other settings, so it cannot go on with these; "
+                "use the same, or name a new folder:\n  " + "\n  ".join(different)
             )
-        )
+        self._inputs.resume(values["inputs"])
+        rows = self._inputs.impressions.rows_at(*checkpoint.pending_places(saved))
+        checkpoint.restore(self._loop, saved, rows)
+        self._rejections = Counter(values["rejections"])
+        self._published = values["published"]
+        self._seconds = values["seconds"]
+        self.finished = values["finished"]
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.perf_counter() - self._start
 
     def _reject(self, step: Step) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""
@@ -149,13 +232,12 @@ class _Replay:
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""
-        files = {"impressions": self._logs[0].files, "clicks": self._logs[1].files}
         details = _details(self._settings.join)
         self._write(
             tuple(
                 DeadLetter(
                     source=row["source"],
-                    file=str(files[row["source"]][row["src_offset"]]),
+                    file=self._inputs.file(row["source"], row["src_offset"]),
                     src_offset=row["src_offset"],
                     src_row=row["src_row"],
                     reason=row["reason"],

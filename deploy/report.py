@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from deploy import count_charts, quality_charts
+from deploy import count_charts, quality_charts, truth_charts
 from deploy.drawing import Json, complete, share, when
 from deploy.headline import cards
 from deploy.page import PAGE
@@ -43,6 +44,17 @@ def write_report(run_dir: Path) -> Path:
     The same metrics give the same bytes. What is missing from the metrics is left out.
     Raises DataError when metrics.json is missing or is not a JSON object.
     """
+    target = run_dir / "report.html"
+    partial = target.with_suffix(".partial")
+    partial.write_text(page(read_metrics(run_dir)), encoding="utf-8")
+    return partial.rename(target)
+
+
+def read_metrics(run_dir: Path) -> dict[str, Any]:
+    """The contents of `run_dir`/metrics.json.
+
+    Raises DataError when it is missing or is not a JSON object.
+    """
     source = run_dir / "metrics.json"
     try:
         document = json.loads(source.read_bytes())
@@ -54,10 +66,7 @@ def write_report(run_dir: Path) -> Path:
         raise DataError(f"{source} is not valid JSON ({error}); replay the logs again") from None
     if not isinstance(document, dict):
         raise DataError(f"{source} holds no JSON object; replay the logs again")
-    target = run_dir / "report.html"
-    partial = target.with_suffix(".partial")
-    partial.write_text(page(document), encoding="utf-8")
-    return partial.rename(target)
+    return document
 
 
 def page(document: Json) -> str:
@@ -141,17 +150,37 @@ def _panels(document: Json) -> list[Panel]:
             "No row was refused.",
         ),
     ]
-    truth = document.get("truth")
-    if truth:
-        error = truth.get("mean_abs_error")
-        off = f" On average they are {error:.4f} apart." if error is not None else ""
-        how = (
-            "This traffic is simulated, so the true click probabilities are known: on the dotted "
-            "line the model predicts them exactly; larger points hold more examples."
-        )
-        figure = quality_charts.truth(truth.get("bins") or ())
-        panels.insert(3, Panel("truth", "Prediction and truth", how + off, [figure], "No example."))
+    if document.get("truth"):
+        panels.insert(3, _truth(document["truth"]))
     return panels
+
+
+def _truth(truth: Json) -> Panel:
+    """What only simulated traffic can show."""
+    how = (
+        "This traffic is simulated, so the true click probabilities are known. On the dotted "
+        "line they are, on average, what was predicted; bars hold the middle 80% of them, and "
+        "larger points more examples."
+    )
+    error, reached = truth.get("mean_abs_error"), truth.get("normalized_entropy")
+    best = truth.get("oracle_normalized_entropy")
+    if error is not None:
+        how += f" On average they are {100 * error:.2g} percentage points apart."
+    if reached is not None and best is not None:
+        how += (
+            f" Judged by every click that ever came, the predictions' normalized entropy is "
+            f"{reached:.4f}; the truth itself, which only chance can beat, has {best:.4f}."
+        )
+    return Panel(
+        "truth",
+        "Prediction and truth",
+        how,
+        [
+            truth_charts.truth(truth.get("bins") or ()),
+            truth_charts.learning(truth.get("eighths") or ()),
+        ],
+        "No example.",
+    )
 
 
 def _section(panel: Panel) -> str:

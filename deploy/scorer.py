@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,13 @@ class Scored:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        return {**asdict(self), "letters": str(self.letters) if self.rejected else None}
+        return {
+            "version": self.version,
+            "rows": self.rows,
+            "mean_p": self.mean_p,
+            "rejected": dict(self.rejected),
+            "letters": str(self.letters) if self.rejected else None,
+        }
 
 
 def score_file(

@@ -4,6 +4,7 @@
 """
 
 import tomllib
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ ENV_PREFIX = "CLICKLOOP_"
 
 
 class SnapshotSettings(BaseModel):
-    """When serving versions are published."""
+    """When serving versions are published, and training checkpoints saved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +35,13 @@ class SnapshotSettings(BaseModel):
         default=6 * 3_600_000,
         description="Publish a serving version whenever the event time of the examples passes "
         "a multiple of this, and at the end. Duration; 0 publishes only at the end.",
+    )
+    checkpoint_every: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="Save a training checkpoint after so many impressions, for `--resume`. More "
+        "often costs time, less often repeats more work after a crash; the results are the same. "
+        "Impressions; 0 saves only at the end.",
     )
 
 
@@ -91,9 +99,17 @@ def load(path: Path) -> Settings:
     Raises ConfigError that lists every problem, each with its section and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the settings: {error}") from error
+        # Some editors begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read the settings: {error.strerror}; check the path and its rights"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: cannot read the settings: byte {error.start + 1} is not UTF-8; save the "
+            "file as UTF-8"
+        ) from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,27 +122,56 @@ def parse(values: dict[str, Any], where: str) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        lines = [f"{where}: {_count(error.error_count())}:"]
-        lines += [f"  {_key(problem['loc'])}: {_reason(problem)}" for problem in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+        problems = [
+            f"{_key(found['loc'])}: {reason(found, 'see clickloop.example.toml for all of them')}"
+            for found in error.errors()
+        ]
+        raise ConfigError(listed(where, problems)) from None
 
 
-def _count(problems: int) -> str:
-    return "1 problem in the settings" if problems == 1 else f"{problems} problems in the settings"
+def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
+    """Where `settings` differ from `saved` ones (plain JSON): a line a key, but for the `free`."""
+    now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
+    return [
+        f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
+        for key in sorted(now.keys() | then.keys())
+        if key not in free and now.get(key) != then.get(key)
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def listed(where: str, problems: Sequence[str]) -> str:
+    """All `problems` that were found in the settings that come from `where`, a line each."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"{where}: {count} in the settings:", *(f"  {p}" for p in problems)])
+
+
+def reason(problem: Any, known: str) -> str:
+    """What one of pydantic's `ValidationError.errors()` means to an operator.
+
+    known: how to find the settings there are, for one that does not exist.
+    """
+    kind, text = problem["type"], str(problem["msg"])
+    if kind == "extra_forbidden":
+        return f"no such setting; {known}"
+    if kind == "missing":
+        return "missing, and it has no default"
+    if kind in ("model_type", "dict_type"):
+        text = "a table of keys is expected"
+    text = text.removeprefix("Value error, ")
+    found = problem.get("input")
+    simple = isinstance(found, str | int | float | bool)
+    return f"{text} (found {found!r})" if simple and kind != "value_error" else text
 
 
 def _key(location: tuple[int | str, ...]) -> str:
     section, *rest = (str(part) for part in location)
     return f"[{section}] {'.'.join(rest)}" if rest else f"[{section}]"
-
-
-def _reason(problem: Any) -> str:
-    kind, text = problem["type"], str(problem["msg"])
-    if kind == "extra_forbidden":
-        return "no such setting; see clickloop.example.toml for all of them"
-    if kind == "missing":
-        return "missing, and it has no default"
-    text = text.removeprefix("Value error, ")
-    found = problem.get("input")
-    simple = isinstance(found, str | int | float | bool)
-    return f"{text} (found {found!r})" if simple and kind != "value_error" else text

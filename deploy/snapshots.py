@@ -150,6 +150,13 @@ def versions(store: Store) -> Iterator[Manifest]:
         yield manifest_of(store, number)
 
 
+def remove_after(store: Store, number: int) -> None:
+    """Remove the versions above `number`: a resumed run makes them again, to the same bytes."""
+    for later in _numbers(store):
+        if later > number:
+            store.write({}, deletes=tuple(_keys(store, later)))
+
+
 def newest(store: Store) -> int | None:
     """The highest version number, or None when there is none."""
     return max(_numbers(store), default=None)
@@ -172,7 +179,7 @@ def manifest_of(store: Store, number: int) -> Manifest:
         raise StoreError(f"{store.path}: no serving version {number}; there are: {have}")
     try:
         values = json.loads(value)
-        digest = values.pop("digest")
+        digest = values.pop("digest", None)
         if digest != _digest(_canonical(values)) or values["version"] != number:
             raise ValueError("its digest does not fit")
         return Manifest.from_json(values)
@@ -212,6 +219,12 @@ def load(store: Store, number: int | None = None) -> tuple[Manifest, ServingTabl
 
 def _numbers(store: Store) -> list[int]:
     return [int(key.split(b"/")[1]) for key in store.keys(b"manifest/")]
+
+
+def _keys(store: Store, number: int) -> Iterator[bytes]:
+    yield _key("manifest", number)
+    for part in ("keys", "weights"):
+        yield from store.keys(_key(part, number) + b"/")
 
 
 def _page(store: Store, number: int, column: str, index: int, digest: str) -> bytes:

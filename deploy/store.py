@@ -38,7 +38,10 @@ class Store:
         format is not this one.
         """
         self.path = path
+        self._full = False
         is_store = (path / "CURRENT").exists()
+        if not is_store and any(path.glob("MANIFEST-*")):
+            raise self._damaged("CURRENT is missing")
         if not is_store and not create:
             raise StoreError(f"{path}: no store here; name the `store` folder of a replay")
         if not is_store and path.exists() and any(path.iterdir()):
@@ -72,8 +75,14 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Release the folder. Every finished write is on disk already."""
-        self._db.close()
+        """Release the folder. Every synchronous write is on disk already.
+
+        Raises StoreError when the disk refuses what RocksDB still writes (full, for example).
+        """
+        try:
+            self._db.close()
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None. Raises StoreError where the block is damaged."""
@@ -92,9 +101,17 @@ class Store:
                 return
             yield key
 
-    def write(self, puts: Mapping[bytes, bytes], deletes: tuple[bytes, ...] = ()) -> None:
-        """Put and delete in one atomic, synchronous write: all of it is there, or none.
+    def write(
+        self,
+        puts: Mapping[bytes, bytes],
+        deletes: tuple[bytes, ...] = (),
+        *,
+        sync: bool = True,
+    ) -> None:
+        """Put and delete in one atomic write: all of it is there, or none.
 
+        sync: on disk, and all writes before it, when this returns; otherwise it may be lost
+        with the machine, though not with the process.
         Raises StoreError when the disk refuses (full, read-only).
         """
         batch = WriteBatch(raw_mode=True)
@@ -103,7 +120,7 @@ class Store:
         for key, value in puts.items():
             batch.put(key, value)
         try:
-            self._db.write(batch, self._sync)
+            self._db.write(batch, self._sync if sync else WriteOptions())
         except Exception as error:  # rocksdict raises nothing narrower
             raise self._explained(error) from error
 
@@ -128,7 +145,8 @@ class Store:
         except (ValueError, KeyError, TypeError):
             self.close()
             raise StoreError(
-                f"{self.path}: a RocksDB without clickloop's format mark; use another folder"
+                f"{self.path}: a RocksDB without clickloop's format mark, so it is damaged or "
+                "clickloop did not make it; use another folder, or restore it from a copy"
             ) from None
         if found != FORMAT:
             self.close()
@@ -139,16 +157,21 @@ class Store:
             )
 
     def _explained(self, error: Exception) -> StoreError:
-        text = str(error)
+        text = " ".join(str(error).split())
         if "/LOCK:" in text:
             return StoreError(
                 f"{self.path}: another process holds this store; stop it, or copy the folder"
             )
-        if "No space left" in text:
+        # After a write that failed RocksDB refuses all others, and no longer says why.
+        self._full |= "No space left" in text
+        if self._full:
             return StoreError(f"{self.path}: the disk is full; free space and run again")
-        if "Corruption" in text or "checksum" in text:
-            return StoreError(
-                f"{self.path}: the store is damaged ({text}); restore it from a copy, "
-                "or make it again with `clickloop replay`"
-            )
+        if "Corruption" in text or "checksum" in text or "No such file" in text:
+            return self._damaged(text)
         return StoreError(f"{self.path}: RocksDB says: {text}")
+
+    def _damaged(self, how: str) -> StoreError:
+        return StoreError(
+            f"{self.path}: the store is damaged ({how}); restore it from a copy, "
+            "or make it again with `clickloop replay`"
+        )

@@ -38,9 +38,13 @@ class Rates(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What learning changes, and its bounds. tally: one record of type `TALLY`."""
+    """What learning changes, and its bounds.
+
+    touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
+    """
 
     slots: table.Slots
+    touched: U64
     shift: np.uint64
     room: int
     max_features: int
@@ -143,11 +147,12 @@ def step(work: F64, size: int, rates: Rates, slope: float, own: float) -> None:
 
 
 @kernel
-def scatter(slots: table.Slots, at: I64, work: F64, size: int) -> None:
+def scatter(slots: table.Slots, touched: U64, at: I64, work: F64, size: int) -> None:
     """Store z and n of the coordinates in scratch, rounded to the table's layout."""
     for j in range(size):
         slots[at[j]]["z"] = work[Z, j]
         slots[at[j]]["n"] = work[N, j]
+        touched[at[j] >> 6] |= np.uint64(1) << np.uint64(at[j] & 63)
 
 
 @kernel
@@ -170,7 +175,7 @@ def learn(
     n grows by the positive's own (ω₀(p - 1)x)². If it was trained on, its features have been
     sighted then, so they neither enter the table now nor count for admission.
     """
-    slots, shift, room, max_features, words, rules, seen, tally = model
+    slots, touched, shift, room, max_features, words, rules, seen, tally = model
     indptr, keys, values = batch
     label, offset, omega, rate, kind, kept = examples
     marks, found, at, chosen, totals, work = s
@@ -199,14 +204,11 @@ def learn(
         bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
         logits[row] = offset[row] + bias + dot(work, size, rates)
         p = sigmoid(logits[row])
-        if kind[row] == CORRECTION:
-            own = clip(omega[row] * (p - 1), LIMIT)
-        else:
-            own = clip(omega[row] * (p - label[row]), LIMIT)
+        own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
         slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
 
         step(work, size, rates, slope, own)
-        scatter(slots, at, work, size)
+        scatter(slots, touched, at, work, size)
         bias_n = tally[0]["bias_n"] + own * own
         tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
         tally[0]["bias_n"] = bias_n

@@ -17,7 +17,7 @@ from ftrl.examples import batch_of, examples_of
 from ftrl.kernels import TALLY, Model, Rates
 from ftrl.scratch import scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import Table
+from ftrl.table import Slots, Table, columns
 from streams.errors import ConfigError, DataError
 from streams.jit import F64, I8, I64, U64, Bool
 
@@ -36,6 +36,12 @@ class Learned(NamedTuple):
 
     logit: F64
     omega: F64
+
+
+def columns_state(slots: Slots) -> State:
+    """The part of a learner's state that its slots hold: keys ascending, with z and n."""
+    keys, z, n = columns(slots)
+    return {"keys": keys, "z": z, "n": n}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ class Learner:
 
     def weights(self) -> tuple[U64, F64]:
         """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
-        keys, z, n = self._table.columns()
+        keys, z, n = columns(self._table.slots)
         chosen = np.abs(z) > self.settings.l1
         z, n = z[chosen].astype(np.float64), n[chosen].astype(np.float64)
         a, b, l1, l2 = self._rates
@@ -151,18 +157,27 @@ class Learner:
             false_positives=admission.false_positives(),
         )
 
+    @property
+    def slots(self) -> Slots:
+        """The table's slots as they lie in memory, not copied: for saving what was touched."""
+        return self._table.slots
+
+    def take_touched(self) -> I64:
+        """The slots stored to since this was last called, ascending; all after it has grown."""
+        return self._table.take_touched()
+
     def state(self) -> State:
         """Everything needed to go on elsewhere, copied: arrays and numbers by name.
 
         Canonical: learners that have learned the same have equal states.
         """
-        keys, z, n = self._table.columns()
+        return self.state_without_table() | columns_state(self._table.slots)
+
+    def state_without_table(self) -> State:
+        """`state` but for what `columns_state` gives of the slots."""
         rules = self._admission.rules
         return {
             "format": STATE_FORMAT,
-            "keys": keys,
-            "z": z,
-            "n": n,
             **{name: self._tally[name][0].item() for name in COUNTED},
             "generations": rules.generations,
             "rotate_every": rules.rotate_every,
@@ -206,6 +221,7 @@ class Learner:
     def _model(self) -> Model:
         return Model(
             self._table.slots,
+            self._table.touched,
             self._table.shift,
             self._table.room,
             self.settings.max_features,

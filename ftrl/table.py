@@ -29,6 +29,7 @@ LAYOUTS = {
 CACHE_LINE = 64
 FIRST_CAPACITY = 64
 EMPTY = np.uint64(0)
+ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def aligned(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -82,6 +83,13 @@ def insert_all(slots: Slots, shift: np.uint64, entries: Slots) -> None:
             slots[~find(slots, shift, entries[i]["key"])] = entries[i]
 
 
+def columns(slots: Slots) -> tuple[U64, Floats, Floats]:
+    """The used slots' keys in ascending order, uint64, with their z and n as stored."""
+    used = slots[slots["key"] != EMPTY]
+    order = np.argsort(used["key"])
+    return used["key"][order], used["z"][order], used["n"][order]
+
+
 class Table:
     """The slots, and when there are to be more of them.
 
@@ -96,6 +104,7 @@ class Table:
         while room(self._largest) < max_features:
             self._largest *= 2
         self.slots: Slots = aligned(FIRST_CAPACITY, self.dtype)
+        self.touched: U64 = np.full(FIRST_CAPACITY // 64, ALL_TOUCHED)
 
     @property
     def room(self) -> int:
@@ -114,13 +123,14 @@ class Table:
             capacity *= 2
         if capacity > len(self.slots):
             entries, self.slots = self.slots, aligned(capacity, self.dtype)
+            self.touched = np.full(capacity // 64, ALL_TOUCHED)  # for every slot has moved
             insert_all(self.slots, self.shift, entries)
 
-    def columns(self) -> tuple[U64, Floats, Floats]:
-        """Keys in ascending order, uint64, with their z and n as stored."""
-        used = self.slots[self.slots["key"] != EMPTY]
-        order = np.argsort(used["key"])
-        return used["key"][order], used["z"][order], used["n"][order]
+    def take_touched(self) -> I64:
+        """The slots stored to since this was last called, ascending; all after it has grown."""
+        bits = np.unpackbits(self.touched.view(np.uint8), bitorder="little")
+        self.touched[:] = 0
+        return np.flatnonzero(bits)
 
     def load(self, keys: U64, z: Floats, n: Floats) -> None:
         """Take in what `columns` gave; the table must be empty."""

@@ -18,8 +18,9 @@ from streams.deadletter import raw_line
 from streams.errors import DataError
 from streams.explain import INT64
 from streams.jit import I64, Bool
-from streams.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines, separated
-from streams.record import EXPECTED, BadRow, Check, Found, Record, plain_type
+from streams.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
+from streams.record import EXPECTED, TIMES, BadRow, Check, Found, Record, plain_type
+from streams.salvage import separated
 from streams.schema import ValueType
 from streams.validate import EXPECTED_TS
 
@@ -77,6 +78,7 @@ class CsvParser:
         self._record = record
         self._columns = columns
         self._width = len(header)
+        self._last = b"," * (len(header) - 1)  # a row of nothing
         self._read = pv.ReadOptions(use_threads=False, column_names=header)
         self._convert = pv.ConvertOptions(
             include_columns=list(columns.values()),
@@ -88,17 +90,19 @@ class CsvParser:
 
     def parse(self, lines: Lines) -> Found:
         """The columns of the good lines, and the bad ones with their reasons."""
-        index = np.arange(len(lines))
+        torn = _torn(lines)
+        index = np.delete(np.arange(len(lines)), torn)
         whole = self._cells(lines, index)
         blocks, unclosed = [(index, whole)] if whole else [], list[int]()
         if whole is None:
             blocks, unclosed = separated(
-                len(lines), lambda some: self._cells(lines, some), [lambda: _odd(lines)]
+                index, lambda some: self._cells(lines, some), [lambda: _odd(lines, index)]
             )
+        apart = [*torn, *unclosed]
         widths = {int(some[i]): n for some, (_, bad) in blocks for i, n in bad.items()}
-        index = np.delete(index, [*unclosed, *widths])
+        index = np.delete(np.arange(len(lines)), [*apart, *widths])
         columns, checks = self._typed([cells for _, (cells, _) in blocks], len(index))
-        bad = [*lines.bad, *(_unclosed(lines, i) for i in unclosed)]
+        bad = [*lines.bad, *(_inseparable(lines, i) for i in apart)]
         bad += [self._wrong_width(lines, i, width) for i, width in widths.items()]
         return Found(
             columns=columns,
@@ -119,7 +123,8 @@ class CsvParser:
             widths[row.number - 1] = row.actual_columns
             return "skip"
 
-        data = lines.joined(index)
+        # A quote that is not closed swallows what follows: so something has to.
+        data = lines.joined(index).rstrip(b"\n") + b"\n" + self._last + b"\n"
         self._read.block_size = len(data) + 1
         try:
             table = pv.read_csv(
@@ -130,8 +135,10 @@ class CsvParser:
             )
         except pa.ArrowException:
             return None
-        # A row never takes less than a line; so equal counts mean one row a line.
-        return (table, widths) if table.num_rows + len(widths) == len(index) else None
+        # Without lone returns a row never takes less than a line: equal counts mean one each.
+        if table.num_rows + len(widths) != len(index) + 1:
+            return None
+        return table.slice(0, table.num_rows - 1), widths
 
     def _wrong_width(self, lines: Lines, i: int, width: int) -> BadRow:
         detail = f"the row has {width} cells; {self._width} are expected, as in the header"
@@ -147,22 +154,34 @@ class CsvParser:
             else:
                 cells = pa.nulls(rows, pa.string())
             columns[name], misfit, beyond = _converted(cells, kind)
-            expected = EXPECTED_TS if name == "ts" else EXPECTED[kind]
-            for reason, bad in (("wrong_type", misfit), ("out_of_range", beyond)):
-                reason = "bad_ts" if name == "ts" else reason
+            fitting = f"{EXPECTED[kind]} that fits 64 bits"
+            for reason, bad, expected in (
+                ("wrong_type", misfit, EXPECTED[kind]),
+                ("out_of_range", beyond, fitting),
+            ):
+                if name in TIMES:
+                    reason, expected = "bad_ts", EXPECTED_TS
                 checks.append(Check(name, reason, bad, cells, expected))
             if kind == "string" and name not in self._record.own:
                 columns[name] = columns[name].dictionary_encode()
         return columns, checks
 
 
-def _odd(lines: Lines) -> list[int]:
+def _torn(lines: Lines) -> list[int]:
+    """The lines with a carriage return in them, which ends a row wherever it stands."""
+    if lines.data.count(b"\r") == lines.data.count(b"\r\n"):
+        return []
+    texts = lines.some(np.arange(len(lines)))
+    return [i for i, line in enumerate(texts) if b"\r" in line]
+
+
+def _odd(lines: Lines, index: I64) -> list[int]:
     """The lines with an odd number of quotes: most likely one of them is not closed."""
-    text = lines.some(np.arange(len(lines)))
-    return [i for i, line in enumerate(text) if line.count(b'"') % 2]
+    texts = zip(index.tolist(), lines.some(index), strict=True)
+    return [i for i, line in texts if line.count(b'"') % 2]
 
 
-def _unclosed(lines: Lines, i: int) -> BadRow:
+def _inseparable(lines: Lines, i: int) -> BadRow:
     detail = "the cells cannot be told apart; closed quotes and no lone line ends are expected"
     return BadRow(int(lines.numbers[i]), "bad_csv", detail, raw_line(lines.line(i)))
 

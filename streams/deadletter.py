@@ -1,13 +1,12 @@
 """Dead letters: rows that were refused, each with its place and the reason."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import pyarrow as pa
+
+from streams.writer import NdjsonWriter
 
 Source = Literal["impressions", "clicks"]
 Place = tuple[int, int]  # (src_offset, src_row)
@@ -76,49 +75,19 @@ def raw_row(batch: pa.RecordBatch, row: int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a sentence quotes it: JSON, cut after 60 characters."""
+    """A value as a sentence quotes it: JSON, cut after 60 characters, nothing invisible in it."""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if not text.isprintable():
+        text = json.dumps(value, default=str)
     if len(text) <= _SHOWN_CHARACTERS:
         return text
     return text[:_SHOWN_CHARACTERS] + "…"
 
 
-class DeadLetterWriter:
-    """Appends letters to an NDJSON file, one line each, flushed after every call.
+class DeadLetterWriter(NdjsonWriter):
+    """Dead letters as NDJSON, flushed after every call."""
 
-    keep: how many bytes of an existing file to keep (a resumed run keeps those that it had
-    written by its checkpoint); the rest is cut off. Raises OSError where the disk does.
-    """
-
-    def __init__(self, path: Path, keep: int = 0) -> None:
-        self._file = path.open("r+b" if keep else "wb")
-        self._file.truncate(keep)
-        self._file.seek(keep)
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file: what to `keep` when resuming from here."""
-        return self._file.tell()
-
-    def write(self, letters: Iterable[DeadLetter]) -> None:
+    def write(self, letters: tuple[DeadLetter, ...]) -> None:
         """Append the letters in their order."""
-        for letter in letters:
-            # File names may hold bytes that are not text; JSON can still name them.
-            text = json.dumps(asdict(letter), ensure_ascii=False)
-            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        if letters:
+            self.append(asdict(letter) for letter in letters)

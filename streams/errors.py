@@ -7,6 +7,8 @@
 Every message says what, where, and what to do. A bad row is none of these: it is a dead letter.
 """
 
+import errno
+
 
 class ClickloopError(Exception):
     """The work failed. The message is for an operator, complete without a traceback."""
@@ -27,3 +29,11 @@ class DataError(ClickloopError):
     """
 
     exit_code = 3
+
+
+def explained(error: OSError) -> str:
+    """What the operating system refuses, for an operator: where, what, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full; free space and run again"
+    return f"{where}{error.strerror or error}; check the path and its rights"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streams.deadletter import shown
-from streams.record import EXPECTED, FEATURES, Record
+from streams.record import EXPECTED, FEATURES, TIMES, Record
 from streams.schema import ValueType
+from streams.validate import EXPECTED_TS
 
 JSON_WHITESPACE = " \t\r\n"
 INT64 = range(-(1 << 63), 1 << 63)
@@ -105,10 +106,15 @@ def _members(value: _Object, kinds: dict[str, ValueType], prefix: str) -> Iterat
             yield "duplicate_key", f"{prefix}{name} is given twice; once is expected"
         reason = _misfit(value.get(name), kind)
         if reason is not None:
-            if name == "ts" and reason != "bad_json":
-                reason = "bad_ts"
-            detail = f"{prefix}{name} is {shown(value[name])}; {EXPECTED[kind]} is expected"
-            yield reason, detail
+            expected = EXPECTED[kind]
+            if reason == "out_of_range":
+                expected += " that fits 64 bits"
+            if name in TIMES:
+                expected = EXPECTED_TS
+                reason = "bad_json" if reason == "bad_json" else "bad_ts"
+            found = value[name]
+            found = str(found) if isinstance(found, _Token) else shown(found)
+            yield reason, f"{prefix}{name} is {found}; {expected} is expected"
 
 
 def _misfit(value: object, kind: ValueType) -> str | None:
@@ -120,9 +126,9 @@ def _misfit(value: object, kind: ValueType) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if kind == "float":
             return None if _is_finite(value) else "out_of_range"
-        if kind == "int" and (isinstance(value, int) or not _is_finite(value)):
+        if kind == "int" and isinstance(value, int):
             return None if value in INT64 else "out_of_range"
-        return "wrong_type"
+        return "out_of_range" if kind == "int" and not _is_finite(value) else "wrong_type"
     if kind == "list":
         # A null in a list is readable; that it is not wanted is checked with the values.
         strings = isinstance(value, list) and all(isinstance(v, str | None) for v in value)

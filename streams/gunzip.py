@@ -47,7 +47,8 @@ def _inflated(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
         while data:
             if inflater.eof:
                 data = data.lstrip(b"\0")  # tapes and some writers pad with zeros
-                inflater = zlib.decompressobj(_GZIP)
+                if data:
+                    inflater = zlib.decompressobj(_GZIP)
                 continue
             before = inflater.copy()
             try:

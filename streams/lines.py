@@ -1,12 +1,11 @@
-"""The lines of a text file, a block at a time, and the reading of blocks with bad lines.
+"""The lines of a text file, a block at a time.
 
 A line is one record, always: that is what keeps a bad one from disturbing its neighbours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +22,6 @@ BLOCK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _RETURN, _SPACE = 10, 13, 32
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Lines:
@@ -32,7 +29,7 @@ class Lines:
 
     Line i is `data[starts[i]:ends[i]]`, without its line end, and has the number
     `numbers[i]` in the file, counted from 1. bad: the lines left out because they are not
-    UTF-8 or too long. intact: `data` holds nothing but these lines (and blank ones).
+    UTF-8 or too long. intact: `data` holds nothing but these lines and empty ones.
     """
 
     data: bytes
@@ -58,6 +55,8 @@ class Lines:
         """The lines with these ascending indices as one text, a line each."""
         if self.intact and len(index) == len(self):
             return self.data
+        if len(index) == 0:
+            return b""
         # Lines that follow one another in the file are copied as one piece.
         breaks = np.flatnonzero(np.diff(self.numbers[index]) != 1)
         starts = self.starts[index[np.concatenate([[0], breaks + 1])]].tolist()
@@ -180,13 +179,15 @@ def _lines(data: bytes, ends: I64, first: int) -> Lines:
     wanted[list(bad)] = False
     text = np.frombuffer(data, np.uint8)
     ends = ends - ((ends > starts) & (text[ends - 1] == _RETURN))
+    intact = not bad
     for i in np.flatnonzero(wanted & (text[starts] <= _SPACE)).tolist():
         wanted[i] = bool(data[starts[i] : ends[i]].strip())
+        intact &= bool(wanted[i] or starts[i] == ends[i])
     numbers = np.arange(first, first + len(ends))
     if not wanted.all():
         starts, ends, numbers = starts[wanted], ends[wanted], numbers[wanted]
     rows = tuple(bad[i] for i in sorted(bad))
-    return Lines(data, starts, ends, numbers, rows, intact=not bad)
+    return Lines(data, starts, ends, numbers, rows, intact)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -222,36 +223,3 @@ def _not_utf8(number: int, line: bytes, at: int) -> BadRow:
 def _too_long(number: int, size: int, beginning: bytes) -> BadRow:
     detail = f"the line has {size} bytes; at most {MAX_LINE_BYTES} are expected"
     return BadRow(number, "oversized", detail, raw_line(beginning))
-
-
-def separated(
-    count: int, read: Callable[[I64], T | None], guesses: Sequence[Callable[[], list[int]]]
-) -> tuple[list[tuple[I64, T]], list[int]]:
-    """Read the good ones of `count` lines in few blocks, and find the bad ones.
-
-    read: what some lines (ascending indices) hold together, None if any of them is bad.
-    guesses: each says which lines may be bad, the cheapest guess first; they decide only what
-    is tried first. Returns the blocks in order, each with its indices, and the bad indices,
-    ascending. A line is bad if and only if `read` refuses it alone.
-    """
-    rest, bad = np.arange(count), list[int]()
-    for guess in guesses:
-        suspects = guess()
-        if len(suspects) * 4 < count:  # otherwise asking about each costs more than halving
-            bad += [i for i in suspects if i not in bad and read(np.array([i])) is None]
-            rest = np.delete(np.arange(count), bad)
-        block = read(rest)
-        if block is not None:
-            return [(rest, block)], sorted(bad)
-    blocks: list[tuple[I64, T]] = []
-    todo = [rest]
-    while todo:
-        index = todo.pop()
-        block = read(index)
-        if block is not None:
-            blocks.append((index, block))
-        elif len(index) == 1:
-            bad.append(int(index[0]))
-        else:
-            todo += [index[len(index) // 2 :], index[: len(index) // 2]]
-    return blocks, sorted(bad)

@@ -65,13 +65,14 @@ def merged(impressions: Chunks, clicks: Chunks) -> Iterator[Step]:
     """
     a, b = _Head(impressions, IMPRESSIONS_END), _Head(clicks, CLICKS_END)
     while not (a.ended and b.ended):
-        ends = [head.end for head in (a, b) if head.needs_chunk and not head.load()]
-        from_a, from_b = _certain(a, b)
-        events = _order(a.keys[:from_a], b.keys[:from_b])
-        rows_a, letters_a = a.take(from_a)
-        rows_b, letters_b = b.take(from_b)
-        order = np.concatenate([np.array(ends, np.uint8), events])
-        yield Step(rows_a, rows_b, order, letters_a + letters_b, a.at, b.at)
+        ends = []
+        for head in (a, b):
+            while head.needs_chunk:
+                if not head.load():
+                    ends.append(head.end)
+                elif head.needs_chunk:  # a chunk of letters only
+                    yield _step(a, b, [], 0, 0)
+        yield _step(a, b, ends, *_certain(a, b))
 
 
 class _Head:
@@ -125,11 +126,18 @@ def _certain(a: _Head, b: _Head) -> tuple[int, int]:
     """How many rows of each are certain to come before all that has not been read yet."""
     if a.ended or b.ended:
         return len(a.keys), len(b.keys)
-    if a.needs_chunk or b.needs_chunk:  # a chunk of letters only
-        return 0, 0
     if a.keys[-1] <= b.keys[-1]:
         return len(a.keys), int(np.searchsorted(b.keys, a.keys[-1], "left"))
     return int(np.searchsorted(a.keys, b.keys[-1], "right")), len(b.keys)
+
+
+def _step(a: _Head, b: _Head, ends: list[int], from_a: int, from_b: int) -> Step:
+    """Ends of logs, then so many rows of each."""
+    events = _order(a.keys[:from_a], b.keys[:from_b])
+    rows_a, letters_a = a.take(from_a)
+    rows_b, letters_b = b.take(from_b)
+    order = np.concatenate([np.array(ends, np.uint8), events])
+    return Step(rows_a, rows_b, order, letters_a + letters_b, a.at, b.at)
 
 
 def _order(a: I64, b: I64) -> U8:

@@ -19,9 +19,10 @@ import pyarrow.json as pj
 from streams.deadletter import raw_line
 from streams.explain import INT64, JSON_WHITESPACE, Fault, explain, unexplained
 from streams.jit import I64
-from streams.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines, separated
+from streams.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
 from streams.record import FEATURES, BadRow, Check, Found, Record, plain_type
 from streams.repeats import repeats
+from streams.salvage import separated
 from streams.schema import ValueType
 
 _BLANKS = JSON_WHITESPACE.encode()
@@ -63,7 +64,7 @@ class JsonParser:
         """The columns of the good lines, and the bad ones with their reasons."""
         index, shapeless = _shaped(lines)
         faults = {i: self._fault(lines, i) for i in shapeless}
-        table = None if self._expect_bad else self._table(lines, index)
+        table = None if self._expect_bad else self.table(lines, index)
         if table is None:
             table, index, bad = self._repaired(lines, index)
             # Where one block holds bad lines the next one likely does: then looking for them
@@ -83,7 +84,7 @@ class JsonParser:
             raw=lambda i: raw_line(lines.line(int(index[i]))),
         )
 
-    def _table(self, lines: Lines, index: I64) -> pa.Table | None:
+    def table(self, lines: Lines, index: I64) -> pa.Table | None:
         """The lines as a table; None if any of them is not exactly one record."""
         if len(index) == 0:
             return self._options.explicit_schema.empty_table()
@@ -107,13 +108,12 @@ class JsonParser:
         faults: dict[int, Fault] = {}
 
         def read(some: I64) -> pa.Table | None:
-            some = index[some]
             if len(some) == 1:
                 fault = explain(lines.line(some[0]), self._record)
                 if fault is not None:
                     faults[int(some[0])] = fault
                     return None
-            return self._table(lines, some)
+            return self.table(lines, some)
 
         def undecodable() -> list[int]:
             return self._undecodable(lines, index)
@@ -123,18 +123,18 @@ class JsonParser:
 
         guesses = [undecodable, repetitive]
         if self._expect_repeats:
-            guesses = [lambda: sorted({*undecodable(), *repetitive()})]
-        blocks, bad = separated(len(index), read, guesses)
-        for i in index[bad].tolist():
+            guesses = [lambda: [*undecodable(), *repetitive()]]
+        blocks, bad = separated(index, read, guesses)
+        for i in bad:
             faults.setdefault(i, unexplained(self._record))
         tables = [table for _, table in blocks] or [self._options.explicit_schema.empty_table()]
-        return pa.concat_tables(tables), np.delete(index, bad), faults
+        return pa.concat_tables(tables), np.setdiff1d(index, bad, assume_unique=True), faults
 
     def _undecodable(self, lines: Lines, index: I64) -> list[int]:
         """The lines that msgspec refuses: nearly always those that pyarrow does."""
         refused = []
         decode = self._decoder.decode
-        for i, line in enumerate(lines.some(index)):
+        for i, line in zip(index.tolist(), lines.some(index), strict=True):
             try:
                 decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -178,7 +178,8 @@ def _repetitive(lines: Lines, index: I64) -> list[int]:
     found = np.empty(len(index), np.bool_)
     text = np.frombuffer(lines.data, np.uint8)
     repeats(text, lines.starts[index], lines.ends[index], found)
-    return np.flatnonzero(found).tolist()
+    suspects: list[int] = index[found].tolist()
+    return suspects
 
 
 def _all_finite(table: pa.Table) -> bool:

@@ -17,10 +17,9 @@ from streams.deadletter import raw_row
 from streams.errors import DataError
 from streams.jit import I64, Bool
 from streams.lines import MAX_BLOCK_ROWS
-from streams.record import FEATURES, BadRow, Check, Found, Record, plain_type
+from streams.record import FEATURES, TIMES, BadRow, Check, Found, Record, plain_type
 from streams.schema import FEATURE_PREFIX, ValueType
 
-_TIMES = ("ts", "impression_ts")
 _PAGE_BUFFER = 1 << 20  # bytes read ahead of a column; without it, whole columns are held
 
 
@@ -34,19 +33,23 @@ def read_parquet(
 ) -> Iterator[Found]:
     """The records of a `.parquet` file after row `after`, at most `block_rows` at a time.
 
-    Raises DataError if the file is unreadable, or a column is missing or has a type that
-    cannot be cast without loss.
+    Raises DataError if the file is unreadable, after all row groups before the damage, or if a
+    column is missing or has a type that cannot be cast without loss.
     """
     try:
         with pq.ParquetFile(path, buffer_size=_PAGE_BUFFER) as file:
             layout = _layout(path, record, file.schema_arrow)
         with pq.ParquetFile(
-            path, buffer_size=_PAGE_BUFFER, read_dictionary=layout.dictionaries
+            path,
+            buffer_size=_PAGE_BUFFER,
+            read_dictionary=layout.dictionaries,
+            page_checksum_verification=True,
         ) as file:
             yield from _batches(path, file, layout, block_rows, after, advance)
     except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: cannot be read as Parquet ({error}). Check its rights, or make or fetch "
+            f"{path}: cannot be read as Parquet ({reason}). Check its rights, or make or fetch "
             "the file again."
         ) from error
 
@@ -105,7 +108,7 @@ def _expected(found: pa.DataType, name: str, kind: ValueType, own: bool) -> str 
             fits, expected = text or (not own and is_.is_integer(found)), "string"
         case "int":
             fits, expected = small, "int64"
-            if name in _TIMES:
+            if name in TIMES:
                 fits, expected = fits or is_.is_timestamp(found), "int64 or timestamp"
         case "float":
             number = is_.is_floating(found) or is_.is_integer(found) or is_.is_decimal(found)
@@ -140,12 +143,7 @@ def _batches(
         row += groups[group]
         group += 1
     size, done = path.stat().st_size, 0
-    for batch in file.iter_batches(
-        batch_size=block_rows,
-        row_groups=range(group, len(groups)),
-        columns=sorted(set(layout.columns.values())),
-        use_threads=False,
-    ):
+    for batch in _blocks(file, sorted(set(layout.columns.values())), group, groups, block_rows):
         skip = min(max(after - row, 0), len(batch))
         numbers = np.arange(row + skip + 1, row + len(batch) + 1)
         row += len(batch)
@@ -153,6 +151,34 @@ def _batches(
         done = size * row // file.metadata.num_rows
         if len(numbers):
             yield _found(layout, batch.slice(skip), numbers)
+
+
+def _blocks(
+    file: pq.ParquetFile, columns: list[str], group: int, groups: list[int], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of the row groups from `group` on, of which `groups` has the sizes.
+
+    Raises what pyarrow does, after all groups before the damaged one.
+    """
+
+    def read(some: range) -> Iterator[pa.RecordBatch]:
+        yield from file.iter_batches(
+            batch_size=rows, row_groups=some, columns=columns, use_threads=False
+        )
+
+    done = 0
+    try:
+        for batch in read(range(group, len(groups))):
+            done += len(batch)
+            yield batch
+    except (pa.ArrowException, OSError):
+        # A batch may span groups, and then the damaged one takes the others along.
+        for one in range(group, len(groups)):
+            for batch in read(range(one, one + 1)):
+                if done < len(batch):
+                    yield batch.slice(done)
+                done = max(done - len(batch), 0)
+        raise
 
 
 def _found(layout: _Layout, batch: pa.RecordBatch, numbers: I64) -> Found:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from streams.deadletter import DeadLetter, Place, Source
@@ -14,6 +15,7 @@ from streams.schema import EventSchema, Field, ValueType
 
 FEATURES = "features"
 REQUIRED = ("impression_id", "ts")
+TIMES = ("ts", "impression_ts")
 
 _OWN: dict[Source, dict[str, ValueType]] = {
     "impressions": {
@@ -180,3 +182,16 @@ class Position:
 def place_of(rows: pa.RecordBatch, i: int) -> Place:
     """(src_offset, src_row) of a row of a batch."""
     return rows.column("src_offset")[i].as_py(), rows.column("src_row")[i].as_py()
+
+
+_ROW_BITS = np.int64(40)  # a trillion rows a file
+
+
+def places(files: I64, rows: I64) -> I64:
+    """Places as single numbers, int64, that ascend with the log. files, rows: int64."""
+    return (files << _ROW_BITS) | rows
+
+
+def places_of(batch: pa.RecordBatch) -> I64:
+    """`places` of the rows of a batch."""
+    return places(batch.column("src_offset").to_numpy(), batch.column("src_row").to_numpy())

@@ -35,6 +35,11 @@ tags = { kind = "list" }
 new = { kind = "boolean" }
 """
 
+# The same with corrections, subsampling, and filters that rotate within the log.
+EVERYTHING_ON = CONFIG.replace(
+    'lateness = "5s"', 'lateness = "5s"\ncorrection_horizon = "15m"'
+).replace("[admission]", "[sampling]\nkeep_rate = 0.4\n[admission]\nrotate_every = 300")
+
 BAD_LINES = (
     b'{"impression_id": "broken", "ts": ',
     b'{"impression_id": "", "ts": 5, "features": {}}',

@@ -20,8 +20,9 @@ def test_weights_of_examples() -> None:
         Row((), 0, weight=3, rate=0.5),
         Row((), 0, weight=3),
         Row((), 1, weight=3, rate=0.5, correction=True),
+        Row((), 0, weight=3, rate=0.5, correction=True),
     ]
-    assert learn(Learner(LearnerSettings(), OFF), rows).omega.tolist() == [3, 6, 3, 3]
+    assert learn(Learner(LearnerSettings(), OFF), rows).omega.tolist() == [3, 6, 3, 3, 3]
 
 
 @pytest.mark.parametrize(

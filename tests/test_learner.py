@@ -193,10 +193,11 @@ def test_a_correction_of_a_trained_row_admits_nothing() -> None:
     assert learner.features == 1
 
 
+@pytest.mark.parametrize("alpha", [0.1, 1000])
 @pytest.mark.parametrize("layout", ["float32", "float64"])
-def test_extremes_stay_finite(layout: str) -> None:
+def test_extremes_stay_finite(layout: str, alpha: float) -> None:
     """Logits of ±700 and more, and inputs nobody can mean, never become NaN or infinite."""
-    extremes = [0.0, 1e-300, 1e-20, 700.0, 1e9, 1e15, 1e300]
+    extremes = [0.0, 1e-300, 1e-20, 700.0, 1e9, 1e15, 1e307]
     rows = [
         Row(((1, x), (2, -x), (3, 1.0)), label, offset=offset, weight=weight, rate=rate)
         for x in extremes
@@ -208,7 +209,8 @@ def test_extremes_stay_finite(layout: str) -> None:
     rows += [
         Row(row.coordinates, 1, row.offset, row.weight, row.rate, correction=True) for row in rows
     ]
-    learner = Learner(LearnerSettings.model_validate({"layout": layout, "l1": 0}), OFF)
+    settings = LearnerSettings.model_validate({"layout": layout, "alpha": alpha, "l1": 0})
+    learner = Learner(settings, OFF)
     found = learn(learner, rows)
     assert np.isfinite(found.logit).all()
     assert np.isfinite(learner.weights()[1]).all()

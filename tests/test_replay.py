@@ -43,7 +43,10 @@ def joined_by_the_oracle(logs: SmallLogs, loaded: Settings) -> OracleJoin:
     oracle = OracleJoin(
         window=join.window,
         lateness=join.lateness,
+        horizon=join.correction_horizon,
         types=join.click_types,
+        rate=loaded.sampling.keep_rate,
+        seed=loaded.sampling.seed,
     )
     shown = [{**row, "src_offset": 0} for row in logs.shown]
     clicked = [{**row, "src_offset": 0} for row in logs.clicked]

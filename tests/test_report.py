@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
-from deploy import count_charts, quality_charts
+from deploy import count_charts, quality_charts, truth_charts
 from deploy.drawing import share
 from deploy.headline import cards
 from deploy.report import page, write_report
 from ftrl.evaluation import Evaluation
 from streams.errors import DataError
 
+PAIRS = ("flow", "truth")  # panels of two figures
 PANELS = ("flow", "time", "curve", "truth", "deciles", "delays", "features", "rejections")
 HOUR = 3_600_000
 EDGES = [0, *(1000 * 2**k for k in range(20))]  # ms; the last bin is open
@@ -87,8 +88,18 @@ def document_of(examples: int) -> Document:
         "snapshots": [{"version": 1, "ts": 1_541_030_400_000, "nonzero": 70, "bytes": 900}],
         "throughput": {"impressions_per_s": 250_000.0, "seconds": 0.1},
         "truth": {
-            "bins": [{"p": 0.011, "true_p": 0.01, "examples": 9}, {"p": 0.2, "true_p": 0.19}],
+            "bins": [
+                {"p": 0.011, "true_p": 0.01, "true_p_range": [0.005, 0.02], "examples": 9},
+                {"p": 0.2, "true_p": 0.19},
+            ],
             "mean_abs_error": 0.0123,
+            "normalized_entropy": 0.88,
+            "oracle_normalized_entropy": 0.82,
+            "eighths": [
+                {"examples": 9, "calibration": 1.1, "mean_abs_error": 0.02},
+                {"examples": 0, "calibration": None, "mean_abs_error": None},
+                {"examples": 9, "calibration": 1.0, "mean_abs_error": 0.01},
+            ],
         },
     }
 
@@ -121,7 +132,7 @@ def test_every_panel_is_drawn_and_says_how_to_read_it() -> None:
         how = re.search(r"<p class=how>(.+?)</p>", html)
         assert how, name
         assert how[1].endswith((".", ".</b>")), name
-        assert html.count("Plotly.newPlot") == (2 if name == "flow" else 1)
+        assert html.count("Plotly.newPlot") == (2 if name in PAIRS else 1)
         assert "class=nothing" not in html
 
 
@@ -254,6 +265,23 @@ def test_points_that_say_nothing_are_not_drawn() -> None:
     assert figure.data[1].customdata[0] == [100]
 
 
+def test_the_truth_is_beside_what_was_predicted() -> None:
+    figure = truth_charts.truth(USUAL["truth"]["bins"])
+    assert figure is not None
+    points, line = figure.data
+    assert (points.x, points.y) == ((0.011, 0.2), (0.01, 0.19))
+    assert points.error_y.arrayminus == pytest.approx((0.005, 0))
+    assert points.error_y.array == pytest.approx((0.01, 0))
+    assert line.x == line.y
+    figure = truth_charts.learning(USUAL["truth"]["eighths"])
+    assert figure is not None
+    assert (figure.data[0].x, figure.data[0].y) == ((1, 3), (0.02, 0.01))
+    text = sections(page(USUAL))["truth"]
+    assert "1.2 percentage points apart" in text
+    assert "normalized entropy is 0.8800" in text
+    assert "has 0.8200" in text
+
+
 def card(name: str, **metrics: object) -> tuple[str, str]:
     found = next(c for c in cards({"metrics": metrics}) if c.name == name)
     return found.value, found.meaning
@@ -364,7 +392,7 @@ def test_it_opens_in_a_browser_without_network_or_errors(
     assert sorted(drawn) == sorted(sections(page(document)))
     for name, html in drawn.items():
         figures = len(re.findall(r"class=\"[^\"]*js-plotly-plot", html))
-        assert figures == (0 if not document else 2 if name == "flow" else 1), name
+        assert figures == (0 if not document else 2 if name in PAIRS else 1), name
         assert html.count('class="main-svg"') >= figures
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ftrl.config import FeatureConfig
+from ftrl.settings import LearnerSettings
 from joiner.settings import JoinSettings
 from streams.simulator import Simulation, simulate
 from streams.simulator.malformed import NDJSON, PARQUET
@@ -244,7 +245,8 @@ def test_one_fault_changes_nothing_else(tmp_path: Path) -> None:
 def test_the_settings_beside_the_logs_fit_them(faulty: Simulation) -> None:
     values = tomllib.loads(faulty.config.read_text())
     features, join = FeatureConfig(**values["features"]), JoinSettings(**values["join"])
-    assert set(values) == {"features", "join"}
+    assert set(values) == {"features", "join", "learner"}
+    LearnerSettings(**values["learner"])
     assert features.event_schema(join.click_types) == faulty.schema
     assert features.fields["position"].kind == "position"
     assert join.window == FAULTY.window

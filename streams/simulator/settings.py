@@ -201,16 +201,19 @@ class SimulatorSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        problems = []
         if self.delay_median >= self.window:
-            raise ValueError(
+            problems.append(
                 f"delay_median ({readable(self.delay_median)}) must be shorter than window "
                 f"({readable(self.window)}): less than half of the clicks come after the window"
             )
         if self.longest_delay <= self.window:
-            raise ValueError(
+            problems.append(
                 f"longest_delay ({readable(self.longest_delay)}) must be longer than window "
                 f"({readable(self.window)})"
             )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -140,6 +140,11 @@ def replay_settings(world: World) -> str:
         f'correction_horizon = "{readable(last - s.window)}"',
         f"click_types = {json.dumps(s.click_types)}",
         "",
+        "# Every value there is has an effect, so nothing is gained by a penalty that zeroes some.",
+        "[learner]",
+        "alpha = 0.2",
+        "l1 = 0.0",
+        "",
         "[features]",
         f"crosses = {json.dumps(CROSSES)}",
     ]

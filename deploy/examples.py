@@ -1,6 +1,6 @@
-"""What a replay leaves beside its store: examples as Parquet, late clicks as NDJSON."""
+"""The labelled examples a replay writes."""
 
-import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,16 +21,23 @@ class ExamplesWriter:
     the suffix `.partial`, so that every `.parquet` is whole. Use as a context manager.
     """
 
-    def __init__(self, folder: Path, labelled: pa.Schema) -> None:
-        """Write into `folder`; `labelled` is the schema of the batches to come."""
+    def __init__(self, folder: Path, labelled: pa.Schema, keep: int = 0) -> None:
+        """Write into `folder`; `labelled` is the schema of the batches to come.
+
+        keep: how many files a resumed run had committed; what was written after them is removed.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            number = path.stem.removeprefix("part-")
+            if path.suffix == ".partial" or (number.isdigit() and int(number) >= keep):
+                path.unlink()
         self._folder = folder
         self._schema = labelled.append(pa.field("p", pa.float64(), nullable=False))
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
         self._file: pq.ParquetWriter | None = None
         self._file_rows = 0
-        self._parts = 0
+        self._parts = keep
 
     def write(self, batch: pa.RecordBatch, p: F64) -> None:
         """Append the rows of `batch` with their predictions, float64, one a row."""
@@ -40,6 +47,12 @@ class ExamplesWriter:
         self._waiting_rows += batch.num_rows
         if self._waiting_rows >= ROWS_PER_GROUP:
             self._flush()
+
+    def commit(self) -> int:
+        """Finish the file being written and have it on disk; how many files there are."""
+        self._flush()
+        self._finish()
+        return self._parts
 
     def close(self) -> None:
         """Write what waits and finish the last file; an empty run gets one empty file."""
@@ -90,7 +103,10 @@ class ExamplesWriter:
         if self._file is None:
             return
         self._file.close()
-        self._part.with_suffix(".partial").rename(self._part)
+        partial = self._part.with_suffix(".partial")
+        _sync(partial)
+        partial.rename(self._part)
+        _sync(self._folder)
         self._file, self._file_rows = None, 0
         self._parts += 1
 
@@ -99,9 +115,10 @@ class ExamplesWriter:
         return self._folder / f"part-{self._parts:05d}.parquet"
 
 
-def append_ndjson(path: Path, batch: pa.RecordBatch) -> None:
-    """Append each row of `batch` to `path` as one JSON object a line."""
-    if batch.num_rows == 0:
-        return
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
+def _sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

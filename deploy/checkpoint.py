@@ -1,0 +1,108 @@
+"""Training checkpoints: all that a loop must remember, as values and arrays, and back again."""
+
+import io
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from deploy.loop import Cut, Loop
+from deploy.pages import Saved
+from ftrl.learner import Learner, columns_state
+from joiner import Joiner, JoinState
+from streams.jit import I64
+
+_LEARNER_ARRAYS = ("filters", "seen")
+_PLACE_COLUMNS = ["src_offset", "src_row"]
+
+
+def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What `loop` must remember but for the learner's table: plain JSON, and arrays as bytes.
+
+    Copied, so the loop may go on. The rows of pending impressions are in the log already: their
+    places are enough.
+    """
+    join = loop.joiner.state()
+    learner = loop.learner.state_without_table()
+    values = {
+        "join": join["plain"],
+        "features": loop.features.state(),
+        "learner": {k: v for k, v in learner.items() if k not in _LEARNER_ARRAYS},
+        "cut": [loop.cut.examples, loop.cut.ts, loop.cut.place],
+        "next_mark": loop.next_mark,
+    }
+    arrays = {
+        "join-known": _ipc([join["known"]]),
+        "join-waiting": _ipc([join["waiting"]]),
+        "join-places": _ipc([rows.select(_PLACE_COLUMNS) for rows in join["rows"]]),
+        "evaluation": _npz(loop.evaluation.state()),
+    }
+    arrays |= {f"learner-{name}": _npz({name: learner[name]}) for name in _LEARNER_ARRAYS}
+    if loop.corrected is not None:
+        arrays["corrected"] = _npz(loop.corrected.state())
+    return values, arrays
+
+
+def pending_places(saved: Saved) -> tuple[I64, I64]:
+    """File and row, int64, ascending, of each impression whose row the joiner still needs."""
+    batches = _batches(saved.arrays["join-places"])
+    if not batches:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    table = pa.Table.from_batches(batches)
+    return table["src_offset"].to_numpy(), table["src_row"].to_numpy()
+
+
+def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
+    """Make a fresh `loop` the one that was saved.
+
+    rows: those at `pending_places`, in order, read again. Raises ValueError where the settings
+    of the parts differ from those they were saved with.
+    """
+    values, arrays, settings = saved.values, saved.arrays, loop.settings
+    loop.joiner = Joiner.restore(
+        settings.events,
+        settings.join,
+        settings.sampling,
+        JoinState(
+            known=_batches(arrays["join-known"])[0],
+            waiting=_batches(arrays["join-waiting"])[0],
+            rows=rows,
+            plain=values["join"],
+        ),
+    )
+    loop.features.restore(values["features"])
+    learner = values["learner"] | columns_state(saved.slots)
+    learner |= {name: _arrays(arrays[f"learner-{name}"])[name] for name in _LEARNER_ARRAYS}
+    loop.learner = Learner.restore(settings.learner, settings.admission, learner)
+    loop.evaluation.restore(_arrays(arrays["evaluation"]))
+    if loop.corrected is not None:
+        loop.corrected.restore(_arrays(arrays["corrected"]))
+    examples, ts, place = values["cut"]
+    loop.cut = Cut(examples, ts, None if place is None else (place[0], place[1]))
+    loop.next_mark = values["next_mark"]
+
+
+def _ipc(batches: list[pa.RecordBatch]) -> bytes:
+    if not batches:
+        return b""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    return cast(bytes, sink.getvalue().to_pybytes())
+
+
+def _batches(data: bytes) -> list[pa.RecordBatch]:
+    return list(pa.ipc.open_stream(data)) if data else []
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _arrays(data: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -1,0 +1,128 @@
+"""The two logs of a run: read from the start, or from where a run was saved."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from deploy.settings import Settings
+from joiner import FOREVER, Watermarks
+from streams.deadletter import Source
+from streams.errors import DataError
+from streams.guard import GuardSettings
+from streams.jit import I64
+from streams.logs import Log, open_log
+from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
+from streams.record import Position, places, places_of
+from streams.schema import EventSchema
+
+# What is read again was accepted once.
+_NO_GUARD = GuardSettings(max_jump=3650 * 86_400_000, agree_rows=1)
+
+
+class Input:
+    """One log: its path, its files, and how far it has been delivered."""
+
+    def __init__(
+        self, path: str, events: EventSchema, source: Source, guard: GuardSettings
+    ) -> None:
+        """Raises DataError when there is no log at `path`."""
+        self.path = path
+        self._events, self._source, self._guard = events, source, guard
+        self.at = Position()
+        self.log = self._open(self.at, guard)
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Go on after what `state` told. Raises DataError when the files before have changed."""
+        place, newest = saved["at"]
+        self.at = Position(None if place is None else (place[0], place[1]), newest)
+        delivered = 0 if place is None else place[0] + 1
+        now = [str(file) for file in self.log.files]
+        if now[:delivered] != saved["files"][:delivered]:
+            raise DataError(
+                f"{self.path}: its files are {now}, the checkpoint was made with "
+                f"{saved['files']}; bring back those, or replay into a new folder"
+            )
+        self.log = self._open(self.at, self._guard)
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as plain JSON."""
+        return {
+            "files": [str(file) for file in self.log.files],
+            "at": [self.at.place, self.at.newest],
+        }
+
+    def rows_at(self, files: I64, rows: I64) -> list[pa.RecordBatch]:
+        """The rows at these places (int64, ascending), read again, in order.
+
+        Raises DataError when the log no longer holds them.
+        """
+        if len(rows) == 0:
+            return []
+        wanted = places(files, rows)
+        before = Position((int(files[0]), int(rows[0]) - 1), self.at.newest)
+        found, count = [], 0
+        for chunk in self._open(before, _NO_GUARD):
+            place = places_of(chunk.rows)
+            at = np.searchsorted(wanted, place)
+            hit = wanted[np.minimum(at, len(wanted) - 1)] == place
+            if hit.any():
+                found.append(chunk.rows.filter(pa.array(hit)))
+                count += int(hit.sum())
+            if len(place) and place[-1] >= wanted[-1]:
+                break
+        if count != len(wanted):
+            raise DataError(
+                f"{self.path}: of {len(wanted)} impressions that a checkpoint waits for only "
+                f"{count} are in the log; bring back the log it was made with, or replay into a "
+                "new folder"
+            )
+        return found
+
+    def _open(self, after: Position, guard: GuardSettings) -> Log:
+        return open_log(self.path, self._events, self._source, guard=guard, after=after)
+
+
+class Inputs:
+    """Both logs of a run."""
+
+    def __init__(self, settings: Settings, impressions: str, clicks: str) -> None:
+        """Raises DataError when a log is not there."""
+        self.impressions = Input(impressions, settings.events, "impressions", settings.logs)
+        self.clicks = Input(clicks, settings.events, "clicks", settings.logs)
+
+    def steps(self, watermarks: Watermarks) -> Iterator[Step]:
+        """The merged events from where the logs are; watermarks: the joiner's, at this point."""
+        ended = [
+            code
+            for code, watermark in (
+                (IMPRESSIONS_END, watermarks.impressions),
+                (CLICKS_END, watermarks.clicks),
+            )
+            if watermark == FOREVER
+        ]
+        for step in merged(self.impressions.log, self.clicks.log):
+            self.impressions.at, self.clicks.at = step.impressions_at, step.clicks_at
+            # The end of a log comes once, also when it came before the run was saved.
+            yield replace(step, order=step.order[~np.isin(step.order, ended)]) if ended else step
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Go on after what `state` told. Raises DataError when files before it have changed."""
+        self.impressions.resume(saved["impressions"])
+        self.clicks.resume(saved["clicks"])
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as plain JSON."""
+        return {"impressions": self.impressions.state(), "clicks": self.clicks.state()}
+
+    def bytes(self) -> tuple[int, int]:
+        """Bytes read so far, and in all."""
+        logs = (self.impressions.log, self.clicks.log)
+        return sum(log.bytes_read for log in logs), sum(log.bytes_total for log in logs)
+
+    def file(self, source: str, index: int) -> str:
+        """The name of a file of a log."""
+        log = self.impressions.log if source == "impressions" else self.clicks.log
+        return str(log.files[index])

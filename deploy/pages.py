@@ -1,0 +1,318 @@
+"""Arrays in the store, of which a save writes only what has changed.
+
+The learner's table is kept as pages of slots, and as lists of single slots that were touched since
+their page was written. Each save writes whichever is smaller, and with a list also a share of the
+pages that older lists refer to, so that no list lives for more than `FOLD` saves.
+
+    slots/<page>/<save>     the page as it was at that save
+    touched/<save>          slot numbers (int64) and the slots, since the save before
+    blob/<name>/<save>/<k>  any other array, in pieces, unchanged ones not written again
+
+What a save wrote counts only when the commit of that save names it, so that a save that was
+cut short leaves the one before it whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deploy.store import Store, StoreError
+from streams.jit import I64
+
+PAGE_SLOTS = 4096
+PIECE = 1 << 20  # bytes; RocksDB holds Python's lock while it takes one
+FOLD = 16
+_PREFIX = b"training/"
+_COMMIT = _PREFIX + b"commit"
+_NEVER = -1
+_DIGEST = 32  # hexadecimal digits
+_SLOT = np.dtype(np.int64)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """What a save must write of the table, copied out of it.
+
+    pages: int64, their numbers, with their slots, [pages, slots of a page]. touched: int64, slot
+    numbers, with their slots.
+    """
+
+    pages: I64
+    page_slots: Array
+    touched: I64
+    touched_slots: Array
+
+
+@dataclass(slots=True)
+class TablePages:
+    """Which save wrote each page, and which lists of touched slots still count."""
+
+    capacity: int = 0
+    size: int = PAGE_SLOTS  # slots of a page, if the table has as many
+    written: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    # The first save whose list holds a slot of the page that the page itself does not, or none.
+    listed: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    lists: list[int] = field(default_factory=list)
+
+    def change(self, save: int, slots: Array, touched: I64) -> TableChange:
+        """Choose and copy what save number `save` writes, and count it as written.
+
+        slots: the whole table. touched: int64, ascending, since the save before.
+        """
+        if len(slots) != self.capacity:
+            self.capacity = len(slots)
+            self.size = min(PAGE_SLOTS, len(slots))
+            self.written = np.full(len(slots) // self.size, _NEVER, np.int64)
+            self.listed = self.written.copy()
+            self.lists = []
+            touched = np.flatnonzero(slots["key"])
+        dirty = np.unique(touched // self.size)
+        page_bytes = self.size * slots.itemsize
+        if len(touched) * (touched.itemsize + slots.itemsize) >= len(dirty) * page_bytes:
+            pages, touched = dirty, touched[:0]
+        else:
+            if len(touched):
+                self.lists.append(save)
+                self.listed[dirty[self.listed[dirty] == _NEVER]] = save
+            # The pages that have waited longest, so that their lists can go.
+            waiting = np.flatnonzero(self.listed != _NEVER)
+            share = -(-len(self.written) // FOLD)
+            oldest = np.argsort(self.listed[waiting], kind="stable")[:share]
+            pages = np.sort(waiting[oldest]) if len(self.lists) > 1 else waiting[:0]
+        self.written[pages] = save
+        self.listed[pages] = _NEVER
+        first = self.listed[self.listed != _NEVER].min(initial=np.iinfo(np.int64).max)
+        self.lists = [number for number in self.lists if number >= first]
+        return TableChange(
+            pages,
+            slots.reshape(-1, self.size)[pages],
+            touched,
+            slots[touched],
+        )
+
+    def whole(self, kept: "Kept", dtype: np.dtype[Any]) -> Array:
+        """The table as it was at the committed save, from the pages and lists in `kept`."""
+        slots = np.zeros(self.capacity, dtype)
+        for page in np.flatnonzero(self.written != _NEVER).tolist():
+            data = kept.get(_page_key(page, self.written[page]))
+            slots.reshape(-1, self.size)[page] = np.frombuffer(data, dtype)
+        for save in self.lists:
+            data = kept.get(_list_key(save))
+            count = len(data) // (_SLOT.itemsize + dtype.itemsize)
+            at = np.frombuffer(data, _SLOT, count)
+            values = np.frombuffer(data, dtype, count, offset=count * _SLOT.itemsize)
+            newer = self.written[at // self.size] < save
+            slots[at[newer]] = values[newer]
+        return slots
+
+    def keys(self) -> set[bytes]:
+        """The keys of all pages and lists that count."""
+        pages = np.flatnonzero(self.written != _NEVER).tolist()
+        return {_page_key(page, self.written[page]) for page in pages} | {
+            _list_key(save) for save in self.lists
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "capacity": self.capacity,
+            "size": self.size,
+            "written": self.written.tolist(),
+            "listed": self.listed.tolist(),
+            "lists": self.lists,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TablePages":
+        """What `to_json` gave."""
+        return cls(
+            values["capacity"],
+            values["size"],
+            np.array(values["written"], np.int64),
+            np.array(values["listed"], np.int64),
+            list(values["lists"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A committed save: its values, the table, and the other arrays as bytes, by name."""
+
+    values: dict[str, Any]
+    slots: Array
+    arrays: dict[str, bytes]
+
+
+class Kept:
+    """The saves in a store: at most one thread writes, and the last commit is what counts."""
+
+    def __init__(self, store: Store) -> None:
+        """Read the last commit. Raises StoreError when it is damaged."""
+        self._store = store
+        self._save = 0
+        self._pages = TablePages()
+        self._blobs: dict[str, dict[str, Any]] = {}
+        self._values: dict[str, Any] | None = None
+        self._writing: Thread | None = None
+        self._failure: StoreError | None = None
+        self._load()
+        # With what a save that was cut short left; the next commit deletes what it does not name.
+        self._there = set(store.keys(_PREFIX)) - {_COMMIT}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save is still being written."""
+        return self._writing is not None and self._writing.is_alive()
+
+    def save(
+        self,
+        slots: Array,
+        touched: I64,
+        arrays: Mapping[str, bytes],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Copy what must be written, and write it in the background.
+
+        slots: the learner's table; touched: int64, ascending, since the save before. arrays:
+        everything else, by name. values: plain JSON. The caller changes neither any more.
+        Raises StoreError when the save before this one failed.
+        """
+        self.wait()
+        self._save += 1
+        change = self._pages.change(self._save, slots, touched)
+        self._writing = Thread(
+            target=self._write,
+            args=(self._save, change, self._pages.to_json(), dict(arrays), dict(values)),
+            name="clickloop-save",
+        )
+        self._writing.start()
+
+    def wait(self) -> None:
+        """Return when the last save is committed. Raises StoreError when it failed."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._failure is not None:
+            raise self._failure
+
+    def last(self, dtype: np.dtype[Any]) -> Saved | None:
+        """The last committed save, or None. dtype: of the table's slots. Raises StoreError."""
+        if self._values is None:
+            return None
+        arrays = {name: self._blob(name) for name in self._blobs}
+        return Saved(self._values, self._pages.whole(self, dtype), arrays)
+
+    @property
+    def values(self) -> dict[str, Any] | None:
+        """The values of the last committed save, or None."""
+        return self._values
+
+    def get(self, key: bytes) -> bytes:
+        """The value of a key that a commit names. Raises StoreError if it is missing."""
+        value = self._store.get(key)
+        if value is None:
+            raise StoreError(
+                f"{self._store.path}: the training checkpoint lacks {key.decode()}: the store is "
+                "damaged; restore it from a copy, or replay into a new folder"
+            )
+        return value
+
+    def _write(
+        self,
+        save: int,
+        change: TableChange,
+        pages: dict[str, Any],
+        arrays: dict[str, bytes],
+        values: dict[str, Any],
+    ) -> None:
+        """The steps of a save:
+
+        1. the pages and the list, 2. the other arrays that have changed, all under keys that no
+        commit names yet; 3. the commit, one synchronous write that names them and deletes what
+        it supersedes.
+        """
+        try:
+            for page, page_slots in zip(change.pages.tolist(), change.page_slots, strict=True):
+                self._store.write({_page_key(page, save): page_slots.tobytes()}, sync=False)
+            if len(change.touched):
+                data = change.touched.tobytes() + change.touched_slots.tobytes()
+                self._store.write({_list_key(save): data}, sync=False)
+            blobs = {name: self._put(name, save, data) for name, data in arrays.items()}
+            commit = {"save": save, "table": pages, "blobs": blobs, "values": values}
+            text = json.dumps(commit).encode()
+            kept = _names(TablePages.from_json(pages), blobs)
+            self._store.write(
+                {_COMMIT: _digest(text).encode() + text}, deletes=tuple(self._there - kept)
+            )
+            self._blobs, self._values, self._there = blobs, values, kept
+        except StoreError as error:
+            self._failure = error
+
+    def _put(self, name: str, save: int, data: bytes) -> dict[str, Any]:
+        digest = _digest(data)
+        old = self._blobs.get(name)
+        if old is not None and old["digest"] == digest:
+            return old
+        pieces = range(0, len(data), PIECE)
+        for k, start in enumerate(pieces):
+            piece = {_blob_key(name, save, k): data[start : start + PIECE]}
+            self._store.write(piece, sync=False)
+        return {"save": save, "pieces": len(pieces), "digest": digest}
+
+    def _blob(self, name: str) -> bytes:
+        entry = self._blobs[name]
+        pieces = (self.get(_blob_key(name, entry["save"], k)) for k in range(entry["pieces"]))
+        data = b"".join(pieces)
+        if _digest(data) != entry["digest"]:
+            raise StoreError(
+                f"{self._store.path}: {name} of the training checkpoint does not fit its digest; "
+                "restore the store from a copy, or replay into a new folder"
+            )
+        return data
+
+    def _load(self) -> None:
+        value = self._store.get(_COMMIT)
+        if value is not None:
+            digest, text = value[:_DIGEST].decode("ascii", "replace"), value[_DIGEST:]
+            if _digest(text) != digest:
+                raise StoreError(
+                    f"{self._store.path}: the training checkpoint does not fit its digest; "
+                    "restore the store from a copy, or replay into a new folder"
+                )
+            commit = json.loads(text)
+            self._save = commit["save"]
+            self._pages = TablePages.from_json(commit["table"])
+            self._blobs, self._values = commit["blobs"], commit["values"]
+
+
+def _names(pages: TablePages, blobs: Mapping[str, Mapping[str, Any]]) -> set[bytes]:
+    """Every key that a commit of these names."""
+    return pages.keys() | {
+        _blob_key(name, entry["save"], k)
+        for name, entry in blobs.items()
+        for k in range(entry["pieces"])
+    }
+
+
+def _page_key(page: int, save: int) -> bytes:
+    return _PREFIX + f"slots/{page:08d}/{save}".encode()
+
+
+def _list_key(save: int) -> bytes:
+    return _PREFIX + f"touched/{save:012d}".encode()
+
+
+def _blob_key(name: str, save: int, piece: int) -> bytes:
+    return _PREFIX + f"blob/{name}/{save}/{piece:05d}".encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=_DIGEST // 2).hexdigest()

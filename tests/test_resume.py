@@ -1,0 +1,164 @@
+"""A run that is stopped and resumed ends as one that was not: rows, weights, metrics, files."""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from deploy import inputs, settings
+from deploy.replay import Stopped, replay
+from streams.errors import ConfigError, DataError
+from streams.logs import open_log
+from tests import small_logs
+from tests.outcomes import outcome
+from tests.small_logs import SmallLogs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks() -> Iterator[None]:
+    """Many steps a run, so that there are many places to stop at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "open_log", functools.partial(open_log, block_rows=150))
+        yield
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> SmallLogs:
+    return small_logs.write(tmp_path_factory.mktemp("logs"), settings=small_logs.EVERYTHING_ON)
+
+
+def loaded(logs: SmallLogs, **changes: Any) -> settings.Settings:
+    values = settings.load(logs.config)
+    for key, value in changes.items():
+        section, _, leaf = key.partition("__")
+        part = getattr(values, section).model_copy(update={leaf: value})
+        values = values.model_copy(update={section: part})
+    return values
+
+
+def stops_after(steps: int) -> Callable[[], bool]:
+    left = [steps]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    return stop
+
+
+def run(logs: SmallLogs, out: Path, values: settings.Settings, stops: list[int]) -> dict[str, Any]:
+    """Run to the end, stopping after so many steps each time."""
+    paths = str(logs.impressions), str(logs.clicks)
+    for steps in stops:
+        try:
+            replay(values, *paths, out, resume=True, stop=stops_after(steps))
+        except Stopped:
+            continue
+        break
+    replay(values, *paths, out, resume=True)
+    return outcome(out)
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def straight(
+    request: pytest.FixtureRequest, logs: SmallLogs, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("straight") / "out"
+    values = loaded(logs, learner__layout=request.param)
+    replay(values, str(logs.impressions), str(logs.clicks), out)
+    return request.param, outcome(out)
+
+
+def test_everything_is_on(straight: tuple[str, dict[str, Any]]) -> None:
+    ledger = straight[1]["metrics"]["ledger"]
+    for count in ("corrections", "sampled_out", "late_clicks", "orphan_clicks", "rejected"):
+        assert ledger[count] > 3, count
+    assert straight[1]["metrics"]["corrected"] != straight[1]["metrics"]["metrics"]
+
+
+@hypothesis_settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example is too slow to shrink
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    stops=st.lists(st.integers(0, 25), min_size=1, max_size=3),
+    every=st.sampled_from([0, 100, 700]),
+)
+def test_stopped_and_resumed_is_as_if_never_stopped(
+    logs: SmallLogs,
+    straight: tuple[str, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    stops: list[int],
+    every: int,
+) -> None:
+    layout, expected = straight
+    values = loaded(logs, learner__layout=layout, snapshots__checkpoint_every=every)
+    found = run(logs, tmp_path_factory.mktemp("resumed") / "out", values, stops)
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
+def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) -> None:
+    paths = str(logs.impressions), str(logs.clicks)
+    out = tmp_path / "out"
+    with pytest.raises(Stopped):
+        replay(loaded(logs), *paths, out, stop=stops_after(5))
+    changed = loaded(logs, learner__alpha=0.9, join__window=60_000)
+    with pytest.raises(ConfigError) as caught:
+        replay(changed, *paths, out, resume=True)
+    assert "[learner] alpha: 0.9 here, 0.3 in the checkpoint" in str(caught.value)
+    assert "[join] window: 60000 here, 600000 in the checkpoint" in str(caught.value)
+    fields = dict(loaded(logs).features.fields)
+    del fields["city"]
+    features = loaded(logs).features.model_copy(update={"fields": fields, "crosses": ()})
+    with pytest.raises(ConfigError, match=r"\[features\] fields.city.kind: None here"):
+        replay(loaded(logs).model_copy(update={"features": features}), *paths, out, resume=True)
+    replay(loaded(logs, snapshots__checkpoint_every=3), *paths, out, resume=True)
+
+
+def test_changed_logs_are_refused(logs: SmallLogs, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "b.ndjson").write_bytes(logs.impressions.read_bytes())
+    out = tmp_path / "out"
+    with pytest.raises(Stopped):
+        replay(loaded(logs), str(folder), str(logs.clicks), out, stop=stops_after(5))
+    (folder / "a.ndjson").write_bytes(logs.impressions.read_bytes())
+    with pytest.raises(DataError, match=r"the checkpoint was made with .*b\.ndjson"):
+        replay(loaded(logs), str(folder), str(logs.clicks), out, resume=True)
+    (folder / "a.ndjson").unlink()
+    (folder / "b.ndjson").write_text("")
+    with pytest.raises(DataError, match="bring back the log it was made with"):
+        replay(loaded(logs), str(folder), str(logs.clicks), out, resume=True)
+
+
+def test_resume_of_a_finished_run_changes_nothing(
+    logs: SmallLogs, straight: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    layout, expected = straight
+    values = loaded(logs, learner__layout=layout)
+    run(logs, tmp_path / "out", values, [])
+    assert run(logs, tmp_path / "out", values, []) == expected
+
+
+def test_damage_then_resume_with_the_file_mended(logs: SmallLogs, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    lines = logs.impressions.read_bytes().splitlines(keepends=True)
+    (folder / "a.ndjson").write_bytes(b"".join(lines[:2000]))
+    (folder / "b.parquet").write_bytes(b"PAR1")
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"b\.parquet"):
+        replay(loaded(logs), str(folder), str(logs.clicks), out)
+    (folder / "b.parquet").unlink()
+    (folder / "b.ndjson").write_bytes(b"".join(lines[2000:]))
+    document = replay(loaded(logs), str(folder), str(logs.clicks), out, resume=True)
+    assert document["ledger"]["impressions"] == len(lines)
+    assert document["ledger"]["open"] == 0
