@@ -86,6 +86,7 @@ def run_summary(values: Mapping[str, Any]) -> Rows:
         ("normalized entropy", _entropy(metrics)),
         ("AUC", number(metrics["auc"], 4)),
         ("calibration", f"{number(metrics['calibration'], 3)}  (mean prediction / CTR)"),
+        *_corrected(ledger["corrections"], values["corrected"]),
         (
             "features",
             f"{model['features_seen']:,} seen (estimate), {model['features_admitted']:,} admitted, "
@@ -165,6 +166,18 @@ def _clicks(ledger: Mapping[str, int], window_ms: int) -> str:
         if ledger[f"{kind}_clicks"]:
             parts.append(f"{ledger[f'{kind}_clicks']:,} {kind}")
     return f"{ledger['clicks']:,}: " + ", ".join(parts)
+
+
+def _corrected(corrections: int, metrics: Mapping[str, Any]) -> Rows:
+    """The same figures on the labels that corrections leave, where there are any."""
+    if not corrections:
+        return []
+    said = (
+        f"{corrections:,} labels by late clicks, which gives CTR {percent(metrics['ctr'])}, "
+        f"normalized entropy {number(metrics['normalized_entropy'], 4)}, "
+        f"AUC {number(metrics['auc'], 4)}, calibration {number(metrics['calibration'], 3)}"
+    )
+    return [("corrected", said)]
 
 
 def _entropy(metrics: Mapping[str, Any]) -> str:

@@ -2,8 +2,6 @@
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +16,7 @@ class ExamplesWriter:
     """Labelled examples with their progressive prediction `p`, in emission order.
 
     Files `part-00000.parquet`, … of at most about ROWS_PER_FILE rows. A file being written has
-    the suffix `.partial`, so that every `.parquet` is whole. Use as a context manager.
+    the suffix `.partial`, so that every `.parquet` is whole.
     """
 
     def __init__(self, folder: Path, labelled: pa.Schema, keep: int = 0) -> None:
@@ -48,29 +46,16 @@ class ExamplesWriter:
         if self._waiting_rows >= ROWS_PER_GROUP:
             self._flush()
 
-    def commit(self) -> int:
-        """Finish the file being written and have it on disk; how many files there are."""
-        self._flush()
-        self._finish()
-        return self._parts
+    def commit(self, *, last: bool = False) -> int:
+        """Finish the file being written and have it on disk; how many files there are.
 
-    def close(self) -> None:
-        """Write what waits and finish the last file; an empty run gets one empty file."""
+        last: nothing will follow; a run without examples gets one empty file then.
+        """
         self._flush()
-        if self._file is None and self._parts == 0:
+        if last and self._file is None and self._parts == 0:
             self._open()
         self._finish()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        return self._parts
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.store import Store, StoreError
-from streams.jit import I64
+from streams.jit import I64, U8, U64
 
 PAGE_SLOTS = 4096
 PIECE = 1 << 20  # bytes; RocksDB holds Python's lock while it takes one
@@ -41,14 +41,14 @@ Array = npt.NDArray[Any]
 class TableChange:
     """What a save must write of the table, copied out of it.
 
-    pages: int64, their numbers, with their slots, [pages, slots of a page]. touched: int64, slot
-    numbers, with their slots.
+    pages: int64, their numbers, with their bytes, one row a page. touched: int64, slot numbers,
+    with their bytes.
     """
 
     pages: I64
-    page_slots: Array
+    page_bytes: U8
     touched: I64
-    touched_slots: Array
+    touched_bytes: Array
 
 
 @dataclass(slots=True)
@@ -62,10 +62,10 @@ class TablePages:
     listed: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     lists: list[int] = field(default_factory=list)
 
-    def change(self, save: int, slots: Array, touched: I64) -> TableChange:
+    def change(self, save: int, slots: Array, touched: U64) -> TableChange:
         """Choose and copy what save number `save` writes, and count it as written.
 
-        slots: the whole table. touched: int64, ascending, since the save before.
+        slots: the whole table. touched: a bit a slot, since the save before.
         """
         if len(slots) != self.capacity:
             self.capacity = len(slots)
@@ -73,13 +73,14 @@ class TablePages:
             self.written = np.full(len(slots) // self.size, _NEVER, np.int64)
             self.listed = self.written.copy()
             self.lists = []
-            touched = np.flatnonzero(slots["key"])
-        dirty = np.unique(touched // self.size)
-        page_bytes = self.size * slots.itemsize
-        if len(touched) * (touched.itemsize + slots.itemsize) >= len(dirty) * page_bytes:
-            pages, touched = dirty, touched[:0]
+        dirty = np.flatnonzero(touched.reshape(len(self.written), -1).any(axis=1))
+        count = int(np.bitwise_count(touched).sum())
+        listed: I64 = np.empty(0, np.int64)
+        if count * (_SLOT.itemsize + slots.itemsize) >= len(dirty) * self.size * slots.itemsize:
+            pages = dirty
         else:
-            if len(touched):
+            if count:
+                listed = np.flatnonzero(np.unpackbits(touched.view(np.uint8), bitorder="little"))
                 self.lists.append(save)
                 self.listed[dirty[self.listed[dirty] == _NEVER]] = save
             # The pages that have waited longest, so that their lists can go.
@@ -91,11 +92,13 @@ class TablePages:
         self.listed[pages] = _NEVER
         first = self.listed[self.listed != _NEVER].min(initial=np.iinfo(np.int64).max)
         self.lists = [number for number in self.lists if number >= first]
+        # As plain bytes, because NumPy copies records field by field; and a slice copies faster
+        # than a choice.
+        raw = slots.view(np.dtype((np.void, slots.itemsize)))
+        by_page = raw.view(np.uint8).reshape(len(self.written), -1)
+        every = len(pages) == len(self.written)
         return TableChange(
-            pages,
-            slots.reshape(-1, self.size)[pages],
-            touched,
-            slots[touched],
+            pages, by_page.copy() if every else by_page[pages], listed, raw.take(listed)
         )
 
     def whole(self, kept: "Kept", dtype: np.dtype[Any]) -> Array:
@@ -175,13 +178,13 @@ class Kept:
     def save(
         self,
         slots: Array,
-        touched: I64,
+        touched: U64,
         arrays: Mapping[str, bytes],
         values: Mapping[str, Any],
     ) -> None:
         """Copy what must be written, and write it in the background.
 
-        slots: the learner's table; touched: int64, ascending, since the save before. arrays:
+        slots: the learner's table; touched: a bit a slot, since the save before. arrays:
         everything else, by name. values: plain JSON. The caller changes neither any more.
         Raises StoreError when the save before this one failed.
         """
@@ -240,10 +243,10 @@ class Kept:
         it supersedes.
         """
         try:
-            for page, page_slots in zip(change.pages.tolist(), change.page_slots, strict=True):
-                self._store.write({_page_key(page, save): page_slots.tobytes()}, sync=False)
+            for page, data in zip(change.pages.tolist(), change.page_bytes, strict=True):
+                self._store.write({_page_key(page, save): data.tobytes()}, sync=False)
             if len(change.touched):
-                data = change.touched.tobytes() + change.touched_slots.tobytes()
+                data = change.touched.tobytes() + change.touched_bytes.tobytes()
                 self._store.write({_list_key(save): data}, sync=False)
             blobs = {name: self._put(name, save, data) for name, data in arrays.items()}
             commit = {"save": save, "table": pages, "blobs": blobs, "values": values}

@@ -154,7 +154,7 @@ class _Replay:
         outputs of step 1 go, so that a resumed run neither repeats nor loses a row.
         """
         outputs = {
-            "examples": self._examples.commit(),
+            "examples": self._examples.commit(last=finished),
             "letters": self._letters.commit(),
             "late": self._late.commit(),
         }

@@ -132,10 +132,9 @@ def _bin(p: F64, bins: int) -> I64:
 
 
 def _first_labels(folder: Path) -> Iterator[pa.RecordBatch]:
-    files = sorted(folder.glob("*.parquet"))
-    if not files:
+    if not folder.is_dir():
         raise DataError(f"{folder}: no examples here; name the folder a `clickloop replay` wrote")
-    for path in files:
+    for path in sorted(folder.glob("*.parquet")):
         for batch in open_parquet(path, _EXAMPLE).iter_batches(BATCH, columns=_EXAMPLE):
             yield batch.filter(pc.equal(batch.column("kind"), 0))
 

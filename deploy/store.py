@@ -51,6 +51,10 @@ class Store:
         options.create_if_missing(create)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_keep_log_file_num(2)
+        # Small buffers, so that memory does not depend on how long a run is; enough of them that
+        # a checkpoint is not held up.
+        options.set_write_buffer_size(16 << 20)
+        options.set_max_write_buffer_number(4)
         access = AccessType.read_only() if read_only else AccessType.read_write()
         try:
             self._db = Rdict(str(path), options, access_type=access)

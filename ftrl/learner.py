@@ -162,8 +162,8 @@ class Learner:
         """The table's slots as they lie in memory, not copied: for saving what was touched."""
         return self._table.slots
 
-    def take_touched(self) -> I64:
-        """The slots stored to since this was last called, ascending; all after it has grown."""
+    def take_touched(self) -> U64:
+        """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""
         return self._table.take_touched()
 
     def state(self) -> State:

@@ -63,7 +63,13 @@ def _header(path: Path, block_bytes: int) -> tuple[list[str], int]:
     """The names of the columns, and the number of the line that has them."""
     for lines in read_lines(path, block_bytes=block_bytes, block_rows=1):
         if len(lines) and not lines.bad:
-            names = next(csv.reader([lines.line(0).decode()]))
+            try:
+                names = next(csv.reader([lines.line(0).decode()]))
+            except csv.Error as error:
+                raise DataError(
+                    f"{path}: the header cannot be read: it is not CSV. Write the columns' names, "
+                    "and end lines with LF or CRLF."
+                ) from error
             return names, int(lines.numbers[0])
         if lines.bad:
             raise DataError(f"{path}: the header cannot be read: {lines.bad[0].detail}.")

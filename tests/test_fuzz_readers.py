@@ -32,8 +32,8 @@ fuzz = settings(
 SCHEMA = EventSchema(
     (Field("ad", "string"), Field("price", "float"), Field("tags", "list"), Field("new", "bool"))
 )
-# Damage may make a `ts` of any size; here every row counts, whatever its time.
-ANY_TIME = GuardSettings(max_jump=3650 * 86_400_000, agree_rows=1)
+# Damage may make a `ts` of any size, which must not speak against its neighbours'.
+ANY_TIME = GuardSettings(max_jump=3650 * 86_400_000, agree_rows=65_536)
 LINES = {".ndjson": GOOD["impressions"], ".csv": csv().splitlines(keepends=True)}
 GROUP = 5
 PARQUET = parquet(rows=GROUP)
@@ -156,7 +156,7 @@ def test_damaged_parquet_keeps_the_groups_before(tmp_path: Path, data: st.DataOb
             others = [i for i in others if i // GROUP < group]
         assert_good(rows, {i: i + 1 for i in others})
         small, _, again = read(path, 1, data.draw(st.integers(1, 12), "rows"))
-        assert again == error
+        assert (again is None) == (error is None)  # which damage is met first may differ
         assert_good(small, {i: i + 1 for i in others})
 
 

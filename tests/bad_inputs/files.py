@@ -174,6 +174,16 @@ CSV = (
         clicks=0,
     ),
     file(
+        "CSV: lone returns for line ends",
+        ".csv",
+        csv().replace(b"\n", b"\r"),
+        exit=3,
+        says="DIR/bad.csv: the header cannot be read: it is not CSV. Write the columns' names, and "
+        "end lines with LF or CRLF.",
+        impressions=0,
+        clicks=0,
+    ),
+    file(
         "CSV: empty file",
         ".csv",
         b"",
