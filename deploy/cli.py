@@ -24,7 +24,7 @@ from deploy.console import err, out, progress, stop_on_signal, time_of
 from deploy.replay import Stopped, replay
 from deploy.report import write_report
 from deploy.store import Store
-from streams.errors import ClickloopError
+from streams.errors import ClickloopError, explained
 from streams.simulator.logs import LogFormat
 
 INTERRUPTED = 130
@@ -75,7 +75,7 @@ def _errors() -> Iterator[None]:
     except OSError as error:
         if _Debug.on:
             raise
-        err.print(f"clickloop: {error}", markup=False, soft_wrap=True)
+        err.print(f"clickloop: {explained(error)}", markup=False, soft_wrap=True)
         raise typer.Exit(ClickloopError.exit_code) from None
 
 

@@ -175,10 +175,8 @@ def _shaped(lines: Lines) -> tuple[I64, list[int]]:
 
 def _repetitive(lines: Lines, index: I64) -> list[int]:
     """The lines that may give a member twice, which msgspec does not mind."""
-    found = np.empty(len(index), np.bool_)
     text = np.frombuffer(lines.data, np.uint8)
-    repeats(text, lines.starts[index], lines.ends[index], found)
-    suspects: list[int] = index[found].tolist()
+    suspects: list[int] = index[repeats(text, lines.starts[index], lines.ends[index])].tolist()
     return suspects
 
 

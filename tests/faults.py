@@ -121,6 +121,7 @@ def _child(config: str, impressions: str, clicks: str, out: str, death: str) -> 
         _die_at(step, int(number))
     setattr(inputs, "open_log", functools.partial(open_log, block_rows=BLOCK_ROWS))  # noqa: B010
     pages.PAGE_SLOTS = 64  # so that small tables have many pages
+    setattr(pages.Kept, "busy", False)  # noqa: B010 - no save is put off, so all runs save alike
     values = settings.load(Path(config))
     saves = values.snapshots.model_copy(update={"checkpoint_every": EVERY})
     values = values.model_copy(update={"snapshots": saves})

@@ -1,5 +1,7 @@
 """Whatever is wrong with the input: the message is exact, and nothing else is lost."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,15 +10,22 @@ from deploy import replay
 from tests.bad_inputs import KINDS, LINES, Kind, Site, Unavailable, check, unspoiled
 
 
+@pytest.fixture
+def site() -> Iterator[Path]:
+    """A folder that others may enter: pytest closes its own to them whenever it starts."""
+    with tempfile.TemporaryDirectory(prefix="clickloop-bad-input-") as name:
+        yield Path(name) / "site"
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.on}: {kind.name}")
 def test_outcome_is_exact_and_nothing_else_is_lost(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind in LINES:
         # A bad line has no part in the report, and drawing that takes most of the time.
         monkeypatch.setattr(replay, "write_report", lambda _: None)
     try:
-        check(kind, Site(tmp_path / "site"))
+        check(kind, Site(site))
     except Unavailable as reason:
         pytest.skip(str(reason))
 

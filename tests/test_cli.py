@@ -1,7 +1,6 @@
 """The command line as a person meets it: messages, exit codes, results alone on stdout."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -109,30 +108,32 @@ def test_missing_log_is_exit_3_and_debug_traces(logs: SmallLogs, tmp_path: Path)
     assert "Traceback" in traced.stderr
 
 
-def test_interrupt_leaves_a_usable_run(tmp_path: Path) -> None:
-    logs = small_logs.write(tmp_path / "logs", rows=300)
-    pipe = tmp_path / "logs" / "pipe.ndjson"
-    os.mkfifo(pipe)
-    logs_words = replay_words(logs, tmp_path / "out")
-    logs_words[4] = pipe
+def test_interrupt_saves_and_a_resumed_run_goes_on(logs: SmallLogs, tmp_path: Path) -> None:
+    once = logs.impressions.read_text()
+    many = tmp_path / "many.ndjson"
+    with many.open("w") as file:
+        for copy in range(400):
+            file.write(once.replace('"impression_id": "i', f'"impression_id": "i{copy}-'))
+    out = tmp_path / "out"
+    words = replay_words(logs, out)
+    words[4] = many
     with subprocess.Popen(
-        [sys.executable, "-m", "deploy", *map(str, logs_words)],
+        [sys.executable, "-m", "deploy", *map(str, words)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        for _ in range(2):  # once to see that it can be opened, once to read it
-            with pipe.open("wb") as feed:
-                time.sleep(0.1)
-        with pipe.open("wb") as feed:
-            feed.write(logs.impressions.read_bytes())
-            feed.flush()
-            time.sleep(3)
-            process.send_signal(signal.SIGINT)
+        letters = out / "dead-letter.ndjson"
+        while not (letters.exists() and letters.stat().st_size) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "stopped, and saved: go on with --resume" in stderr
+    done = clickloop(*words, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ledger"]["impressions"] == 400 * len(once.splitlines())
 
 
 @pytest.mark.skipif(

@@ -26,7 +26,8 @@ def test_killed_at_a_step_and_resumed(
     runs: list[tuple[Case, dict[str, Any]]], tmp_path: Path, step: str
 ) -> None:
     case, expected = runs[list(STEPS).index(step) % len(runs)]
-    found, died = resumed_after_kills(case, tmp_path / "out", [f"{step}:2"])
+    number = 1 if step == "list" else 2  # a list is rare
+    found, died = resumed_after_kills(case, tmp_path / "out", [f"{step}:{number}"])
     assert died == 1
     for part, value in expected.items():
         assert found[part] == value, part

@@ -313,7 +313,7 @@ def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: Record) -> 
         st.none() | st.text(max_size=4),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.lists(st.tuples(st.sampled_from(["a", 'b"', "c:", "{d"]), inner), max_size=4)
+            | st.lists(st.tuples(st.sampled_from(["a", 'b"', "c:", "{d", "\\"]), inner), max_size=4)
         ),
         max_leaves=12,
     )
@@ -331,16 +331,13 @@ def test_repeated_names_are_found(tree: object) -> None:
         return "[" + ",".join(text(item) for item in node) + "]"
 
     data = text(tree).encode()
-    found = np.empty(2, np.bool_)
-    twice = np.frombuffer(data + data, np.uint8)
-    starts, ends = np.array([0, len(data)]), np.array([len(data), 2 * len(data)])
-    repeats(twice, starts, ends, found)
-    assert found.tolist() == [any(names)] * 2
+    three = np.frombuffer(b'"' + data + b'"\n' + data + data, np.uint8)
+    starts = np.array([1, len(data) + 3, 2 * len(data) + 3])
+    assert repeats(three, starts, starts + len(data)).tolist() == [any(names)] * 3
 
 
 @pytest.mark.kernel
 def test_very_many_names_are_suspected_without_looking() -> None:
     data = json.dumps({f"n{i}": 0 for i in range(300)}).encode()
-    found = np.empty(1, np.bool_)
-    repeats(np.frombuffer(data, np.uint8), np.array([0]), np.array([len(data)]), found)
+    found = repeats(np.frombuffer(data, np.uint8), np.array([0]), np.array([len(data)]))
     assert found.tolist() == [True]
