@@ -20,6 +20,7 @@ from ftrl.logistic import probabilities
 from joiner import Joiner, JoinOutput
 from streams.jit import F64, I8, I64
 from streams.merge import Step
+from streams.record import places_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Loop:
             rate=column("keep_rate").to_numpy(),
             kind=column("kind").to_numpy(),
             kept=column("kept").to_numpy(zero_copy_only=False),
+            place=places_of(batch),
         )
         first = column("kind").to_numpy() == FIRST
         self.evaluation.update(learned.logit[first], label[first], learned.omega[first], ts[first])

@@ -111,6 +111,8 @@ class _Replay:
         self._published: list[dict[str, Any]] = []
         self._seconds = 0.0
         self.finished = False
+        if self._kept.values is not None:
+            self._check(self._kept.values["settings"])
         saved = self._kept.last(self._loop.learner.slots.dtype)
         if saved is not None:
             self._go_on(saved)
@@ -199,15 +201,18 @@ class _Replay:
         }
         return metrics.document(self._loop, self._rejections, self._published, run, self._elapsed())
 
-    def _go_on(self, saved: Saved) -> None:
-        """Become the run that was saved."""
-        values = saved.values
-        different = differences(self._settings, values["settings"], _FREE_TO_CHANGE)
+    def _check(self, saved: dict[str, Any]) -> None:
+        """Raise ConfigError if these settings cannot go on with what `saved` ones began."""
+        different = differences(self._settings, saved, _FREE_TO_CHANGE)
         if different:
             raise ConfigError(
                 f"{self._store.path}: saved with other settings, so it cannot go on with these; "
                 "use the same, or name a new folder:\n  " + "\n  ".join(different)
             )
+
+    def _go_on(self, saved: Saved) -> None:
+        """Become the run that was saved."""
+        values = saved.values
         self._inputs.resume(values["inputs"])
         rows = self._inputs.impressions.rows_at(*checkpoint.pending_places(saved))
         checkpoint.restore(self._loop, saved, rows)

@@ -245,7 +245,7 @@ def _size(model: Json) -> str:
         parts.append(f" They take {model['bytes'] / 2**20:,.1f} MiB.")
     for key, what in (
         ("refused", "sightings of new features were refused: the table was full"),
-        ("saturated", "weights lay outside the range of fixed point"),
+        ("saturated", "stored values lay outside the range of fixed point"),
     ):
         if model.get(key):
             parts.append(f" {model[key]:,} {what}.")

@@ -53,8 +53,10 @@ class Store:
         options.set_keep_log_file_num(2)
         # Small buffers, so that memory does not depend on how long a run is; enough of them that
         # a checkpoint is not held up.
-        options.set_write_buffer_size(16 << 20)
-        options.set_max_write_buffer_number(4)
+        options.set_write_buffer_size(8 << 20)
+        options.set_max_write_buffer_number(3)
+        options.set_level_zero_slowdown_writes_trigger(48)
+        options.set_level_zero_stop_writes_trigger(96)
         access = AccessType.read_only() if read_only else AccessType.read_write()
         try:
             self._db = Rdict(str(path), options, access_type=access)

@@ -32,7 +32,8 @@ class Examples(NamedTuple):
     label: int8, 0 or 1. offset: float64, a logit added to the model's own. omega: float64, ω of
     a first label, ω₀ of a correction. rate: float64, r of a correction's first label. kind:
     int8, first label or correction. kept: bool, of a correction: whether its first label was
-    learned from.
+    learned from. place: int64, the row's place in the log, which tells its random roundings from
+    others'.
     """
 
     label: I8
@@ -41,6 +42,7 @@ class Examples(NamedTuple):
     rate: F64
     kind: I8
     kept: Bool
+    place: I64
 
 
 def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
@@ -64,7 +66,13 @@ def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
 
 
 def examples_of(
-    label: I8, offset: F64, weight: F64, rate: F64 | None, kind: I8 | None, kept: Bool | None
+    label: I8,
+    offset: F64,
+    weight: F64,
+    rate: F64 | None,
+    kind: I8 | None,
+    kept: Bool | None,
+    place: I64 | None,
 ) -> Examples:
     """What `Learner.learn` is told of each row, ω worked out; see there.
 
@@ -74,6 +82,7 @@ def examples_of(
     rate = np.ones(rows) if rate is None else rate
     kind = np.zeros(rows, np.int8) if kind is None else kind
     kept = np.ones(rows, np.bool_) if kept is None else kept
+    place = np.zeros(rows, np.int64) if place is None else place
     for name, column, good in (
         ("label", label, (label == 0) | (label == 1)),
         ("offset", offset, np.isfinite(offset)),
@@ -81,6 +90,7 @@ def examples_of(
         ("rate", rate, (rate > 0) & (rate <= 1)),
         ("kind", kind, (kind == 0) | (kind == CORRECTION)),
         ("kept", kept, np.ones(len(kept), np.bool_)),
+        ("place", place, place >= 0),
     ):
         if len(column) != rows:
             raise ValueError(f"{name} has {len(column)} entries for {rows} labels")
@@ -95,6 +105,7 @@ def examples_of(
         _view(rate, np.float64),
         _view(kind, np.int8),
         _view(kept, np.bool_),
+        _view(place, np.int64),
     )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ftrl import admission, sketch, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
 from ftrl.scratch import ROOT, N, Scratch, W, X, Z, coalesce
+from ftrl.stored import gather, gather_fixed, scatter, scatter_fixed
 from streams.jit import F64, I64, U8, U64, kernel
 
 TALLY = np.dtype(
@@ -23,6 +24,7 @@ TALLY = np.dtype(
         ("used", np.int64),
         ("refused", np.int64),
         ("examples", np.int64),
+        ("saturated", np.int64),
     ]
 )
 Tally = npt.NDArray[np.void]
@@ -41,6 +43,7 @@ class Model(NamedTuple):
     """What learning changes, and its bounds.
 
     touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
+    fixed: whether the slots are of layout q2.13. seed: of its roundings.
     """
 
     slots: table.Slots
@@ -52,6 +55,8 @@ class Model(NamedTuple):
     rules: admission.Rules
     seen: U8
     tally: Tally
+    fixed: bool
+    seed: np.uint64
 
 
 @kernel
@@ -102,23 +107,6 @@ def insert(
 
 
 @kernel
-def gather(slots: table.Slots, at: I64, work: F64, size: int) -> int:
-    """Read z and n of the coordinates that have a slot; keep only those; return their number.
-
-    Here, and in `scatter`, the table's layout is turned into float64 and back.
-    """
-    present = 0
-    for j in range(size):
-        if at[j] >= 0:
-            at[present] = at[j]
-            work[X, present] = work[X, j]
-            work[Z, present] = slots[at[j]]["z"]
-            work[N, present] = slots[at[j]]["n"]
-            present += 1
-    return present
-
-
-@kernel
 def dot(work: F64, size: int, rates: Rates) -> float:
     """x·w of the coordinates in scratch, leaving √n and w there."""
     for j in range(size):
@@ -147,15 +135,6 @@ def step(work: F64, size: int, rates: Rates, slope: float, own: float) -> None:
 
 
 @kernel
-def scatter(slots: table.Slots, touched: U64, at: I64, work: F64, size: int) -> None:
-    """Store z and n of the coordinates in scratch, rounded to the table's layout."""
-    for j in range(size):
-        slots[at[j]]["z"] = work[Z, j]
-        slots[at[j]]["n"] = work[N, j]
-        touched[at[j] >> 6] |= np.uint64(1) << np.uint64(at[j] & 63)
-
-
-@kernel
 def learn(
     model: Model,
     rates: Rates,
@@ -175,9 +154,10 @@ def learn(
     n grows by the positive's own (ω₀(p - 1)x)². If it was trained on, its features have been
     sighted then, so they neither enter the table now nor count for admission.
     """
-    slots, touched, shift, room, max_features, words, rules, seen, tally = model
+    slots, touched, shift, room, max_features, words, rules, seen, tally, fixed, seed = model
     indptr, keys, values = batch
-    label, offset, omega, rate, kind, kept = examples
+    label, offset, omega, rate, kind, kept, place = examples
+    alpha, beta = rates.alpha, rates.beta
     marks, found, at, chosen, totals, work = s
     for row in range(start, len(label)):
         length = indptr[row + 1] - indptr[row]
@@ -198,7 +178,10 @@ def learn(
             if absent > 0:
                 absent = admission.admit(words, rules, generation, found, chosen, totals, absent)
                 insert(slots, shift, max_features, tally, found, at, chosen, absent)
-        size = gather(slots, at, work, size)
+        if fixed:
+            size = gather_fixed(slots, at, work, size, alpha, beta)
+        else:
+            size = gather(slots, at, work, size)
 
         bias_root = math.sqrt(tally[0]["bias_n"])
         bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
@@ -208,7 +191,21 @@ def learn(
         slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
 
         step(work, size, rates, slope, own)
-        scatter(slots, touched, at, work, size)
+        if fixed:
+            tally[0]["saturated"] += scatter_fixed(
+                slots,
+                touched,
+                at,
+                work,
+                size,
+                alpha,
+                beta,
+                seed,
+                np.uint64(place[row]),
+                np.uint64(kind[row]),
+            )
+        else:
+            scatter(slots, touched, at, work, size)
         bias_n = tally[0]["bias_n"] + own * own
         tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
         tally[0]["bias_n"] = bias_n
@@ -219,6 +216,7 @@ def learn(
 def predict(
     slots: table.Slots,
     shift: np.uint64,
+    fixed: bool,
     rates: Rates,
     bias: float,
     batch: Batch,
@@ -231,15 +229,8 @@ def predict(
     for row in range(len(logits)):
         size = coalesce(keys, values, indptr[row], indptr[row + 1], marks, found, work)
         table.locate(slots, shift, found, at, size)
-        size = gather(slots, at, work, size)
+        if fixed:
+            size = gather_fixed(slots, at, work, size, rates.alpha, rates.beta)
+        else:
+            size = gather(slots, at, work, size)
         logits[row] = logits[row] + bias + dot(work, size, rates)
-
-
-@kernel
-def nonzero(slots: table.Slots, l1: float) -> int:
-    """How many used slots have a weight other than 0."""
-    count = 0
-    for i in range(len(slots)):
-        if abs(slots[i]["z"]) > l1:
-            count += 1
-    return count

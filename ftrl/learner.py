@@ -11,18 +11,18 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import kernels, sketch
+from ftrl import kernels, sketch, stored
 from ftrl.admission import Admission
 from ftrl.examples import batch_of, examples_of
 from ftrl.kernels import TALLY, Model, Rates
 from ftrl.scratch import scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import Slots, Table, columns
+from ftrl.table import FIXED, Slots, Table, columns
 from streams.errors import ConfigError, DataError
 from streams.jit import F64, I8, I64, U64, Bool
 
 STATE_FORMAT = 1
-COUNTED = ("bias_z", "bias_n", "refused", "examples")
+COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated")
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
@@ -39,7 +39,7 @@ class Learned(NamedTuple):
 
 
 def columns_state(slots: Slots) -> State:
-    """The part of a learner's state that its slots hold: keys ascending, with z and n."""
+    """The part of a learner's state that its slots hold: keys ascending, with z and n as stored."""
     keys, z, n = columns(slots)
     return {"keys": keys, "z": z, "n": n}
 
@@ -50,9 +50,10 @@ class LearnerStats:
 
     examples: rows learned from, corrections of rows learned from apart. features_seen: an
     estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
-    with a weight. refused: sightings turned away because the table was full. nbytes: memory of
-    the table, the filters and the sketch. filter_fill: the share of the filters' counters in
-    use. false_positives: the share of new features that the filters take for seen.
+    with a weight. refused: sightings turned away because the table was full. saturated: values
+    stored that lay outside the layout's range (q2.13). nbytes: memory of the table, the filters
+    and the sketch. filter_fill: the share of the filters' counters in use. false_positives: the
+    share of new features that the filters take for seen.
     """
 
     examples: int
@@ -60,6 +61,7 @@ class LearnerStats:
     features_admitted: int
     nonzero_weights: int
     refused: int
+    saturated: int
     nbytes: int
     filter_fill: float
     false_positives: float
@@ -75,6 +77,7 @@ class Learner:
     def __init__(self, settings: LearnerSettings, admission: AdmissionSettings) -> None:
         self.settings = settings
         self._rates = Rates(settings.alpha, settings.beta, settings.l1, settings.l2)
+        self._fixed = settings.layout == FIXED
         self._table = Table(settings.layout, settings.max_features)
         self._admission = Admission(admission)
         self._seen = sketch.registers()
@@ -92,6 +95,7 @@ class Learner:
         rate: F64 | None = None,
         kind: I8 | None = None,
         kept: Bool | None = None,
+        place: I64 | None = None,
     ) -> Learned:
         """Predict each row, then learn from it, one after the other.
 
@@ -100,12 +104,16 @@ class Learner:
         a logit added to the model's own); weight (float64, ω₀ ≥ 0); rate (float64, 0 < r ≤ 1:
         the share kept, where the row is, or its first label was, a negative subject to
         sampling, else 1; default 1); kind (int8, 0 first label, 1 correction; default 0); kept
-        (bool, of a correction: whether its first label was learned from; default true).
+        (bool, of a correction: whether its first label was learned from; default true); place
+        (int64 ≥ 0, where in the log the row is, which its random roundings depend on: no two first
+        labels share one, nor two corrections; only layout q2.13 rounds so, and must be given it).
 
         Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
         do not fit together and for NaN or infinities; nothing has been learned then.
         """
-        rows = examples_of(label, offset, weight, rate, kind, kept)
+        if self._fixed and place is None:
+            raise ValueError("layout q2.13 rounds by the rows' places: give them")
+        rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
         scratch = scratch_for(batch)
         logits = np.empty(len(label))
@@ -120,8 +128,16 @@ class Learner:
         """The rows' logits under the weights as they are; arguments and errors as in `learn`."""
         batch = batch_of(indptr, keys, values, len(offset))
         logits = np.array(offset, np.float64)
-        table, scratch = self._table, scratch_for(batch)
-        kernels.predict(table.slots, table.shift, self._rates, self.bias, batch, scratch, logits)
+        kernels.predict(
+            self._table.slots,
+            self._table.shift,
+            self._fixed,
+            self._rates,
+            self.bias,
+            batch,
+            scratch_for(batch),
+            logits,
+        )
         return logits
 
     @property
@@ -137,21 +153,24 @@ class Learner:
 
     def weights(self) -> tuple[U64, F64]:
         """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
-        keys, z, n = columns(self._table.slots)
-        chosen = np.abs(z) > self.settings.l1
-        z, n = z[chosen].astype(np.float64), n[chosen].astype(np.float64)
         a, b, l1, l2 = self._rates
+        keys, *codes = columns(self._table.slots)
+        z, n = stored.decoded(codes[0], codes[1], a, b)
+        chosen = np.abs(z) > l1
+        z, n = z[chosen], n[chosen]
         return keys[chosen], (z.clip(-l1, l1) - z) * a / (b + np.sqrt(n) + a * l2)
 
     def stats(self) -> LearnerStats:
         """The model's size and the filters' state; reads all of their memory."""
         admission, slots = self._admission, self._table.slots
+        alpha, beta, l1, _ = self._rates
         return LearnerStats(
             examples=int(self._tally["examples"][0]),
             features_seen=max(round(sketch.estimate(self._seen)), self.features),
             features_admitted=self.features,
-            nonzero_weights=kernels.nonzero(slots, self.settings.l1),
+            nonzero_weights=stored.nonzero(slots, self._fixed, alpha, beta, l1),
             refused=int(self._tally["refused"][0]),
+            saturated=int(self._tally["saturated"][0]),
             nbytes=slots.nbytes + admission.words.nbytes + self._seen.nbytes,
             filter_fill=admission.fill(),
             false_positives=admission.false_positives(),
@@ -191,9 +210,10 @@ class Learner:
     ) -> Self:
         """The learner that `state` was taken from; with the same settings it goes on as that one.
 
-        Other rates or another layout apply from here on; admission filters of another shape are
-        not carried over: counting starts again. Raises DataError for a format this program does
-        not know, ConfigError if the table may not hold the features there are.
+        Other rates apply from here on (in q2.13 η·z stays what it was, else z does), and so does
+        another layout of floats; admission filters of another shape are not carried over: counting
+        starts again. Raises DataError for a format this program does not know, ConfigError if the
+        table may not hold the features there are, or its layout not their z and n.
         """
         if state["format"] != STATE_FORMAT:
             raise DataError(
@@ -207,6 +227,12 @@ class Learner:
                 f"{settings.max_features}: set it to {features} or more"
             )
         learner = cls(settings, admission)
+        if stored.is_fixed(state["z"]) != learner._fixed:
+            kind = "floating" if learner._fixed else "fixed"
+            raise ConfigError(
+                f"the checkpoint's features are in {kind} point, learner.layout is "
+                f"{settings.layout}: set it to the layout they were saved in"
+            )
         learner._table.load(state["keys"], state["z"], state["n"])
         learner._tally["used"] = features
         for name in COUNTED:
@@ -229,4 +255,6 @@ class Learner:
             self._admission.rules,
             self._seen,
             self._tally,
+            self._fixed,
+            np.uint64(self.settings.seed),
         )

@@ -1,8 +1,8 @@
 """What can be set about the learner and about which features it lets in."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_ADMIT_AFTER = 15  # what a 4-bit counter holds
 
@@ -35,24 +35,38 @@ class LearnerSettings(BaseModel):
         description="The L2 penalty λ2, which pulls every weight, the bias's too, towards 0. "
         "No unit. Range 0 to 1000000. Source: McMahan et al., KDD 2013, Algorithm 1.",
     )
-    layout: Literal["float32", "float64"] = Field(
+    layout: Literal["float32", "float64", "q2.13"] = Field(
         default="float32",
-        description="How a coordinate's z and n are stored: `float32` (16 bytes a slot) or "
-        "`float64` (32). Arithmetic is in 64 bits in both. Source: 32 bits lose nothing that "
-        "matters (McMahan et al., KDD 2013, section 4.3, go down to 16).",
+        description="How a coordinate's z and n are stored: `float32` (16 bytes a slot), "
+        "`float64` (32), or `q2.13` (12): η·z in 16 bits of fixed point, from -4 to 4, and n "
+        "as a logarithm in 16 bits, up to 4 million, both rounded at random without bias; "
+        "what lies outside is cut off and counted (`saturated`). Needs alpha · l1 / beta "
+        "below 4. Arithmetic is in 64 bits in all. Source: 32 bits lose nothing that matters, "
+        "and 16 next to nothing (McMahan et al., KDD 2013, section 4.2).",
     )
     max_features: Annotated[int, Field(ge=1, le=2**32)] = Field(
         default=20_000_000,
         description="How many features the table holds at most; further ones are refused and "
-        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, "
-        "because the table doubles when two thirds of its slots are used. Source: the memory "
-        "there is.",
+        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, in "
+        "`q2.13` 18 to 36, because the table doubles when two thirds of its slots are used. "
+        "Source: the memory there is.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,
         description="The seed of every random rounding. No unit; range 0 to 2^63 - 1. The "
         "same seed, settings and examples give the same bytes. Source: any number will do.",
     )
+
+    @model_validator(mode="after")
+    def _a_new_coordinate_can_get_a_weight(self) -> Self:
+        """Before its first step η is α / β; a weight needs |η·z| > η λ1, which q2.13 must hold."""
+        if self.layout == "q2.13" and self.alpha * self.l1 / self.beta >= 4:
+            raise ValueError(
+                f"layout q2.13 holds η·z below 4 only, so with alpha · l1 / beta = "
+                f"{self.alpha * self.l1 / self.beta:g} no new feature could get a weight: lower "
+                'alpha or l1, raise beta, or use layout = "float32"'
+            )
+        return self
 
 
 class AdmissionSettings(BaseModel):

@@ -10,10 +10,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import I64, U64, Floats, kernel
+from streams.jit import I64, U64, kernel
 
 Slots = npt.NDArray[np.void]
+Stored = npt.NDArray[Any]  # z or n as a layout has them
 
+FIXED = "q2.13"
 LAYOUTS = {
     "float32": np.dtype([("key", np.uint64), ("z", np.float32), ("n", np.float32)]),
     # Padded to 32 bytes: a slot of 24 would often straddle two cache lines.
@@ -25,6 +27,8 @@ LAYOUTS = {
             "itemsize": 32,
         }
     ),
+    # z is η·z in q2.13, n its code: see `ftrl.stored`.
+    FIXED: np.dtype([("key", np.uint64), ("z", np.int16), ("n", np.uint16)]),
 }
 CACHE_LINE = 64
 FIRST_CAPACITY = 64
@@ -83,7 +87,7 @@ def insert_all(slots: Slots, shift: np.uint64, entries: Slots) -> None:
             slots[~find(slots, shift, entries[i]["key"])] = entries[i]
 
 
-def columns(slots: Slots) -> tuple[U64, Floats, Floats]:
+def columns(slots: Slots) -> tuple[U64, Stored, Stored]:
     """The used slots' keys in ascending order, uint64, with their z and n as stored."""
     used = slots[slots["key"] != EMPTY]
     order = np.argsort(used["key"])
@@ -131,8 +135,8 @@ class Table:
         taken, self.touched = self.touched, np.zeros_like(self.touched)
         return taken
 
-    def load(self, keys: U64, z: Floats, n: Floats) -> None:
-        """Take in what `columns` gave; the table must be empty."""
+    def load(self, keys: U64, z: Stored, n: Stored) -> None:
+        """Take in what `columns` gave, of the same layout or both of floats; must be empty."""
         entries = np.empty(len(keys), self.dtype)
         entries["key"], entries["z"], entries["n"] = keys, z, n
         self.reserve(len(keys))

@@ -166,19 +166,34 @@ def _blocks(
             batch_size=rows, row_groups=some, columns=columns, use_threads=False
         )
 
-    done = 0
-    try:
-        for batch in read(range(group, len(groups))):
-            done += len(batch)
-            yield batch
-    except (pa.ArrowException, OSError):
-        # A batch may span groups, and then the damaged one takes the others along.
-        for one in range(group, len(groups)):
-            for batch in read(range(one, one + 1)):
-                if done < len(batch):
-                    yield batch.slice(done)
-                done = max(done - len(batch), 0)
-        raise
+    for run in _runs(group, groups, rows):
+        done = 0
+        try:
+            for batch in read(run):
+                done += len(batch)
+                yield batch
+        except (pa.ArrowException, OSError):
+            # A batch may span groups, and then the damaged one takes the others along.
+            for one in run:
+                for batch in read(range(one, one + 1)):
+                    if done < len(batch):
+                        yield batch.slice(done)
+                    done = max(done - len(batch), 0)
+            raise
+
+
+def _runs(group: int, groups: list[int], rows: int) -> Iterator[range]:
+    """The row groups from `group` on, as many at a time as hold `rows`, but at least one.
+
+    pyarrow's memory grows with the number of groups that one iterator reads.
+    """
+    while group < len(groups):
+        end, held = group + 1, groups[group]
+        while end < len(groups) and held + groups[end] <= rows:
+            held += groups[end]
+            end += 1
+        yield range(group, end)
+        group = end
 
 
 def _found(layout: _Layout, batch: pa.RecordBatch, numbers: I64) -> Found:

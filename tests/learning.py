@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ftrl.learner import Learned, Learner
-from ftrl.settings import AdmissionSettings
+from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.jit import F64, I8, I64, U64, Bool
 from tests.oracles.ftrl import Row
 
@@ -25,10 +25,11 @@ class Arrays(TypedDict):
     rate: F64
     kind: I8
     kept: Bool
+    place: I64
 
 
-def arrays(rows: Sequence[Row]) -> Arrays:
-    """The rows as the learner takes them; no values where all are 1."""
+def arrays(rows: Sequence[Row], first: int = 0) -> Arrays:
+    """The rows as the learner takes them, from place `first` on; no values where all are 1."""
     lengths = [len(row.coordinates) for row in rows]
     pairs = [pair for row in rows for pair in row.coordinates]
     ones = all(value == 1 for _, value in pairs)
@@ -42,18 +43,26 @@ def arrays(rows: Sequence[Row]) -> Arrays:
         rate=np.array([row.rate for row in rows], np.float64),
         kind=np.array([row.correction for row in rows], np.int8),
         kept=np.array([row.kept for row in rows], np.bool_),
+        place=np.arange(first, first + len(rows)),
     )
 
 
-def learn(learner: Learner, rows: Sequence[Row], cuts: Iterable[int] = ()) -> Learned:
-    """Teach the rows in batches that end at `cuts` (row numbers, in any order)."""
+def learn(
+    learner: Learner, rows: Sequence[Row], cuts: Iterable[int] = (), first: int = 0
+) -> Learned:
+    """Teach the rows, from place `first` on, in batches that end at `cuts` (in any order)."""
     edges = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
-    batches = [rows[a:b] for a, b in itertools.pairwise(edges)]
-    done = [learner.learn(**arrays(batch)) for batch in batches]
+    batches = [arrays(rows[a:b], first + a) for a, b in itertools.pairwise(edges)]
+    done = [learner.learn(**batch) for batch in batches]
     return Learned(
         np.concatenate([batch.logit for batch in done]),
         np.concatenate([batch.omega for batch in done]),
     )
+
+
+def of(layout: str, **changes: float) -> LearnerSettings:
+    """Settings with a layout, by name, and other keys changed."""
+    return LearnerSettings.model_validate({"layout": layout, **changes})
 
 
 def bloom(admit_after: int, generations: int = 2, rotate_every: int = 10) -> AdmissionSettings:

@@ -58,7 +58,7 @@ def test_arguments_may_be_read_only_slices() -> None:
     expected = learn(whole, rows[5:]).logit
     given_ = arrays(rows)
     given_["indptr"] = given_["indptr"][5:]
-    for name in ("label", "offset", "weight", "rate", "kind", "kept"):
+    for name in ("label", "offset", "weight", "rate", "kind", "kept", "place"):
         given_[name] = given_[name][5:]
     for array in (np.asarray(column) for column in given_.values()):
         array.flags.writeable = False

@@ -1,11 +1,19 @@
-"""q2.13: close, without bias, saturating, and the same wherever it is computed."""
+"""q2.13, and the code of sums: close, without bias, saturating, the same wherever computed."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.fixedpoint import SERVING, dequantize, quantize, uniform
+from ftrl.fixedpoint import (
+    HIGHEST_SUM,
+    SERVING,
+    decode_sum,
+    dequantize,
+    encode_sum,
+    quantize,
+    uniform,
+)
 from streams.jit import F64
 
 pytestmark = pytest.mark.kernel
@@ -83,3 +91,41 @@ def test_golden_draws() -> None:
     words = [(0, 0, 1, 0), (0, 0, 2**64 - 1, 0), (7, 1, 0xA9809ED47B222971, 3)]
     found = [int(uniform(*map(np.uint64, word)) * 2**32) for word in words]
     assert found == [2186843491, 172181484, 1350730794]
+
+
+DRAWS = st.integers(0, 2**32 - 1).map(lambda k: k * 2.0**-32)
+CODES = st.one_of(st.integers(0, 50), st.integers(0, 65535), st.integers(65500, 65535))
+
+
+@quick
+@given(CODES, DRAWS.filter(bool))
+def test_a_sum_that_has_a_code_keeps_it(code: int, r: float) -> None:
+    n = decode_sum(code)
+    assert n == pytest.approx((2 ** (code / 2048) - 1) / 1024, rel=1e-9)
+    assert encode_sum(n, r) == code
+
+
+@quick
+@given(st.floats(-25, np.log10(4.19e6)).map(lambda x: 10.0**x), DRAWS)
+def test_a_sum_gets_one_of_its_two_codes(n: float, r: float) -> None:
+    exact = 2048 * np.log1p(1024 * n) / np.log(2)
+    code = encode_sum(n, r)
+    assert exact - 1 - 1e-6 < code < exact + 1 + 1e-6
+    # A code is worth 0.034% of n + 1/1024.
+    assert abs(decode_sum(code) - n) < 3.39e-4 * (n + 1 / 1024)
+
+
+@pytest.mark.parametrize("n", [1e-9, 1e-7, 3.4e-4, 0.01, 0.25, 1.0, 777.7, 4.19e6])
+def test_the_error_of_a_sum_is_zero_on_average(n: float) -> None:
+    """Over draws spread evenly, so that only the grid of draws is left as an error."""
+    count = 4096
+    found = [decode_sum(encode_sum(n, k / count)) for k in range(count)]
+    assert abs(np.mean(found) - n) <= 3.39e-4 * (n + 1 / 1024) / count
+
+
+def test_a_sum_beyond_the_last_code() -> None:
+    last = decode_sum(HIGHEST_SUM)
+    assert last == pytest.approx(4.19e6, rel=1e-3)
+    assert encode_sum(last, 0.999) == HIGHEST_SUM
+    for n in (np.nextafter(last, 5e6), 1e9, 1e35):
+        assert encode_sum(n, 0.0) == HIGHEST_SUM + 1

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.table import LAYOUTS
 from tests import learning
-from tests.learning import arrays, bloom, learn, random_rows, same_state
+from tests.learning import arrays, bloom, learn, of, random_rows, same_state
 from tests.oracles.counter import ExactCounter
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 
@@ -22,7 +23,7 @@ OFF = AdmissionSettings()
 
 def exact(**changes: float) -> LearnerSettings:
     """Settings whose storage does not round."""
-    return LearnerSettings.model_validate({"layout": "float64", **changes})
+    return of("float64", **changes)
 
 
 def close(found: float, expected: float, relative: float = 1e-6) -> bool:
@@ -136,22 +137,27 @@ def test_a_full_table_neither_grows_nor_wears_out_the_filters() -> None:
     assert after.filter_fill <= 2 * before.filter_fill
 
 
+@pytest.mark.parametrize("layout", ["float32", "q2.13"])
 @quick
 @given(learning.rows, learning.cuts, learning.cuts, st.integers(0, 2))
 def test_where_a_batch_is_cut_changes_nothing(
-    rows: list[Row], cuts: list[int], others: list[int], admit_after: int
+    layout: str, rows: list[Row], cuts: list[int], others: list[int], admit_after: int
 ) -> None:
-    one, two = (Learner(LearnerSettings(), bloom(admit_after)) for _ in range(2))
+    one, two = (Learner(of(layout), bloom(admit_after)) for _ in range(2))
     assert learn(one, rows, cuts).logit.tobytes() == learn(two, rows, others).logit.tobytes()
     assert same_state(one.state(), two.state())
 
 
 @pytest.mark.parametrize("admission", [OFF, bloom(1, rotate_every=70)])
-@pytest.mark.parametrize("layout", ["float32", "float64"])
-def test_growth_inside_a_batch_changes_nothing(layout: str, admission: AdmissionSettings) -> None:
+@pytest.mark.parametrize(
+    ("layout", "error"), [("float32", 1e-4), ("float64", 1e-9), ("q2.13", 0.02)]
+)
+def test_growth_inside_a_batch_changes_nothing(
+    layout: str, error: float, admission: AdmissionSettings
+) -> None:
     """Hundreds of features in one batch: the table grows in the midst of it, several times."""
     rows = random_rows(150, fields=12, features=1500, seed=1, lists=30)
-    settings = LearnerSettings.model_validate({"layout": layout, "l1": 0.1})
+    settings = of(layout, l1=0.1)
     whole, single = Learner(settings, admission), Learner(settings, admission)
     logits = learn(whole, rows).logit
     assert learn(single, rows, range(len(rows))).logit.tobytes() == logits.tobytes()
@@ -161,7 +167,7 @@ def test_growth_inside_a_batch_changes_nothing(layout: str, admission: Admission
     if admission.kind == "bloom":
         oracle.counter = ExactCounter(1, 2, 70)
     expected = np.array([oracle.learn(row) for row in rows])
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits, expected, rtol=error, atol=error)
     assert set(np.asarray(whole.state()["keys"]).tolist()) == set(oracle.z) - {BIAS}
 
 
@@ -194,7 +200,7 @@ def test_a_correction_of_a_trained_row_admits_nothing() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1000])
-@pytest.mark.parametrize("layout", ["float32", "float64"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_extremes_stay_finite(layout: str, alpha: float) -> None:
     """Logits of ±700 and more, and inputs nobody can mean, never become NaN or infinite."""
     extremes = [0.0, 1e-300, 1e-20, 700.0, 1e9, 1e15, 1e307]
@@ -209,8 +215,7 @@ def test_extremes_stay_finite(layout: str, alpha: float) -> None:
     rows += [
         Row(row.coordinates, 1, row.offset, row.weight, row.rate, correction=True) for row in rows
     ]
-    settings = LearnerSettings.model_validate({"layout": layout, "alpha": alpha, "l1": 0})
-    learner = Learner(settings, OFF)
+    learner = Learner(of(layout, alpha=alpha, l1=0), OFF)
     found = learn(learner, rows)
     assert np.isfinite(found.logit).all()
     assert np.isfinite(learner.weights()[1]).all()

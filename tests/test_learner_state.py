@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from tests import learning
-from tests.learning import bloom, learn, random_rows, same_state
+from tests.learning import bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
 pytestmark = pytest.mark.kernel
@@ -20,33 +21,35 @@ quick = settings(max_examples=50, deadline=None)
 OFF = AdmissionSettings()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @quick
 @given(learning.rows, learning.cuts, st.integers(0, 2))
 def test_train_save_restore_train_is_train(
-    rows: list[Row], cuts: list[int], admit_after: int
+    layout: str, rows: list[Row], cuts: list[int], admit_after: int
 ) -> None:
-    settings, admission = LearnerSettings(l1=0.1), bloom(admit_after)
+    settings, admission = of(layout, l1=0.1), bloom(admit_after)
     straight = Learner(settings, admission)
     expected = learn(straight, rows).logit
     resumed = Learner(settings, admission)
     edges = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
     found = []
     for start, end in itertools.pairwise(edges):
-        found.append(learn(resumed, rows[start:end]).logit)
+        found.append(learn(resumed, rows[start:end], first=start).logit)
         resumed = Learner.restore(settings, admission, resumed.state())
     assert np.concatenate(found).tobytes() == expected.tobytes()
     assert same_state(resumed.state(), straight.state())
 
 
-def test_saving_changes_nothing_and_the_copy_stays() -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_saving_changes_nothing_and_the_copy_stays(layout: str) -> None:
     rows = random_rows(60, fields=5, features=100, seed=2)
-    learner, admission = Learner(LearnerSettings(), bloom(1)), bloom(1)
+    learner, admission = Learner(of(layout), bloom(1)), bloom(1)
     learn(learner, rows[:30])
     saved = learner.state()
     frozen = {name: np.array(value) for name, value in saved.items()}
-    learn(learner, rows[30:])
+    learn(learner, rows[30:], first=30)
     assert same_state(saved, frozen)
-    straight = Learner(LearnerSettings(), admission)
+    straight = Learner(of(layout), admission)
     learn(straight, rows)
     assert same_state(straight.state(), learner.state())
 
@@ -68,5 +71,9 @@ def test_restore_refuses_what_it_cannot_hold_or_read() -> None:
     learn(learner, [Row(((1, 1.0), (2, 1.0), (3, 1.0)))])
     with pytest.raises(ConfigError, match=r"3 features.*max_features.*2.*set it to 3"):
         Learner.restore(LearnerSettings(max_features=2), OFF, learner.state())
+    with pytest.raises(ConfigError, match=r"are in floating point, learner\.layout is q2\.13"):
+        Learner.restore(of("q2.13"), OFF, learner.state())
+    with pytest.raises(ConfigError, match=r"are in fixed point, learner\.layout is float32"):
+        Learner.restore(LearnerSettings(), OFF, Learner(of("q2.13"), OFF).state())
     with pytest.raises(DataError, match="format 99"):
         Learner.restore(LearnerSettings(), OFF, {**learner.state(), "format": 99})

@@ -70,6 +70,18 @@ def test_normalized_entropy(run: Run, name: str, bound: float) -> None:
     assert metrics["calibration"] == pytest.approx(1, abs=0.01)
 
 
+def test_16_bits_of_state_cost_next_to_nothing(run: Run) -> None:
+    exact, _ = run("trivago-crosses.toml")
+    rounded, _ = run("trivago-crosses.toml", learner__layout="q2.13")
+    entropy = [d["metrics"]["normalized_entropy"] for d in (rounded, exact)]
+    print(
+        f"NE q2.13 {entropy[0]:.6f}, float32 {entropy[1]:.6f}: {entropy[0] / entropy[1] - 1:+.4%}"
+    )
+    assert entropy[0] == pytest.approx(entropy[1], rel=2e-4)
+    assert rounded["metrics"]["calibration"] == pytest.approx(1, abs=0.01)
+    assert rounded["model"]["saturated"] == 0
+
+
 def test_a_tenth_of_the_negatives_is_enough(run: Run, tmp_path: Path) -> None:
     _, whole = run("trivago.toml")
     document, sampled = run("trivago.toml", sampling__keep_rate=0.1)

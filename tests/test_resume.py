@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deploy import inputs, settings
 from deploy.replay import Stopped, replay
+from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.logs import open_log
 from tests import small_logs
@@ -64,7 +65,7 @@ def run(logs: SmallLogs, out: Path, values: settings.Settings, stops: list[int])
     return outcome(out)
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+@pytest.fixture(scope="module", params=list(LAYOUTS))
 def straight(
     request: pytest.FixtureRequest, logs: SmallLogs, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, dict[str, Any]]:
@@ -110,6 +111,9 @@ def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) 
     out = tmp_path / "out"
     with pytest.raises(Stopped):
         replay(loaded(logs), *paths, out, stop=stops_after(5))
+    for layout in ("float64", "q2.13"):
+        with pytest.raises(ConfigError, match=f"layout: '{layout}' here, 'float32' in the check"):
+            replay(loaded(logs, learner__layout=layout), *paths, out, resume=True)
     changed = loaded(logs, learner__alpha=0.9, join__window=60_000)
     with pytest.raises(ConfigError) as caught:
         replay(changed, *paths, out, resume=True)
