@@ -27,7 +27,7 @@ check: $(READY_DEV)
 	@$(BIN)/mypy
 
 kernels: $(READY_DEV) ## the kernels once more as plain Python, without the compiler
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -W ignore::RuntimeWarning -m pytest -n 2 -m kernel
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 -m kernel -W ignore::RuntimeWarning
 
 bad-input: $(READY_DEV) ## what each kind of bad input gives
 	@$(BIN)/python -m tests.bad_inputs
