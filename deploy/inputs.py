@@ -11,15 +11,12 @@ from deploy.settings import Settings
 from joiner import FOREVER, Watermarks
 from streams.deadletter import Source
 from streams.errors import DataError
-from streams.guard import GuardSettings
+from streams.guard import OFF, GuardSettings
 from streams.jit import I64
 from streams.logs import Log, open_log
 from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
 from streams.record import Position, places, places_of
 from streams.schema import EventSchema
-
-# What is read again was accepted once.
-_NO_GUARD = GuardSettings(max_jump=3650 * 86_400_000, agree_rows=1)
 
 
 class Input:
@@ -64,7 +61,7 @@ class Input:
         wanted = places(files, rows)
         before = Position((int(files[0]), int(rows[0]) - 1), self.at.newest)
         found, count = [], 0
-        for chunk in self._open(before, _NO_GUARD):
+        for chunk in self._open(before, OFF):
             place = places_of(chunk.rows)
             at = np.searchsorted(wanted, place)
             hit = wanted[np.minimum(at, len(wanted) - 1)] == place

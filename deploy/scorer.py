@@ -20,7 +20,7 @@ from ftrl.logistic import probabilities
 from ftrl.serving import ServingTable
 from streams.deadletter import DeadLetterWriter
 from streams.errors import ConfigError
-from streams.guard import GuardSettings
+from streams.guard import OFF
 from streams.jit import F64
 from streams.logs import open_log
 
@@ -31,10 +31,6 @@ SCORES = pa.schema(
         pa.field("logit", pa.float64(), nullable=False),
     ]
 )
-
-
-# Candidates need no order in time, so none of them can be ahead of it.
-_NO_GUARD = GuardSettings(max_jump=3650 * 86_400_000, agree_rows=1)
 
 
 class Scorer:
@@ -101,7 +97,7 @@ def score_file(
         raise ConfigError(f"{output}: name a file that ends in {', '.join(sorted(_WRITERS))}")
     with Store(store_path, read_only=True) as store:
         scorer = Scorer(*snapshots.load(store, version))
-    log = open_log(source, scorer.manifest.features.event_schema(), "impressions", guard=_NO_GUARD)
+    log = open_log(source, scorer.manifest.features.event_schema(), "impressions", guard=OFF)
     rejected: Counter[str] = Counter()
     rows, total = 0, 0.0
     letters = output.with_name(output.name + ".dead-letter.ndjson")
