@@ -5,8 +5,8 @@ their page was written. Each save writes whichever is smaller, and with a list a
 pages that older lists refer to, so that no list lives for more than `FOLD` saves.
 
     slots/<page>/<save>     the page as it was at that save
-    touched/<save>          slot numbers (int64) and the slots, since the save before
-    blob/<name>/<save>/<k>  any other array, in pieces, unchanged ones not written again
+    blob/<name>/<save>/<k>  any other array, in pieces, unchanged ones not written again; a list
+                            is slot numbers (int64) and the slots, since the save before
 
 What a save wrote counts only when the commit of that save names it, so that a save that was
 cut short leaves the one before it whole.
@@ -108,7 +108,7 @@ class TablePages:
             data = kept.get(_page_key(page, self.written[page]))
             slots.reshape(-1, self.size)[page] = np.frombuffer(data, dtype)
         for save in self.lists:
-            data = kept.get(_list_key(save))
+            data = kept.blob(_list_name(save))
             count = len(data) // (_SLOT.itemsize + dtype.itemsize)
             at = np.frombuffer(data, _SLOT, count)
             values = np.frombuffer(data, dtype, count, offset=count * _SLOT.itemsize)
@@ -117,11 +117,9 @@ class TablePages:
         return slots
 
     def keys(self) -> set[bytes]:
-        """The keys of all pages and lists that count."""
+        """The keys of all pages that count."""
         pages = np.flatnonzero(self.written != _NEVER).tolist()
-        return {_page_key(page, self.written[page]) for page in pages} | {
-            _list_key(save) for save in self.lists
-        }
+        return {_page_key(page, self.written[page]) for page in pages}
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -210,7 +208,8 @@ class Kept:
         """The last committed save, or None. dtype: of the table's slots. Raises StoreError."""
         if self._values is None:
             return None
-        arrays = {name: self._blob(name) for name in self._blobs}
+        lists = {_list_name(number) for number in self._pages.lists}
+        arrays = {name: self.blob(name) for name in self._blobs.keys() - lists}
         return Saved(self._values, self._pages.whole(self, dtype), arrays)
 
     @property
@@ -245,10 +244,12 @@ class Kept:
         try:
             for page, data in zip(change.pages.tolist(), change.page_bytes, strict=True):
                 self._store.write({_page_key(page, save): data.tobytes()}, sync=False)
-            if len(change.touched):
-                data = change.touched.tobytes() + change.touched_bytes.tobytes()
-                self._store.write({_list_key(save): data}, sync=False)
-            blobs = {name: self._put(name, save, data) for name, data in arrays.items()}
+            if save in pages["lists"]:
+                listed = change.touched.tobytes() + change.touched_bytes.tobytes()
+                arrays[_list_name(save)] = listed
+            older = {_list_name(number) for number in pages["lists"]} - arrays.keys()
+            blobs = {name: self._blobs[name] for name in older}
+            blobs |= {name: self._put(name, save, data) for name, data in arrays.items()}
             commit = {"save": save, "table": pages, "blobs": blobs, "values": values}
             text = json.dumps(commit).encode()
             kept = _names(TablePages.from_json(pages), blobs)
@@ -270,7 +271,8 @@ class Kept:
             self._store.write(piece, sync=False)
         return {"save": save, "pieces": len(pieces), "digest": digest}
 
-    def _blob(self, name: str) -> bytes:
+    def blob(self, name: str) -> bytes:
+        """A committed array or list. Raises StoreError if it is missing or damaged."""
         entry = self._blobs[name]
         pieces = (self.get(_blob_key(name, entry["save"], k)) for k in range(entry["pieces"]))
         data = b"".join(pieces)
@@ -309,8 +311,8 @@ def _page_key(page: int, save: int) -> bytes:
     return _PREFIX + f"slots/{page:08d}/{save}".encode()
 
 
-def _list_key(save: int) -> bytes:
-    return _PREFIX + f"touched/{save:012d}".encode()
+def _list_name(save: int) -> str:
+    return f"touched-{save:012d}"
 
 
 def _blob_key(name: str, save: int, piece: int) -> bytes:

@@ -39,7 +39,7 @@ STEPS = {
     "examples": b"",
     "outputs": b"",
     "page": b"training/slots/",
-    "list": b"training/touched/",
+    "list": b"training/blob/touched-",
     "array": b"training/blob/",
     "commit": b"training/commit",
     "committed": b"training/commit",
