@@ -10,6 +10,7 @@
     kernels     the join, event by event, compiled; rules and sampling are what it goes by
     ring        the known impressions and the index that finds them, as the kernels see them
     pending     the same with their rows: room, growth, release
+    breaker     when missing clicks make emission wait
     waiting     clicks that came before their impression
     labels      labelled examples: rows, sliced, beside their labels
     outputs     late clicks and rejected rows
@@ -20,6 +21,7 @@
 Event time only: no clock is read, nothing is written, nothing is imported from the learner.
 """
 
+from joiner.breaker import BreakerState
 from joiner.delays import DelayHistogram
 from joiner.joiner import Joiner, Watermarks
 from joiner.ledger import ClickLedger, Ledger
@@ -34,6 +36,7 @@ __all__ = [
     "NEVER",
     "REASONS",
     "REJECTED_SCHEMA",
+    "BreakerState",
     "ClickLedger",
     "DelayHistogram",
     "JoinOutput",

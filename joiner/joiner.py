@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from joiner.breaker import BreakerState, breaker_state, fresh_breaker
 from joiner.delays import DELAY_EDGES, DelayHistogram
 from joiner.kernels import join
 from joiner.labels import Labeller
@@ -53,6 +54,7 @@ class Joiner:
         self._rules = rules_of(settings, sampling)
         self._watermarks = np.array([NEVER, NEVER], np.int64)
         self._tally = empty_tally(len(schema.click_types))
+        self._breaker = fresh_breaker()
         self._pending = Pending(schema.impressions, settings.known_span, keep_known_rows=corrects)
         self._waiting = WaitingClicks(schema.clicks)
         self._reader = StepReader(schema)
@@ -81,6 +83,7 @@ class Joiner:
             self._pending.ring,
             self._waiting.queue,
             self._tally,
+            self._breaker,
             facts,
         )
         accepted = facts.accepted.view(np.bool_)
@@ -133,6 +136,11 @@ class Joiner:
         return Watermarks(impressions, clicks)
 
     @property
+    def breaker(self) -> BreakerState:
+        """The breaker at this moment; once the clicks have ended it is closed for good."""
+        return breaker_state(self._breaker)
+
+    @property
     def open_impressions(self) -> int:
         """How many impressions are not decided yet."""
         return self._pending.open
@@ -160,6 +168,7 @@ class Joiner:
                 "open": self._pending.open,
                 "watermarks": self._watermarks.tolist(),
                 "tally": [part.tolist() for part in self._tally],
+                "breaker": self._breaker.tolist(),
             },
         )
 
@@ -181,6 +190,7 @@ class Joiner:
         self._watermarks[:] = plain["watermarks"]
         for part, saved in zip(self._tally, plain["tally"], strict=True):
             part[:] = saved
+        self._breaker[:] = plain["breaker"]
         known = known_entries(state["known"])
         self._pending.refill(known, plain["open"], state["rows"], self.watermarks.join)
         self._waiting = WaitingClicks.restore(state["waiting"])

@@ -1,12 +1,14 @@
 """The join itself: one kernel that walks the events of a step in their order.
 
 An event changes the state, then moves its source's watermark; then waiting clicks whose time
-is over become orphans, and then closed impressions leave the head of the queue. As all of it
-is judged after every event, where a step begins or ends cannot change a result.
+is over become orphans, and then closed impressions leave the head of the queue: those whose
+window is over and, while the breaker is open, a wait besides. As all of it is judged after every
+event, where a step begins or ends cannot change a result.
 """
 
 import numpy as np
 
+from joiner.breaker import OPEN, QUIET, count_click, due, judge
 from joiner.delays import DELAY_EDGES
 from joiner.ledger import ClickCount, ImpressionCount
 from joiner.ring import (
@@ -47,7 +49,7 @@ from joiner.rules import (
 )
 from joiner.sampling import is_kept
 from joiner.waiting import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
-from streams.jit import I64, kernel
+from streams.jit import F64, I64, kernel
 
 
 @kernel
@@ -167,13 +169,15 @@ def join(
     ring: Ring,
     queue: Queue,
     tally: Tally,
+    breaker: F64,
     facts: Facts,
 ) -> np.uint64:
     """Walk the events in order and change the state in place.
 
-    watermarks: I64 [2], of impressions and clicks. The ring must have room for every
-    impression of the step beside those it holds, its index too, and the queue for every click;
-    so no entry that was known at the start is overwritten before the step is reported.
+    watermarks: I64 [2], of impressions and clicks. breaker: its state, F64 [9]. The ring must
+    have room for every impression of the step beside those it holds, its index too, and the
+    queue for every click; so no entry that was known at the start is overwritten before the step
+    is reported.
     """
     slots, bits, cursor = ring.slots, ring.bits, ring.cursor
     entry_lo, entry_hi, entry_ts = ring.entries["lo"], ring.entries["hi"], ring.entries["ts"]
@@ -192,10 +196,14 @@ def join(
     tail = cursor[NEXT] % capacity
     impressions_at, clicks_at = watermarks[0], watermarks[1]
     watermark = min(impressions_at, clicks_at)
-    closing = entry_ts[head] + window if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+    limits, quiet = rules.breaker, int(breaker[QUIET])
+    judging = due(breaker, limits) if clicks_at < FOREVER else FOREVER
+    span = window + limits.wait if breaker[OPEN] else window
+    closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
     i = 0
     j = 0
     for code in events.order:
+        judged = False
         if code == IMPRESSION:
             if i % AHEAD == 0:
                 folded ^= warm_slots(index, impression_lo, i)
@@ -221,7 +229,7 @@ def join(
                 if place < 0:
                     cursor[FILLED] += 1
                 if cursor[UNDECIDED] == cursor[NEXT]:
-                    closing = ts + window
+                    closing = ts + span
                 cursor[NEXT] += 1
                 if queue_cursor[ALIVE] > 0:
                     resolve(lo, hi, tail, rules, ring, queue, tally, facts)
@@ -230,6 +238,10 @@ def join(
                     tail = 0
             i += 1
             impressions_at = max(impressions_at, ts - lateness)
+            quiet += 1
+            if quiet == judging:
+                judging, quiet = judge(breaker, limits, quiet), 0
+                judged = True
         elif code == CLICK:
             if j % AHEAD == 0:
                 known = cursor[NEXT] - index.first
@@ -249,10 +261,19 @@ def join(
                 wait(queue, lo, hi, ts, kind)
             j += 1
             clicks_at = max(clicks_at, ts - lateness)
+            if kind == 0 and ts >= watermark:
+                judging, quiet = count_click(breaker, limits, quiet), 0
+                judged = True
         elif code == IMPRESSIONS_END:
             impressions_at = FOREVER
         else:
             clicks_at = FOREVER
+            judging = FOREVER
+            breaker[OPEN] = 0.0
+            judged = True
+        if judged:
+            span = window + limits.wait if breaker[OPEN] else window
+            closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
         watermark = min(impressions_at, clicks_at)
         if queue_cursor[HEAPED] > 0:
             expire(impressions_at, rules, queue, tally, facts)
@@ -274,9 +295,10 @@ def join(
             head += 1
             if head == capacity:
                 head = 0
-            closing = entry_ts[head] + window if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+            closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
     watermarks[0] = impressions_at
     watermarks[1] = clicks_at
+    breaker[QUIET] = quiet
     oldest = cursor[RETIRED] % capacity
     while cursor[RETIRED] < cursor[UNDECIDED] and watermark > entry_ts[oldest] + known_span:
         cursor[RETIRED] += 1

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from joiner.breaker import BreakerRules, breaker_rules
 from joiner.delays import DELAY_EDGES
 from joiner.ledger import ClickCount, ImpressionCount
 from joiner.sampling import salt
@@ -27,7 +28,9 @@ WAITED, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
 
 
 class Rules(NamedTuple):
-    """The settings as numbers: milliseconds; the share r; the seed of the sampling hash, mixed."""
+    """The settings as numbers: milliseconds; the share r; the seed of the sampling hash, mixed;
+    the breaker's.
+    """
 
     window: int
     lateness: int
@@ -36,6 +39,7 @@ class Rules(NamedTuple):
     corrects: bool
     keep_rate: float
     salt: np.uint64
+    breaker: BreakerRules
 
 
 class Events(NamedTuple):
@@ -87,6 +91,7 @@ def rules_of(join: JoinSettings, sampling: SamplingSettings) -> Rules:
         corrects=join.correction_horizon > 0,
         keep_rate=sampling.keep_rate,
         salt=salt(sampling.seed),
+        breaker=breaker_rules(join),
     )
 
 

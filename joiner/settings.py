@@ -45,6 +45,42 @@ class JoinSettings(BaseModel):
         "entry each, not the row). The greater of D and H holds. A duration, 0 or more. "
         "Default: the window.",
     )
+    breaker_wait: Duration = Field(
+        default=1_800_000,
+        le=MAX_SPAN_MS,
+        description="How much longer than W an impression waits at most for its label while the "
+        "breaker is open, that is, while clicks stay away that should have come: they would be "
+        "taught as negatives. Memory grows by as much. A duration, 0 (no breaker) to 45 days. "
+        "Source: how long an outage of the click log lasts that is worth waiting for.",
+    )
+    breaker_clicks: float = Field(
+        default=50.0,
+        ge=1.0,
+        le=10_000.0,
+        allow_inf_nan=False,
+        description="The sample over which the breaker judges the rate of clicks, and how many "
+        "must have come before it judges at all. The long-run rate remembers 200 to 400 times "
+        "as many. Expected clicks; range 1 to 10000. Source: a Poisson count of mean 50 falls "
+        "below 5 with probability 5e-17; a smaller sample notices sooner.",
+    )
+    breaker_absence: float = Field(
+        default=20.0,
+        ge=1.0,
+        le=10_000.0,
+        allow_inf_nan=False,
+        description="So many clicks expected since the last one, with none seen, open the "
+        "breaker. Expected clicks; range 1 to 10000. Source: a Poisson count of mean x is 0 "
+        "with probability exp(-x), 2e-9 for 20.",
+    )
+    breaker_fraction: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=0.4,
+        allow_inf_nan=False,
+        description="The breaker opens when fewer than this share of a sample's expected clicks "
+        "come in time; it closes when half of them do. A share; range 0 (only absence opens it) "
+        "to 0.4. Source: below the lowest rate of a usual day, as a share of the average.",
+    )
     click_types: tuple[str, ...] = Field(
         default=(CLICK,),
         description="The click types of the logs, each of which joins by itself. The first "

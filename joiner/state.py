@@ -9,7 +9,7 @@ import pyarrow as pa
 from joiner.ring import ENTRY
 from joiner.settings import JoinSettings, SamplingSettings
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 _COLUMNS = {"lo": "hash_lo", "hi": "hash_hi", "ts": "ts", "click": "click", "flags": "flags"}
 
 
@@ -18,7 +18,7 @@ class JoinState(TypedDict):
 
     known: the ring's entries (hash_lo, hash_hi, ts, click, flags), open impressions last.
     rows: the impressions' rows that are still needed, those of the last entries. waiting: the
-    clicks that wait. plain: version, settings, counts, watermarks.
+    clicks that wait. plain: version, settings, counts, watermarks, breaker.
     """
 
     known: pa.RecordBatch

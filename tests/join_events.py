@@ -148,6 +148,10 @@ def settings_of(oracle: OracleJoin) -> tuple[EventSchema, JoinSettings, Sampling
         correction_horizon=oracle.horizon,
         dedupe_horizon=oracle.dedupe,
         click_types=oracle.types,
+        breaker_wait=oracle.breaker_wait,
+        breaker_clicks=oracle.breaker_clicks,
+        breaker_absence=oracle.breaker_absence,
+        breaker_fraction=oracle.breaker_fraction,
     )
     sampling = SamplingSettings(keep_rate=oracle.rate, seed=oracle.seed)
     return schema_of(oracle.types), join, sampling

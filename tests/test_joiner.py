@@ -1,6 +1,7 @@
 """The joiner against the join by brute force."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,10 @@ def oracles(draw: st.DrawFn) -> OracleJoin:
         types=TYPES[: draw(st.integers(1, 3))],
         rate=draw(st.sampled_from([1.0, 0.5, 0.1])),
         seed=draw(st.integers(0, 2**64 - 1)),
+        breaker_wait=draw(st.sampled_from([0, 10, 30, 60, 60])),
+        breaker_clicks=draw(st.sampled_from([1.0, 1.5, 3.0])),
+        breaker_absence=draw(st.sampled_from([1.0, 1.5, 4.0])),
+        breaker_fraction=draw(st.sampled_from([0.0, 0.1, 0.4])),
     )
 
 
@@ -106,6 +111,9 @@ def agree(joiner: Joiner, gathered: Gathered, oracle: OracleJoin) -> None:
     assert gathered.late == oracle.late
     assert gathered.rejected == oracle.rejected
     assert plain_ledger(joiner) == oracle.ledger()
+    breaker = joiner.breaker
+    assert (breaker.open, breaker.openings) == (oracle.breaker_open, oracle.openings)
+    assert breaker.rate == oracle.click_rate
     delays = joiner.delays
     assert delays.matched.tolist() == counted(oracle.matched_delays, delays)
     assert delays.late.tolist() == counted(oracle.late_delays, delays)
@@ -144,6 +152,34 @@ def test_equals_the_oracle_after_every_event(
         assert joiner.ledger.balances()
         assert joiner.open_impressions == joiner.ledger.open
         agree(joiner, gathered, oracle)
+
+
+def test_the_breaker_opens_closes_and_matters_in_many_cases() -> None:
+    """What the other tests draw: otherwise they would say nothing of the breaker."""
+    count: Counter[str] = Counter()
+
+    @given(cases())
+    @EXAMPLES
+    def watch(case: tuple[OracleJoin, list[Event], list[int]]) -> None:
+        oracle, events, _ = case
+        without = replace(oracle, breaker_wait=0, labelled=[], late=[], rejected=[])
+        held = False
+        for event in events:
+            feed_oracle(oracle, event)
+            feed_oracle(without, event)
+            held |= len(oracle.labelled) < len(without.labelled)
+        count["cases"] += 1
+        count["opened"] += oracle.openings > 0
+        count["closed"] += oracle.closings > 0
+        count["held"] += held
+        count["changed"] += oracle.labelled != without.labelled
+
+    watch()
+    print(dict(count))
+    assert count["cases"] >= 100
+    assert count["opened"] > 0.2 * count["cases"]
+    assert count["closed"] > 0.2 * count["cases"]
+    assert count["held"] > 0.05 * count["cases"]
 
 
 @given(cases(), st.integers(5, 40))

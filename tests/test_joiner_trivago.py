@@ -58,7 +58,8 @@ def steps(events: list[tuple[int, Row]]) -> Iterator[tuple[pa.RecordBatch, pa.Re
 
 
 def test_labels_and_ledger_equal_the_oracles(events: list[tuple[int, Row]]) -> None:
-    oracle = OracleJoin(WINDOW, LATENESS)
+    join = JoinSettings(window=WINDOW, lateness=LATENESS)
+    oracle = OracleJoin(WINDOW, LATENESS, breaker_wait=join.breaker_wait)
     for code, row in events:
         if code == 0:
             oracle.impression(row)
@@ -66,7 +67,6 @@ def test_labels_and_ledger_equal_the_oracles(events: list[tuple[int, Row]]) -> N
             oracle.click(row | {"type": "click"})
         else:
             oracle.end(("impressions", "clicks")[code - 2])
-    join = JoinSettings(window=WINDOW, lateness=LATENESS)
     joiner = Joiner(SCHEMA, join, SamplingSettings())
     labelled, late, rejected = [], [], []
     for impressions, clicks, order in steps(events):
@@ -81,6 +81,8 @@ def test_labels_and_ledger_equal_the_oracles(events: list[tuple[int, Row]]) -> N
     assert late == oracle.late
     assert rejected == oracle.rejected
     assert plain_ledger(joiner) == oracle.ledger()
+    assert joiner.breaker.openings == oracle.openings == 0
+    assert joiner.breaker.rate == oracle.click_rate
     ledger = joiner.ledger
     assert ledger.impressions == 312_539
     assert ledger.all_clicks.read == 13_596

@@ -44,7 +44,7 @@ class Impression:
 class OracleJoin:
     """Feed it events in order; it holds everything that ever came out.
 
-    Times and spans in milliseconds. dedupe None means the window.
+    Times and spans in milliseconds. dedupe None means the window. breaker_wait 0: no breaker.
     """
 
     window: int
@@ -54,6 +54,10 @@ class OracleJoin:
     types: tuple[str, ...] = ("click",)
     rate: float = 1.0
     seed: int = 0
+    breaker_wait: int = 0
+    breaker_clicks: float = 50.0
+    breaker_absence: float = 20.0
+    breaker_fraction: float = 0.1
     labelled: list[Row] = field(default_factory=list)
     late: list[Row] = field(default_factory=list)
     rejected: list[Row] = field(default_factory=list)
@@ -69,6 +73,13 @@ class OracleJoin:
         self.waiting: list[Row] = []  # in order of arrival
         self.counts: dict[str, int] = {}
         self.click_counts: dict[str, dict[str, int]] = {t: {} for t in self.types}
+        self.shown = self.clicked = 0.0  # of the long run
+        self.expected = self.seen_in_time = 0.0  # of the sample
+        self.absent = 0.0  # clicks expected since the last one
+        self.click_rate = 0.0  # of the long run, taken at each click and each judgement
+        self.quiet = 0  # impressions since either
+        self.breaker_open = False
+        self.openings = self.closings = 0
 
     def impression(self, row: Row) -> None:
         """The next event is an impression."""
@@ -89,6 +100,8 @@ class OracleJoin:
             for click in resolved:
                 self._meet(click, new)
         self.seen["impressions"] = max(self.seen["impressions"], ts)
+        if self.seen["clicks"] < math.inf:
+            self._impression_shown()
         self._after_event()
 
     def click(self, row: Row) -> None:
@@ -99,12 +112,16 @@ class OracleJoin:
             self.waiting.append(row)
         else:
             self._meet(row, known)
+        if row["type"] == "click" and row["ts"] >= self._watermark():
+            self._click_in_time()
         self.seen["clicks"] = max(self.seen["clicks"], row["ts"])
         self._after_event()
 
     def end(self, source: str) -> None:
         """The next event is the end of a source."""
         self.seen[source] = math.inf
+        if source == "clicks":
+            self.breaker_open = False
         self._after_event()
 
     def ledger(self) -> Row:
@@ -175,6 +192,55 @@ class OracleJoin:
             self._count("corrections")
             self._emit(shown, 1, 1, click["ts"])
 
+    def _impression_shown(self) -> None:
+        """Judge the breaker when a sample is full, or when no click came for too long."""
+        self.quiet += 1
+        if self.click_rate == 0 or not self._judges():
+            return
+        sample_left = self.breaker_clicks - self.expected
+        absence_left = math.inf if self.breaker_open else self.breaker_absence - self.absent
+        patience = math.ceil(min(sample_left, absence_left) / self.click_rate)
+        if self.quiet < max(1, patience):
+            return
+        self._expect_clicks()
+        sample_is_full = self.expected >= self.breaker_clicks
+        rare = sample_is_full and self.seen_in_time < self.breaker_fraction * self.expected
+        silent = self.absent >= self.breaker_absence
+        if not self.breaker_open and (silent or rare):
+            self.breaker_open = True
+            self.openings += 1
+            sample_is_full = True
+        if sample_is_full:
+            self.expected = self.seen_in_time = 0.0
+        self.click_rate = self.clicked / self.shown
+
+    def _click_in_time(self) -> None:
+        """A click that is not behind the watermark was read: perhaps an outage is over."""
+        self._expect_clicks()
+        self.clicked += 1
+        if self.breaker_wait > 0 and self.clicked >= 400 * self.breaker_clicks:
+            self.clicked /= 2
+            self.shown /= 2
+        self.seen_in_time += 1
+        self.absent = 0.0
+        if self.breaker_open and self.seen_in_time >= max(1, self.breaker_clicks / 2):
+            self.breaker_open = False
+            self.closings += 1
+            self.expected = self.seen_in_time = 0.0
+        if self.shown > 0:
+            self.click_rate = self.clicked / self.shown
+
+    def _expect_clicks(self) -> None:
+        """Count the impressions since the last click or judgement."""
+        self.shown += self.quiet
+        if self._judges():
+            self.expected += self.quiet * self.click_rate
+            self.absent += self.quiet * self.click_rate
+        self.quiet = 0
+
+    def _judges(self) -> bool:
+        return self.breaker_wait > 0 and self.clicked >= self.breaker_clicks
+
     def _after_event(self) -> None:
         passed = self.seen["impressions"] - self.lateness
         orphans = [c for c in self.waiting if passed > c["ts"] + self.lateness]
@@ -185,7 +251,8 @@ class OracleJoin:
             self._reject("clicks", click, click["type"], "orphan")
         while self.head < len(self.queue):
             first = self.queue[self.head]
-            if self._watermark() <= first.ts + self.window:
+            wait = self.breaker_wait if self.breaker_open else 0
+            if self._watermark() <= first.ts + self.window + wait:
                 break
             self.head += 1
             self._decide(first)
