@@ -34,6 +34,7 @@ def document(
         "run": dict(run),
         "ledger": ledger_counts(ledger),
         "ledger_by_type": {name or "undeclared": asdict(c) for name, c in ledger.clicks.items()},
+        "breaker": asdict(loop.joiner.breaker),
         "metrics": metrics,
         "corrected": corrected,
         "deciles": loop.evaluation.deciles(),

@@ -130,7 +130,9 @@ def _panels(document: Json) -> list[Panel]:
             "delays",
             "How long clicks take",
             "Clicks by the time since their impression; those beyond the window came too late to "
-            "label it." + _late(document.get("delays") or {}),
+            "label it."
+            + _late(document.get("delays") or {})
+            + _breaker(document.get("breaker") or {}),
             [count_charts.delays(document.get("delays") or {})],
             "No click was matched.",
         ),
@@ -236,6 +238,15 @@ def _late(delays: Json) -> str:
     if not late + matched:
         return ""
     return f" {late:,} of {late + matched:,} clicks were late ({share(late / (late + matched))})."
+
+
+def _breaker(breaker: Json) -> str:
+    """How often labels waited because clicks that should have come did not."""
+    openings = breaker.get("openings")
+    if not openings:
+        return ""
+    times = "once" if openings == 1 else f"{openings:,} times"
+    return f" Clicks stayed away that should have come, {times}: labels waited for them."
 
 
 def _size(model: Json) -> str:

@@ -246,6 +246,20 @@ def test_every_click_is_in_the_delays() -> None:
     assert figure.layout.shapes[0].x0 == pytest.approx(np.log10(30 * 60_000))
 
 
+@pytest.mark.parametrize(
+    ("breaker", "said"),
+    [
+        ({"open": False, "rate": 0.1, "openings": 0}, None),
+        ({"open": False, "rate": 0.1, "openings": 1}, "once: labels waited"),
+        ({"open": True, "rate": 0.1, "openings": 1_200}, "1,200 times: labels waited"),
+    ],
+)
+def test_clicks_that_stayed_away_are_said(breaker: dict[str, Any], said: str | None) -> None:
+    html = sections(page(USUAL | {"breaker": breaker}))["delays"]
+    assert ("stayed away" in html) == (said is not None)
+    assert said is None or said in html
+
+
 def test_time_without_examples_breaks_the_line() -> None:
     row = USUAL["buckets"][0]
     rows = [row, {**row, "ts": row["ts"] + HOUR}, {**row, "ts": row["ts"] + 5 * HOUR}]
