@@ -329,7 +329,7 @@ def test_a_new_impression_hides_a_forgotten_one_of_its_id() -> None:
 @pytest.mark.parametrize("rate", [1.0, 0.3])
 def test_equals_the_oracle_on_a_long_log(horizon: int, rate: float) -> None:
     """Long enough for the ring to wrap and the index to be swept many times."""
-    oracle = OracleJoin(2_000, 200, horizon, None, TYPES, rate, 7)
+    oracle = OracleJoin(2_000, 200, horizon, None, TYPES, rate, 7, 500, 1.0, 4.0)
     events = long_log(np.random.default_rng(5), 4_000)
     joiner = Joiner(*settings_of(oracle))
     cuts = list(range(0, len(events), 97))
@@ -337,6 +337,7 @@ def test_equals_the_oracle_on_a_long_log(horizon: int, rate: float) -> None:
     for event in events:
         feed_oracle(oracle, event)
     agree(joiner, gathered, oracle)
+    assert oracle.openings > 3
     ledger = joiner.ledger
     assert ledger.open == 0
     assert ledger.all_clicks.waiting == 0

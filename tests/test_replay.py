@@ -47,10 +47,10 @@ def joined_by_the_oracle(logs: SmallLogs, loaded: Settings) -> OracleJoin:
         types=join.click_types,
         rate=loaded.sampling.keep_rate,
         seed=loaded.sampling.seed,
-        breaker_wait=loaded.join.breaker_wait,
-        breaker_clicks=loaded.join.breaker_clicks,
-        breaker_absence=loaded.join.breaker_absence,
-        breaker_fraction=loaded.join.breaker_fraction,
+        breaker_wait=join.breaker_wait,
+        breaker_clicks=join.breaker_clicks,
+        breaker_absence=join.breaker_absence,
+        breaker_fraction=join.breaker_fraction,
     )
     shown = [{**row, "src_offset": 0} for row in logs.shown]
     clicked = [{**row, "src_offset": 0} for row in logs.clicked]
