@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from deploy.loop import Cut, Loop
-from deploy.pages import Saved
+from deploy.pages import Encode, Saved
 from ftrl.learner import Learner, columns_state
 from joiner import Joiner, JoinState
 from streams.jit import I64
@@ -17,11 +18,11 @@ _LEARNER_ARRAYS = ("filters", "seen")
 _PLACE_COLUMNS = ["src_offset", "src_row"]
 
 
-def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What `loop` must remember but for the learner's table: plain JSON, and arrays as bytes.
+def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, Encode]]:
+    """What `loop` must remember but for the learner's table: plain JSON, and arrays by name.
 
-    Copied, so the loop may go on. The rows of pending impressions are in the log already: their
-    places are enough.
+    Copied, so the loop may go on while they are encoded. The rows of pending impressions are in
+    the log already: their places are enough.
     """
     join = loop.joiner.state()
     learner = loop.learner.state_without_table()
@@ -32,15 +33,16 @@ def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, bytes]]:
         "cut": [loop.cut.examples, loop.cut.ts, loop.cut.place],
         "next_mark": loop.next_mark,
     }
-    arrays = {
-        "join-known": _ipc([join["known"]]),
-        "join-waiting": _ipc([join["waiting"]]),
-        "join-places": _ipc([rows.select(_PLACE_COLUMNS) for rows in join["rows"]]),
-        "evaluation": _npz(loop.evaluation.state()),
+    arrays: dict[str, Encode] = {
+        "join-known": partial(_ipc, [join["known"]]),
+        "join-waiting": partial(_ipc, [join["waiting"]]),
+        "join-places": partial(_ipc, [rows.select(_PLACE_COLUMNS) for rows in join["rows"]]),
+        "evaluation": partial(_npz, loop.evaluation.state()),
     }
-    arrays |= {f"learner-{name}": _npz({name: learner[name]}) for name in _LEARNER_ARRAYS}
+    for name in _LEARNER_ARRAYS:
+        arrays[f"learner-{name}"] = partial(_npz, {name: learner[name]})
     if loop.corrected is not None:
-        arrays["corrected"] = _npz(loop.corrected.state())
+        arrays["corrected"] = partial(_npz, loop.corrected.state())
     return values, arrays
 
 

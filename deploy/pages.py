@@ -14,10 +14,10 @@ cut short leaves the one before it whole.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ _DIGEST = 32  # hexadecimal digits
 _SLOT = np.dtype(np.int64)
 
 Array = npt.NDArray[Any]
+# Gives an array's bytes, in the thread that writes.
+Encode: TypeAlias = Callable[[], bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class TableChange:
     page_bytes: U8
     touched: I64
     touched_bytes: Array
+
+    def listed(self) -> memoryview:
+        """The list of touched slots as it is written."""
+        # By NumPy, which lets training go on meanwhile.
+        parts = self.touched.view(np.uint8), self.touched_bytes.view(np.uint8)
+        return np.concatenate(parts).data
 
 
 @dataclass(slots=True)
@@ -80,7 +88,8 @@ class TablePages:
             pages = dirty
         else:
             if count:
-                listed = np.flatnonzero(np.unpackbits(touched.view(np.uint8), bitorder="little"))
+                bits = np.unpackbits(touched.view(np.uint8), bitorder="little")
+                listed = np.flatnonzero(bits.view(np.bool_))  # faster than of integers, by far
                 self.lists.append(save)
                 self.listed[dirty[self.listed[dirty] == _NEVER]] = save
             # The pages that have waited longest, so that their lists can go.
@@ -177,10 +186,10 @@ class Kept:
         self,
         slots: Array,
         touched: U64,
-        arrays: Mapping[str, bytes],
+        arrays: Mapping[str, Encode],
         values: Mapping[str, Any],
     ) -> None:
-        """Copy what must be written, and write it in the background.
+        """Copy what must be written of the table, and write all in the background.
 
         slots: the learner's table; touched: a bit a slot, since the save before. arrays:
         everything else, by name. values: plain JSON. The caller changes neither any more.
@@ -232,7 +241,7 @@ class Kept:
         save: int,
         change: TableChange,
         pages: dict[str, Any],
-        arrays: dict[str, bytes],
+        arrays: dict[str, Encode],
         values: dict[str, Any],
     ) -> None:
         """The steps of a save:
@@ -245,11 +254,10 @@ class Kept:
             for page, data in zip(change.pages.tolist(), change.page_bytes, strict=True):
                 self._store.write({_page_key(page, save): data.tobytes()}, sync=False)
             if save in pages["lists"]:
-                listed = change.touched.tobytes() + change.touched_bytes.tobytes()
-                arrays[_list_name(save)] = listed
+                arrays[_list_name(save)] = change.listed
             older = {_list_name(number) for number in pages["lists"]} - arrays.keys()
             blobs = {name: self._blobs[name] for name in older}
-            blobs |= {name: self._put(name, save, data) for name, data in arrays.items()}
+            blobs |= {name: self._put(name, save, encode()) for name, encode in arrays.items()}
             commit = {"save": save, "table": pages, "blobs": blobs, "values": values}
             text = json.dumps(commit).encode()
             kept = _names(TablePages.from_json(pages), blobs)
@@ -260,15 +268,15 @@ class Kept:
         except StoreError as error:
             self._failure = error
 
-    def _put(self, name: str, save: int, data: bytes) -> dict[str, Any]:
+    def _put(self, name: str, save: int, data: bytes | memoryview) -> dict[str, Any]:
         digest = _digest(data)
         old = self._blobs.get(name)
         if old is not None and old["digest"] == digest:
             return old
         pieces = range(0, len(data), PIECE)
         for k, start in enumerate(pieces):
-            piece = {_blob_key(name, save, k): data[start : start + PIECE]}
-            self._store.write(piece, sync=False)
+            piece = bytes(data[start : start + PIECE])
+            self._store.write({_blob_key(name, save, k): piece}, sync=False)
         return {"save": save, "pieces": len(pieces), "digest": digest}
 
     def blob(self, name: str) -> bytes:
@@ -319,5 +327,5 @@ def _blob_key(name: str, save: int, piece: int) -> bytes:
     return _PREFIX + f"blob/{name}/{save}/{piece:05d}".encode()
 
 
-def _digest(data: bytes) -> str:
+def _digest(data: bytes | memoryview) -> str:
     return hashlib.blake2b(data, digest_size=_DIGEST // 2).hexdigest()

@@ -1,28 +1,39 @@
 """How long training waits for a checkpoint: `python -m tests.benchmarks.save_pause`.
 
-A table of four million coordinates, one whole save and then ones after some training. While a save
-is written in the background training goes on in small batches; what a batch takes longer than its
-median is waiting too.
+A loop whose table has four million coordinates, behind admission filters: one whole save and then
+ones after some training. While a save is written in the background training goes on in small
+batches; what a batch takes longer than its median is waiting too.
 """
 
 import argparse
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from deploy import checkpoint, settings
+from deploy.loop import Loop
 from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.learner import Learner
-from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.jit import U64
 
 FEATURES_A_ROW = 20
 ROWS = 250
 ASKED_MS = 100.0
+CONFIG = """
+[join]
+correction_horizon = "1h"
+[admission]
+kind = "bloom"
+admit_after = 0
+[features.fields]
+ad = { kind = "categorical" }
+"""
 
 
 def learn(learner: Learner, keys: U64) -> float:
@@ -45,9 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--coordinates", type=int, default=4_000_000)
     args = parser.parse_args()
+    loop = Loop(settings.parse(tomllib.loads(CONFIG), "here"), on_mark=lambda _: None)
+    learner = loop.learner
     rng = np.random.default_rng(1)
     ids: U64 = rng.integers(1, 2**64, args.coordinates, dtype=np.uint64)
-    learner = Learner(LearnerSettings(), AdmissionSettings())
     learn(learner, ids)
     usual = float(np.median([learn(learner, rng.choice(ids, 5000)) for _ in range(50)]))
     table = Table("save", "touched", "copy ms", "longest wait in a batch ms", "written s", box=None)
@@ -58,8 +70,9 @@ def main() -> None:
             for _ in range(batches):
                 learn(learner, rng.choice(ids, 5000))
             start = time.perf_counter()
+            values, arrays = checkpoint.state_of(loop)
             touched = learner.take_touched()
-            kept.save(learner.slots, touched, {}, {})
+            kept.save(learner.slots, touched, arrays, values)
             copied = time.perf_counter() - start
             waits = [0.0]
             while kept.busy:
