@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults import STEPS, Case, cases, resumed_after_kills, straight
+from tests import trivago
+from tests.faults import STEPS, Case, cases, resumed_after_kills, straight, trivago_cases
 
 
 @pytest.fixture(scope="module")
@@ -14,11 +15,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, dict[str,
     return [(case, straight(case, folder / f"straight-{case.name}")) for case in cases(folder)]
 
 
+def check_that_everything_is_on(expected: dict[str, Any]) -> None:
+    ledger = expected["metrics"]["ledger"]
+    for count in ("corrections", "sampled_out", "late_clicks"):
+        assert ledger[count] > 3, count
+
+
 def test_everything_is_on(runs: list[tuple[Case, dict[str, Any]]]) -> None:
     for _, expected in runs:
-        ledger = expected["metrics"]["ledger"]
-        for count in ("corrections", "sampled_out", "late_clicks"):
-            assert ledger[count] > 3, count
+        check_that_everything_is_on(expected)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -38,5 +43,16 @@ def test_killed_at_any_moment_and_resumed(
 ) -> None:
     case, expected = runs[1]
     found, _ = resumed_after_kills(case, tmp_path / "out", ["after:2.2", "commit:1", "after:2.4"])
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
+@pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
+def test_killed_within_the_real_log_and_resumed(tmp_path: Path) -> None:
+    (case,) = trivago_cases(tmp_path, ["middle"])
+    expected = straight(case, tmp_path / "straight")
+    check_that_everything_is_on(expected)
+    found, died = resumed_after_kills(case, tmp_path / "out", ["list:1", "array:2", "commit:3"])
+    assert died == 3
     for part, value in expected.items():
         assert found[part] == value, part
