@@ -45,10 +45,15 @@ class Corrected:
         self.evaluation.update(logit[first], label[first], omega[first], ts[first])
         place: I64 = places_of(batch)
         negative = first & (label == 0)
-        self._remember(place[negative], ts[negative], logit[negative])
-        if first.all():
-            return
-        late = ~first
+        self._place = np.concatenate([self._place, place[negative]])
+        self._ts = np.concatenate([self._ts, ts[negative]])
+        self._logit = np.concatenate([self._logit, logit[negative]])
+        if not first.all():
+            self._correct(batch, logit, place, ~first)
+        # Only now: a correction in this batch may precede what tells that time has passed.
+        self._forget()
+
+    def _correct(self, batch: pa.RecordBatch, logit: F64, place: I64, late: Bool) -> None:
         kept: Bool = batch.column("kept").to_numpy(zero_copy_only=False)[late]
         at = logit[late]
         at[kept] = self._logit[np.searchsorted(self._place, place[late][kept])]
@@ -57,7 +62,7 @@ class Corrected:
             batch.column("weight").to_numpy()[late],
             batch.column("keep_rate").to_numpy()[late],
             kept,
-            ts[late],
+            batch.column("ts").to_numpy()[late],
         )
 
     def state(self) -> dict[str, Any]:
@@ -73,15 +78,14 @@ class Corrected:
         self._ts = own[_KEPT_STATE + "ts"]
         self._logit = own[_KEPT_STATE + "logit"]
 
-    def _remember(self, place: I64, ts: I64, logit: F64) -> None:
-        if len(ts) == 0:
+    def _forget(self) -> None:
+        """Drop what can no longer be corrected."""
+        if len(self._ts) == 0:
             return
-        oldest = int(ts.max()) - self._span
-        start = 0
-        if len(self._ts) and int(self._ts[0]) < oldest:
+        oldest = int(self._ts.max()) - self._span
+        if int(self._ts[0]) < oldest:
             # Up to the first that may still be needed, so that the places stay ascending.
-            needed = self._ts >= oldest
-            start = int(needed.argmax()) if needed.any() else len(needed)
-        self._place = np.concatenate([self._place[start:], place])
-        self._ts = np.concatenate([self._ts[start:], ts])
-        self._logit = np.concatenate([self._logit[start:], logit])
+            start = int((self._ts >= oldest).argmax())
+            self._place = self._place[start:].copy()
+            self._ts = self._ts[start:].copy()
+            self._logit = self._logit[start:].copy()

@@ -1,13 +1,15 @@
 """Late clicks that correct their label, through the whole loop, against the oracles."""
 
+import functools
 import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import settings
+from deploy import inputs, settings
 from deploy.replay import EXAMPLES, replay
+from streams.logs import open_log
 from tests import small_logs
 from tests.oracles.counter import ExactCounter
 from tests.oracles.features import FeatureOracle
@@ -15,8 +17,17 @@ from tests.oracles.ftrl import Ftrl, Row
 from tests.test_replay import joined_by_the_oracle
 
 
-def test_corrected_rows_predictions_and_metrics_are_the_oracles(tmp_path: Path) -> None:
-    logs = small_logs.write(tmp_path / "logs", settings=small_logs.EVERYTHING_ON)
+@pytest.mark.parametrize(
+    ("window", "every", "block_rows"),
+    [("10m", "20m", 5000), ("2m", "0s", 500)],  # in the second batches span more than W + H
+)
+def test_corrected_rows_predictions_and_metrics_are_the_oracles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: str, every: str, block_rows: int
+) -> None:
+    monkeypatch.setattr(inputs, "open_log", functools.partial(open_log, block_rows=block_rows))
+    told = small_logs.EVERYTHING_ON.replace('every = "20m"', f'every = "{every}"')
+    told = told.replace('window = "10m"', f'window = "{window}"')
+    logs = small_logs.write(tmp_path / "logs", settings=told)
     loaded = settings.load(logs.config)
     document = replay(loaded, str(logs.impressions), str(logs.clicks), tmp_path / "out")
     oracle = joined_by_the_oracle(logs, loaded)
