@@ -1,9 +1,9 @@
 """The whole loop on the real hotel-search logs: the quality that a faster kernel must not cost.
 
-Needs CLICKLOOP_TEST_DATA, a folder with trivago/impressions.ndjson.gz and clicks.ndjson.gz.
+Needs CLICKLOOP_TEST_DATA, a folder with trivago/impressions.ndjson.gz and clicks.ndjson.gz, but for
+the simulated traffic.
 """
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,15 +16,11 @@ import pytest
 from deploy import settings
 from deploy.replay import EXAMPLES, STORE, replay
 from deploy.scorer import score_file
+from tests import quality, trivago
 
-DATA = Path(os.environ.get("CLICKLOOP_TEST_DATA", "/nowhere")) / "trivago"
-EXAMPLES_OF_SETTINGS = Path(__file__).parent.parent / "docs" / "examples"
-IMPRESSIONS = str(DATA / "impressions.ndjson.gz")
-CLICKS = str(DATA / "clicks.ndjson.gz")
+IMPRESSIONS, CLICKS = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="set CLICKLOOP_TEST_DATA to a folder that holds trivago/"
-)
+real = pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
 
 Run = Callable[..., tuple[dict[str, Any], Path]]
 
@@ -35,11 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     @cache
     def replayed(name: str, **changes: Any) -> tuple[dict[str, Any], Path]:
-        loaded = settings.load(EXAMPLES_OF_SETTINGS / name)
-        for key, value in changes.items():
-            section, _, leaf = key.partition("__")
-            part = getattr(loaded, section).model_copy(update={leaf: value})
-            loaded = loaded.model_copy(update={section: part})
+        loaded = trivago.changed(settings.load(trivago.example(name)), **changes)
         out = tmp_path_factory.mktemp("quality") / "run"
         return replay(loaded, IMPRESSIONS, CLICKS, out), out
 
@@ -59,6 +51,7 @@ def entropy_of_all(run: Path, truth: Path, tmp_path: Path) -> float:
     return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
 
 
+@real
 @pytest.mark.parametrize(
     ("name", "bound"), [("trivago.toml", 0.7510), ("trivago-crosses.toml", 0.7395)]
 )
@@ -70,18 +63,31 @@ def test_normalized_entropy(run: Run, name: str, bound: float) -> None:
     assert metrics["calibration"] == pytest.approx(1, abs=0.01)
 
 
-def test_16_bits_of_state_cost_next_to_nothing(run: Run) -> None:
-    exact, _ = run("trivago-crosses.toml")
-    rounded, _ = run("trivago-crosses.toml", learner__layout="q2.13")
-    entropy = [d["metrics"]["normalized_entropy"] for d in (rounded, exact)]
-    print(
-        f"NE q2.13 {entropy[0]:.6f}, float32 {entropy[1]:.6f}: {entropy[0] / entropy[1] - 1:+.4%}"
-    )
-    assert entropy[0] == pytest.approx(entropy[1], rel=2e-4)
-    assert rounded["metrics"]["calibration"] == pytest.approx(1, abs=0.01)
-    assert rounded["model"]["saturated"] == 0
+def check(figures: list[quality.Figure], asked: int) -> None:
+    assert sum(figure.holds is not None for figure in figures) == asked
+    for figure in figures:
+        print(figure)
+        assert figure.holds is not False, figure
 
 
+@real
+def test_16_bits_of_state_cost_next_to_nothing(tmp_path: Path) -> None:
+    check(quality.fixed_point(tmp_path), asked=3)
+
+
+@real
+def test_corrections_make_up_for_a_short_window(tmp_path: Path) -> None:
+    figures = quality.corrections(tmp_path)
+    check(figures, asked=3)
+    values = {figure.name: float(figure.value.split()[0]) for figure in figures}
+    assert values["60 s, no corrections, r = 1, calibration"] < 0.75
+
+
+def test_predictions_come_close_to_a_planted_truth(tmp_path: Path) -> None:
+    check(quality.planted_truth(tmp_path), asked=4)
+
+
+@real
 def test_a_tenth_of_the_negatives_is_enough(run: Run, tmp_path: Path) -> None:
     _, whole = run("trivago.toml")
     document, sampled = run("trivago.toml", sampling__keep_rate=0.1)
@@ -92,6 +98,7 @@ def test_a_tenth_of_the_negatives_is_enough(run: Run, tmp_path: Path) -> None:
     assert entropy_of_all(sampled, whole, tmp_path) == pytest.approx(asked, rel=0.01)
 
 
+@real
 def test_admission_saves_most_coordinates_for_almost_nothing(run: Run) -> None:
     every, _ = run("trivago-crosses.toml", admission__kind="bloom", admission__admit_after=0)
     frequent, _ = run("trivago-crosses.toml", admission__kind="bloom", admission__admit_after=2)

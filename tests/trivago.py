@@ -24,14 +24,13 @@ def example(name: str) -> Path:
     return _EXAMPLES_OF_SETTINGS / name
 
 
-def configured(name: str, **changes: Any) -> settings.Settings:
-    """The example settings called `name`, with keys given as section__key changed."""
-    loaded = settings.load(example(name))
+def changed(values: settings.Settings, **changes: Any) -> settings.Settings:
+    """`values` with keys given as section__key changed."""
     for key, value in changes.items():
         section, _, leaf = key.partition("__")
-        part = getattr(loaded, section).model_copy(update={leaf: value})
-        loaded = loaded.model_copy(update={section: part})
-    return loaded
+        part = getattr(values, section).model_copy(update={leaf: value})
+        values = values.model_copy(update={section: part})
+    return values
 
 
 def write_part(folder: Path, start: int, rows: int) -> tuple[Path, Path]:
