@@ -1,12 +1,14 @@
 """The joiner: impressions and clicks in, labelled examples and facts out. No clock, no I/O."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
+from joiner.batches import empty
 from joiner.breaker import BreakerState, breaker_state, fresh_breaker
 from joiner.delays import DELAY_EDGES, DelayHistogram
 from joiner.kernels import join
@@ -14,13 +16,34 @@ from joiner.labels import Labeller
 from joiner.ledger import ClickCount, ImpressionCount, Ledger, ledger_of
 from joiner.outputs import JoinOutput, Reporter
 from joiner.pending import Pending
-from joiner.rules import CORRECTED, NEVER, WAITED, Facts, empty_tally, rules_of
+from joiner.rules import (
+    CORRECTED,
+    LIFT_CLICKS,
+    LIFT_IMPRESSIONS,
+    NEVER,
+    WAITED,
+    Facts,
+    empty_tally,
+    rules_of,
+)
 from joiner.settings import JoinSettings, SamplingSettings
 from joiner.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
 from joiner.steps import StepReader
 from joiner.waiting import USED, WaitingClicks
-from streams.jit import U8
+from streams.deadletter import DeadLetter, Place
+from streams.jit import I64, U8
+from streams.record import place_of
 from streams.schema import EventSchema
+
+FLOOR = 2  # index into a joiner's marks
+_LIFTS = ((1, LIFT_IMPRESSIONS), (2, LIFT_CLICKS))
+
+
+class Front(NamedTuple):
+    """The greatest `ts` of an accepted impression, and the sequence number of the last with it."""
+
+    ts: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +73,38 @@ class Joiner:
             )
         self._settings = settings
         self._sampling = sampling
-        corrects = settings.correction_horizon > 0
         self._rules = rules_of(settings, sampling)
-        self._watermarks = np.array([NEVER, NEVER], np.int64)
+        # The two watermarks, and until when a rebuilt joiner's first impressions are held back.
+        self._marks = np.array([NEVER, NEVER, NEVER], np.int64)
+        self._front = Front(NEVER, -1)
         self._tally = empty_tally(len(schema.click_types))
         self._breaker = fresh_breaker()
-        self._pending = Pending(schema.impressions, settings.known_span, keep_known_rows=corrects)
+        self._pending = Pending(schema.impressions, settings.known_span, self._rules.corrects_from)
         self._waiting = WaitingClicks(schema.clicks)
         self._reader = StepReader(schema)
-        self._labeller = Labeller(schema, settings, sampling.keep_rate)
+        self._labeller = Labeller(schema, sampling.keep_rate)
         self._reporter = Reporter(schema)
+        self._nothing = empty(schema.impressions), empty(schema.clicks)
 
-    def process(self, impressions: pa.RecordBatch, clicks: pa.RecordBatch, order: U8) -> JoinOutput:
+    def process(
+        self,
+        impressions: pa.RecordBatch,
+        clicks: pa.RecordBatch,
+        order: U8,
+        clocks: tuple[I64, I64] | None = None,
+    ) -> JoinOutput:
         """Take the events of a step, one by one, in `order`; give all that follows from them.
 
         impressions, clicks: `EventSchema.impressions` and `.clicks`. order: 0 for the next
         impression row, 1 for the next click row, 2 and 3 for the end of the impressions and of
-        the clicks (each once, after the source's last row). How events are divided into steps
-        changes nothing but the division of the output.
+        the clicks (each once, after the source's last row), and the further codes of `rules`.
+        clocks: the times, ms, by which each impression and each click moves its source's
+        watermark; default: `ts`. How events are divided into steps changes nothing but the
+        division of the output.
 
         Raises ValueError if the batches and the order do not fit together.
         """
-        events = self._reader.read(impressions, clicks, order, self._watermarks)
+        events = self._reader.read(impressions, clicks, order, clocks, self._marks)
         self._pending.reserve(impressions.num_rows, self.watermarks.join)
         self._waiting.reserve(clicks.num_rows)
         facts = self._facts(impressions.num_rows, clicks.num_rows)
@@ -79,7 +112,7 @@ class Joiner:
         join(
             events,
             self._rules,
-            self._watermarks,
+            self._marks,
             self._pending.ring,
             self._waiting.queue,
             self._tally,
@@ -88,16 +121,40 @@ class Joiner:
         )
         accepted = facts.accepted.view(np.bool_)
         whole = bool(accepted.all())
+        self._advance_front(events.impression_ts[accepted])
         self._pending.append(impressions if whole else impressions.filter(pa.array(accepted)))
-        self._waiting.append(clicks.take(pa.array(facts.waited[: facts.filled[WAITED]])))
+        waited = np.zeros(clicks.num_rows, np.bool_)
+        if facts.filled[WAITED]:
+            began = facts.waited[: facts.filled[WAITED]]
+            waited[began] = True
+            self._waiting.append(clicks.take(pa.array(began)))
         corrections = facts.corrections[: facts.filled[CORRECTED]]
         output = JoinOutput(
             labelled=self._labeller.examples(self._pending, start, corrections),
             late=self._reporter.late(facts, clicks, self._waiting),
             rejected=self._reporter.rejected(facts, impressions, clicks, self._waiting),
+            accepted=accepted,
+            waited=waited,
         )
         self._pending.release()
         return output
+
+    def lift(self, logs: int) -> JoinOutput:
+        """Idle logs (1 the impressions, 2 the clicks, 3 both) hold the watermark back no longer."""
+        codes = [code for bit, code in _LIFTS if logs & bit]
+        return self.process(*self._nothing, np.array(codes, np.uint8))
+
+    def is_held_back(self, logs: int) -> bool:
+        """Whether `lift` would change a watermark."""
+        impressions, clicks, _ = self._marks.tolist()
+        late = logs & 1 if impressions < clicks else logs & 2
+        return bool(late) and impressions != clicks
+
+    def count_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Enter rows that were rejected at the edge into the ledger."""
+        if letters:
+            clicks = Counter(x.click_type or "" for x in letters if x.source == "clicks")
+            self.count_rejected(sum(x.source == "impressions" for x in letters), clicks)
 
     def count_rejected(self, impressions: int = 0, clicks: Mapping[str, int] | None = None) -> None:
         """Enter rows that were rejected at the edge, before the join, into the ledger.
@@ -132,7 +189,7 @@ class Joiner:
     @property
     def watermarks(self) -> Watermarks:
         """Both sources' watermarks at this moment."""
-        impressions, clicks = self._watermarks.tolist()
+        impressions, clicks, _ = self._marks.tolist()
         return Watermarks(impressions, clicks)
 
     @property
@@ -144,6 +201,24 @@ class Joiner:
     def open_impressions(self) -> int:
         """How many impressions are not decided yet."""
         return self._pending.open
+
+    @property
+    def undecided(self) -> Place | None:
+        """The place of the first impression that is open."""
+        pending = self._pending
+        rows = pending.slices(pending.decided, min(pending.decided + 1, pending.following))
+        return next((place_of(first, 0) for first in rows), None)
+
+    @property
+    def oldest_open(self) -> int:
+        """The least `ts` of an open impression, FOREVER if there is none."""
+        return self._pending.oldest_open
+
+    @property
+    def matters_until(self) -> int:
+        """The watermark, ms, that W + max(H, D) after it makes all that was read until now, and
+        every impression a waiting click may meet, unknown."""
+        return max(self._front.ts, self._waiting.newest + self._settings.lateness)
 
     @property
     def bytes(self) -> int:
@@ -161,16 +236,22 @@ class Joiner:
             known=known_batch(self._pending.known()),
             rows=self._pending.needed_rows(),
             waiting=self._waiting.waiting(),
-            plain={
-                "version": STATE_VERSION,
-                "join": self._settings.model_dump(mode="json"),
-                "sampling": self._sampling.model_dump(mode="json"),
-                "open": self._pending.open,
-                "watermarks": self._watermarks.tolist(),
-                "tally": [part.tolist() for part in self._tally],
-                "breaker": self._breaker.tolist(),
-            },
+            plain=self.plain(),
         )
+
+    def plain(self) -> dict[str, Any]:
+        """The part of `state` that does not grow with what is known, fit for JSON."""
+        return {
+            "version": STATE_VERSION,
+            "join": self._settings.model_dump(mode="json"),
+            "sampling": self._sampling.model_dump(mode="json"),
+            "open": self._pending.open,
+            "open_front": self._open_front(),
+            "front": [self._front.ts, self._front.number - self._pending.retired],
+            "marks": self._marks.tolist(),
+            "tally": [part.tolist() for part in self._tally],
+            "breaker": self._breaker.tolist(),
+        }
 
     @classmethod
     def restore(
@@ -187,14 +268,77 @@ class Joiner:
         plain = state["plain"]
         check_plain(plain, settings, sampling)
         self = cls(schema, settings, sampling)
-        self._watermarks[:] = plain["watermarks"]
-        for part, saved in zip(self._tally, plain["tally"], strict=True):
-            part[:] = saved
-        self._breaker[:] = plain["breaker"]
+        self._resume(plain)
         known = known_entries(state["known"])
         self._pending.refill(known, plain["open"], state["rows"], self.watermarks.join)
         self._waiting = WaitingClicks.restore(state["waiting"])
         return self
+
+    @classmethod
+    def without_rows(cls, schema: EventSchema, plain: dict[str, Any]) -> Self:
+        """A joiner as it was at a point of which nothing is known any more, from its `plain`.
+
+        It goes on exactly as that one, with the rows after that point, for every event that
+        matters after the last of its impressions is no longer known: as PASSED the impressions
+        that one did not accept, as MET the clicks it did not let wait.
+        Raises ValueError if the state has another version or other click types than the schema.
+        """
+        join = JoinSettings.model_validate(plain["join"])
+        sampling = SamplingSettings.model_validate(plain["sampling"])
+        check_plain(plain, join, sampling)
+        self = cls(schema, join, sampling)
+        self._resume(plain)
+        # Those that were open then would have held back the ones after them.
+        self._marks[FLOOR] = plain["open_front"]
+        self._front = Front(plain["front"][0], -1)
+        return self
+
+    def adopt(self, settings: JoinSettings, sampling: SamplingSettings) -> None:
+        """Go on with other settings, for all impressions that are not decided yet.
+
+        Raises ValueError if the click types differ.
+        """
+        if (settings, sampling) == (self._settings, self._sampling):
+            return
+        if settings.click_types != self._settings.click_types:
+            raise ValueError(
+                f"the click types were {self._settings.click_types}, now {settings.click_types}; "
+                "other click types need new topics"
+            )
+        before, rules = self._rules, rules_of(settings, sampling)
+        if settings.correction_horizon:
+            old = self._settings.correction_horizon
+            first = before.corrects_from if old else self._pending.decided
+            rules = rules._replace(corrects_from=first)
+        self._settings, self._sampling, self._rules = settings, sampling, rules
+        self._pending.change(settings.known_span, rules.corrects_from, self.watermarks.join)
+        self._labeller.change_rate(self._pending.decided, sampling.keep_rate)
+
+    def recount(self, plain: dict[str, Any]) -> None:
+        """Take the counts of a `plain` state."""
+        for part, saved in zip(self._tally, plain["tally"], strict=True):
+            part[:] = saved
+
+    def _resume(self, plain: dict[str, Any]) -> None:
+        self._marks[:] = plain["marks"]
+        self._front = Front(*plain["front"])
+        self._breaker[:] = plain["breaker"]
+        self.recount(plain)
+
+    def _advance_front(self, ts: I64) -> None:
+        """ts: of the impressions just accepted, not in the pending ones' rows yet."""
+        if len(ts) and (newest := int(ts.max())) >= self._front.ts:
+            last = len(ts) - 1 - int(np.argmax(ts[::-1]))
+            self._front = Front(newest, self._pending.following - len(ts) + last)
+
+    def _open_front(self) -> int:
+        """The greatest time of an open impression, NEVER if there is none."""
+        pending = self._pending
+        if self._front.number >= pending.decided:
+            return self._front.ts
+        # The newest of all is decided, and so are all before it: few are left.
+        ts = pending.entries(pending.decided, pending.following)["ts"]
+        return max(int(ts.max(initial=NEVER)), NEVER)
 
     def _facts(self, impressions: int, clicks: int) -> Facts:
         referred = clicks + int(self._waiting.queue.cursor[USED])

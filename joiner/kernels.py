@@ -13,6 +13,7 @@ from joiner.delays import DELAY_EDGES
 from joiner.ledger import ClickCount, ImpressionCount
 from joiner.ring import (
     AHEAD,
+    CLICK_BIAS,
     DECIDED,
     DROPPED,
     FILLED,
@@ -37,7 +38,11 @@ from joiner.rules import (
     IMPRESSION,
     IMPRESSIONS_END,
     LATE,
+    LIFT_CLICKS,
+    LIFT_IMPRESSIONS,
+    MET,
     ORPHAN,
+    PASSED,
     REJECTED,
     TOO_LATE,
     WAITED,
@@ -89,7 +94,7 @@ def settle(
     delay_bin = np.searchsorted(DELAY_EDGES, max(delay, 0), side="right") - 1
     if spans and not decided:
         if kind == 0:
-            since = np.uint32(delay + rules.lateness)
+            since = np.uint32(delay + CLICK_BIAS)
             entries["click"][place] = min(entries["click"][place], since)
         if (flags & label) != 0:
             counts[ClickCount.DUPLICATES] += 1
@@ -109,11 +114,12 @@ def settle(
         facts.filled[LATE] = row + 1
         if kind == 0:
             tally.delays[1, delay_bin] += 1
-            if spans and rules.corrects:
-                capacity = len(entries)
-                retired = ring.cursor[RETIRED]
+            capacity = len(entries)
+            retired = ring.cursor[RETIRED]
+            number = retired + (place - retired) % capacity
+            if spans and number >= rules.corrects_from:
                 row = facts.filled[CORRECTED]
-                facts.corrections[row, 0] = retired + (place - retired) % capacity
+                facts.corrections[row, 0] = number
                 facts.corrections[row, 1] = ring.cursor[UNDECIDED]
                 facts.corrections[row, 2] = ts
                 facts.filled[CORRECTED] = row + 1
@@ -165,7 +171,7 @@ def expire(watermark: Int, rules: Rules, queue: Queue, tally: Tally, facts: Fact
 def join(
     events: Events,
     rules: Rules,
-    watermarks: I64,
+    marks: I64,
     ring: Ring,
     queue: Queue,
     tally: Tally,
@@ -174,7 +180,8 @@ def join(
 ) -> np.uint64:
     """Walk the events in order and change the state in place.
 
-    watermarks: I64 [2], of impressions and clicks. breaker: its state, F64 [9]. The ring must
+    marks: I64 [3], the watermarks of impressions and clicks, and a time: the first impressions
+    close as if one of that time stood before them. breaker: its state, F64 [9]. The ring must
     have room for every impression of the step beside those it holds, its index too, and the
     queue for every click; so no entry that was known at the start is overwritten before the step
     is reported.
@@ -186,6 +193,7 @@ def join(
     impression_ts, accepted = events.impression_ts, facts.accepted
     click_lo, click_hi = events.click_lo, events.click_hi
     click_ts, click_type = events.click_ts, events.click_type
+    impression_clock, click_clock = events.impression_clock, events.click_clock
     counts, click_counts, queue_cursor = tally.impressions, tally.clicks, queue.cursor
     window, lateness, known_span = rules.window, rules.lateness, rules.known_span
     kinds, samples = len(click_counts) - 1, rules.keep_rate < 1.0
@@ -194,25 +202,28 @@ def join(
     folded = np.uint64(0)
     head = cursor[UNDECIDED] % capacity
     tail = cursor[NEXT] % capacity
-    impressions_at, clicks_at = watermarks[0], watermarks[1]
+    impressions_at, clicks_at, floor = marks[0], marks[1], marks[2]
     watermark = min(impressions_at, clicks_at)
     limits, quiet = rules.breaker, int(breaker[QUIET])
     judging = due(breaker, limits) if clicks_at < FOREVER else FOREVER
     span = window + limits.wait if breaker[OPEN] else window
-    closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+    closing = max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
     i = 0
     j = 0
     for code in events.order:
         judged = False
-        if code == IMPRESSION:
+        if code in (IMPRESSION, PASSED):
             if i % AHEAD == 0:
                 folded ^= warm_slots(index, impression_lo, i)
             lo, hi, ts = impression_lo[i], impression_hi[i], impression_ts[i]
             counts[ImpressionCount.READ] += 1
             accepted[i] = 0
             slot, place = find(index, cursor[NEXT] - index.first, lo, hi)
-            if place >= 0 and (
-                (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
+            if code == PASSED or (
+                place >= 0
+                and (
+                    (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
+                )
             ):
                 counts[ImpressionCount.DUPLICATES] += 1
             elif watermark > ts + window:
@@ -229,7 +240,7 @@ def join(
                 if place < 0:
                     cursor[FILLED] += 1
                 if cursor[UNDECIDED] == cursor[NEXT]:
-                    closing = ts + span
+                    closing = max(ts, floor) + span
                 cursor[NEXT] += 1
                 if queue_cursor[ALIVE] > 0:
                     resolve(lo, hi, tail, rules, ring, queue, tally, facts)
@@ -237,12 +248,12 @@ def join(
                 if tail == capacity:
                     tail = 0
             i += 1
-            impressions_at = max(impressions_at, ts - lateness)
+            impressions_at = max(impressions_at, impression_clock[i - 1] - lateness)
             quiet += 1
-            if quiet == judging:
+            if quiet >= judging:
                 judging, quiet = judge(breaker, limits, quiet), 0
                 judged = True
-        elif code == CLICK:
+        elif code in (CLICK, MET):
             if j % AHEAD == 0:
                 known = cursor[NEXT] - index.first
                 folded ^= warm_entries(index, known, click_lo, j)
@@ -254,18 +265,22 @@ def join(
                 (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
             ):
                 settle(j, kind, ts, place, rules, ring, tally, facts)
-            else:
+            elif code == CLICK:
                 click_counts[kind, ClickCount.WAITING] += 1
                 facts.waited[facts.filled[WAITED]] = j
                 facts.filled[WAITED] += 1
                 wait(queue, lo, hi, ts, kind)
             j += 1
-            clicks_at = max(clicks_at, ts - lateness)
+            clicks_at = max(clicks_at, click_clock[j - 1] - lateness)
             if kind == 0 and ts >= watermark:
                 judging, quiet = count_click(breaker, limits, quiet), 0
                 judged = True
         elif code == IMPRESSIONS_END:
             impressions_at = FOREVER
+        elif code == LIFT_IMPRESSIONS:
+            impressions_at = max(impressions_at, clicks_at)
+        elif code == LIFT_CLICKS:
+            clicks_at = max(clicks_at, impressions_at)
         else:
             clicks_at = FOREVER
             judging = FOREVER
@@ -273,7 +288,9 @@ def join(
             judged = True
         if judged:
             span = window + limits.wait if breaker[OPEN] else window
-            closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+            closing = (
+                max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+            )
         watermark = min(impressions_at, clicks_at)
         if queue_cursor[HEAPED] > 0:
             expire(impressions_at, rules, queue, tally, facts)
@@ -295,9 +312,11 @@ def join(
             head += 1
             if head == capacity:
                 head = 0
-            closing = entry_ts[head] + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
-    watermarks[0] = impressions_at
-    watermarks[1] = clicks_at
+            closing = (
+                max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+            )
+    marks[0] = impressions_at
+    marks[1] = clicks_at
     breaker[QUIET] = quiet
     oldest = cursor[RETIRED] % capacity
     while cursor[RETIRED] < cursor[UNDECIDED] and watermark > entry_ts[oldest] + known_span:

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from joiner.batches import concat
 from joiner.pending import Pending
-from joiner.ring import DROPPED, NO_CLICK
-from joiner.settings import JoinSettings
+from joiner.ring import CLICK_BIAS, DROPPED, NO_CLICK
 from streams.jit import F64, I8, I64, Bool, kernel
 from streams.schema import EventSchema
 
@@ -27,7 +26,7 @@ class Labels(NamedTuple):
 
 
 @kernel
-def read_labels(entries: npt.NDArray[Any], lateness: int, keep_rate: float, out: Labels) -> None:
+def read_labels(entries: npt.NDArray[Any], keep_rate: float, out: Labels) -> None:
     """The label columns of decided impressions. entries: ENTRY [rows]."""
     ts, click, flags = entries["ts"], entries["click"], entries["flags"]
     types = len(out.label)
@@ -41,7 +40,7 @@ def read_labels(entries: npt.NDArray[Any], lateness: int, keep_rate: float, out:
             label[kind, row] = one
             any_label |= one != 0
         no_click[row] = click[row] == NO_CLICK
-        click_ts[row] = ts[row] + np.int64(click[row]) - lateness
+        click_ts[row] = ts[row] + np.int64(click[row]) - CLICK_BIAS
         # Rows with a label of any type are not subject to sampling.
         rates[row] = 1.0 if any_label else keep_rate
         kept[row] = (bits & DROPPED) == 0
@@ -50,12 +49,17 @@ def read_labels(entries: npt.NDArray[Any], lateness: int, keep_rate: float, out:
 class Labeller:
     """Builds the labelled examples of a step from the ring's entries and the impressions' rows."""
 
-    def __init__(self, schema: EventSchema, join: JoinSettings, keep_rate: float) -> None:
+    def __init__(self, schema: EventSchema, keep_rate: float) -> None:
         """keep_rate: r."""
         self._schema = schema.labelled
         self._types = len(schema.click_types)
-        self._lateness = join.lateness
-        self._keep_rate = keep_rate
+        self._from = [0]  # sequence numbers from which on the rates hold
+        self._rates = [keep_rate]
+
+    def change_rate(self, start: int, keep_rate: float) -> None:
+        """From the impression with the sequence number `start` on, r is `keep_rate`."""
+        self._from.append(start)
+        self._rates.append(keep_rate)
 
     def examples(self, pending: Pending, start: int, corrections: I64) -> list[pa.RecordBatch]:
         """The examples of a step, in the order of emission.
@@ -91,6 +95,8 @@ class Labeller:
 
     def _corrections(self, pending: Pending, sequence: I64, click_ts: I64) -> pa.RecordBatch:
         labels = self._read(pending.entries_at(sequence))
+        rates = np.array(self._rates)[np.searchsorted(self._from, sequence, "right") - 1]
+        labels.keep_rate[:] = np.where(labels.label.any(axis=0), 1.0, rates)
         labels.label[0] = 1
         labels.click_ts[:] = click_ts
         labels.no_click[:] = False
@@ -105,7 +111,7 @@ class Labeller:
             keep_rate=np.empty(rows, np.float64),
             kept=np.empty(rows, np.bool_),
         )
-        read_labels(entries, self._lateness, self._keep_rate, labels)
+        read_labels(entries, self._rates[-1], labels)
         return labels
 
     def _join(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:

@@ -44,12 +44,16 @@ class JoinOutput:
     impressions that came too late to label them (LATE_SCHEMA: the click's time and place, the
     impression's time, the delay between them in milliseconds, 0 where it is negative).
     rejected: rows the join refused (REJECTED_SCHEMA; `reason` is one of REASONS, `source` is
-    `impressions` or `clicks`, `type` is null for impressions). Both in event order.
+    `impressions` or `clicks`, `type` is null for impressions). Both in event order. accepted,
+    waited: of each impression row whether it was accepted, of each click row whether it began to
+    wait for its impression.
     """
 
     labelled: list[pa.RecordBatch]
     late: pa.RecordBatch
     rejected: pa.RecordBatch
+    accepted: Bool
+    waited: Bool
 
 
 class Reporter:
@@ -105,6 +109,8 @@ class Reporter:
         self, reference: I64, clicks: pa.RecordBatch, waiting: WaitingClicks
     ) -> pa.RecordBatch:
         here = reference >= 0
+        if here.all():
+            return clicks.take(pa.array(reference))
         parts = [
             clicks.take(pa.array(reference[here])),
             waiting.take(-1 - reference[~here]),

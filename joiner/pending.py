@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from joiner.batches import concat, take_each, with_small_tail
 from joiner.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
+from joiner.rules import FOREVER, NEVER
 from streams.jit import I64, U32
 
 # Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4,
@@ -29,12 +30,14 @@ def _slots(count: int) -> U32:
 class Pending:
     """The ring the kernels use, and beside it the impressions' batches, in the same order.
 
-    A sequence number counts accepted impressions from 0. Rows are kept from the first
-    undecided impression on, or from the first known one where corrections may need them.
+    A sequence number counts accepted impressions from 0. Rows are kept of undecided impressions,
+    and of known ones that corrections may need.
     """
 
-    def __init__(self, schema: pa.Schema, known_span: int, *, keep_known_rows: bool) -> None:
-        """schema: of the impression batches. known_span: W + max(H, D), milliseconds."""
+    def __init__(self, schema: pa.Schema, known_span: int, rows_from: int) -> None:
+        """schema: of the impression batches. known_span: W + max(H, D), milliseconds. rows_from:
+        rows are kept of known impressions from this sequence number on.
+        """
         slots = _slots(int(_SMALLEST * _GROWN_SLOTS))
         self.ring = Ring(
             entries=np.zeros(_SMALLEST, ENTRY),
@@ -44,7 +47,7 @@ class Pending:
         )
         self._schema = schema
         self._known_span = known_span
-        self._first_row = RETIRED if keep_known_rows else UNDECIDED
+        self._rows_from = rows_from
         self._batches: list[pa.RecordBatch] = []
         self._starts: list[int] = []  # the sequence number of each batch's first row
 
@@ -57,6 +60,29 @@ class Pending:
     def decided(self) -> int:
         """The sequence number of the first impression that is not decided."""
         return int(self.ring.cursor[UNDECIDED])
+
+    @property
+    def oldest_open(self) -> int:
+        """The least `ts` of an undecided impression; FOREVER if there is none."""
+        _, undecided, following, _ = self.ring.cursor.tolist()
+        ts, first, last = (
+            self.ring.entries["ts"],
+            *(number % len(self.ring.entries) for number in (undecided, following)),
+        )
+        if undecided == following:
+            return FOREVER
+        parts = (ts[first:last],) if first < last else (ts[first:], ts[:last])
+        return int(min(part.min(initial=FOREVER) for part in parts))
+
+    @property
+    def retired(self) -> int:
+        """The sequence number of the first impression in the ring."""
+        return int(self.ring.cursor[RETIRED])
+
+    @property
+    def following(self) -> int:
+        """The sequence number of the next impression."""
+        return int(self.ring.cursor[NEXT])
 
     @property
     def nbytes(self) -> int:
@@ -98,7 +124,7 @@ class Pending:
 
     def release(self) -> None:
         """Let go of batches of which no row is needed any more."""
-        needed = int(self.ring.cursor[self._first_row])
+        needed = self._first_needed()
         done = 0
         while done < len(self._batches) and self._end(done) <= needed:
             done += 1
@@ -139,8 +165,7 @@ class Pending:
 
     def needed_rows(self) -> list[pa.RecordBatch]:
         """The rows that are still needed, in order."""
-        cursor = self.ring.cursor
-        return list(self.slices(int(cursor[self._first_row]), int(cursor[NEXT])))
+        return list(self.slices(self._first_needed(), int(self.ring.cursor[NEXT])))
 
     def known(self) -> npt.NDArray[Any]:
         """The entries of all impressions in the ring, in order of arrival, the open ones last."""
@@ -160,6 +185,21 @@ class Pending:
             self._batches.append(batch)
             self._starts.append(start)
             start += batch.num_rows
+
+    def change(self, known_span: int, rows_from: int, watermark: int) -> None:
+        """From here on impressions are known for another span; what was forgotten stays so.
+
+        rows_from: as at the start. watermark: the join's, milliseconds.
+        """
+        cursor, entries = self.ring.cursor, self.ring.entries
+        decided = np.arange(cursor[RETIRED], cursor[UNDECIDED]) % len(entries)
+        forgotten = decided[watermark > entries["ts"][decided] + self._known_span]
+        entries["ts"][forgotten] = NEVER
+        self._known_span, self._rows_from = known_span, rows_from
+
+    def _first_needed(self) -> int:
+        retired, undecided = self.ring.cursor[[RETIRED, UNDECIDED]].tolist()
+        return int(min(max(retired, self._rows_from), undecided))
 
     def _end(self, at: int) -> int:
         return self._starts[at] + int(self._batches[at].num_rows)

@@ -24,11 +24,12 @@ ENTRY = np.dtype(
         ("lo", np.uint64),  # the id's hash, low and high half
         ("hi", np.uint64),
         ("ts", np.int64),
-        ("click", np.uint32),  # earliest labelling click's delay + L, or NO_CLICK
+        ("click", np.uint32),  # earliest labelling click's delay + CLICK_BIAS, or NO_CLICK
         ("flags", np.uint32),  # bits 0-7: label by type; 8-15: click recorded by type; below
     ]
 )
 NO_CLICK = np.uint32(0xFFFFFFFF)
+CLICK_BIAS = 400_000_000  # ms; a delay is -L at the least
 LABELS = np.uint32(0xFF)
 RECORDED_SHIFT = np.uint32(8)
 DECIDED = np.uint32(1 << 16)

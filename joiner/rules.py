@@ -15,6 +15,10 @@ Int = int | np.int64
 
 # Codes of an event in the order array.
 IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
+# A log that is idle no longer holds the watermark back: it is lifted to the other's.
+LIFT_IMPRESSIONS, LIFT_CLICKS = 4, 5
+# A row that is read again: an impression that was not accepted, a click that did not wait.
+PASSED, MET = 6, 7
 
 # A source's watermark before its first row, and after its end.
 NEVER, FOREVER = -(1 << 62), 1 << 62
@@ -29,29 +33,33 @@ WAITED, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
 
 class Rules(NamedTuple):
     """The settings as numbers: milliseconds; the share r; the seed of the sampling hash, mixed;
-    the breaker's.
+    the breaker's. corrects_from: the sequence number of the first impression that is corrected.
     """
 
     window: int
     lateness: int
     label_span: int
     known_span: int
-    corrects: bool
+    corrects_from: int
     keep_rate: float
     salt: np.uint64
     breaker: BreakerRules
 
 
 class Events(NamedTuple):
-    """A step: the order of its events, then the columns of its impressions and its clicks."""
+    """A step: the order of its events, then the columns of its impressions and its clicks;
+    the clocks are the times that move the watermarks.
+    """
 
     order: U8
     impression_lo: U64
     impression_hi: U64
     impression_ts: I64
+    impression_clock: I64
     click_lo: U64
     click_hi: U64
     click_ts: I64
+    click_clock: I64
     click_type: I8
 
 
@@ -88,7 +96,7 @@ def rules_of(join: JoinSettings, sampling: SamplingSettings) -> Rules:
         lateness=join.lateness,
         label_span=join.label_span,
         known_span=join.known_span,
-        corrects=join.correction_horizon > 0,
+        corrects_from=0 if join.correction_horizon else FOREVER,
         keep_rate=sampling.keep_rate,
         salt=salt(sampling.seed),
         breaker=breaker_rules(join),

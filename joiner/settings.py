@@ -8,7 +8,9 @@ from streams.duration import Duration, readable
 from streams.schema import CLICK
 
 MAX_CLICK_TYPES = 8  # one bit each in a pending impression's labels
-MAX_SPAN_MS = 45 * 86_400_000  # a click's delay is kept as 32 bits of milliseconds (49 days)
+# A click's delay, from -L on, is kept as 32 bits of milliseconds (49 days).
+MAX_SPAN_MS = 45 * 86_400_000
+MAX_LATENESS_MS = 4 * 86_400_000
 
 
 class JoinSettings(BaseModel):
@@ -26,9 +28,10 @@ class JoinSettings(BaseModel):
     )
     lateness: Duration = Field(
         default=10_000,
+        le=MAX_LATENESS_MS,
         description="L: how far out of order the events of one log may be, and how far the "
         "clocks of the two may differ. A log's watermark is its greatest time minus L. A "
-        "duration, 0 or more; W + H + L at most 45 days. Watermarks as in Akidau et al., "
+        "duration, 0 to 4 days; W + H + L at most 45 days. Watermarks as in Akidau et al., "
         "The Dataflow Model, VLDB 2015; the waiting for either side of the join as in "
         "Ananthanarayanan et al., Photon, SIGMOD 2013.",
     )

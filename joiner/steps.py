@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.rules import CLICKS_END, FOREVER, Events
+from joiner.rules import FOREVER, IMPRESSIONS_END, MET, PASSED, Events
 from streams.jit import I64, U8
 from streams.murmur import hash128
 from streams.schema import EventSchema
@@ -21,9 +21,14 @@ class StepReader:
         self._types = schema.click_types
 
     def read(
-        self, impressions: pa.RecordBatch, clicks: pa.RecordBatch, order: U8, watermarks: I64
+        self,
+        impressions: pa.RecordBatch,
+        clicks: pa.RecordBatch,
+        order: U8,
+        clocks: tuple[I64, I64] | None,
+        watermarks: I64,
     ) -> Events:
-        """The arrays of a step.
+        """The arrays of a step; clocks: the times that move the watermarks, None: `ts`.
 
         Raises ValueError if batches, order and what was read before (watermarks: I64 [2]) do
         not fit together: a wrong order or type would make a compiled kernel read outside its
@@ -33,14 +38,22 @@ class StepReader:
         _check_order(order, (impressions.num_rows, clicks.num_rows), watermarks)
         impression_lo, impression_hi = hash128(impressions.column("impression_id"))
         click_lo, click_hi = hash128(clicks.column("impression_id"))
+        shown, clicked = (
+            _frozen(impressions.column("ts").to_numpy()),
+            _frozen(clicks.column("ts").to_numpy()),
+        )
+        if clocks is not None and [len(one) for one in clocks] != [len(shown), len(clicked)]:
+            raise ValueError("the clocks are not as long as their batches")
         return Events(
             order=_frozen(order),
             impression_lo=_frozen(impression_lo),
             impression_hi=_frozen(impression_hi),
-            impression_ts=_frozen(impressions.column("ts").to_numpy()),
+            impression_ts=shown,
+            impression_clock=shown if clocks is None else _frozen(clocks[0]),
             click_lo=_frozen(click_lo),
             click_hi=_frozen(click_hi),
-            click_ts=_frozen(clicks.column("ts").to_numpy()),
+            click_ts=clicked,
+            click_clock=clicked if clocks is None else _frozen(clocks[1]),
             click_type=_frozen(clicks.column("type").to_numpy()),
         )
 
@@ -57,14 +70,15 @@ class StepReader:
 
 
 def _check_order(order: U8, rows: tuple[int, int], watermarks: I64) -> None:
-    counts = [int(np.count_nonzero(order == code)) for code in range(CLICKS_END + 1)]
+    counts = [int(np.count_nonzero(order == code)) for code in range(MET + 1)]
     if sum(counts) != len(order):
-        raise ValueError(f"the order holds the code {order.max()}; codes are 0 to {CLICKS_END}")
+        raise ValueError(f"the order holds the code {order.max()}; codes are 0 to {MET}")
     for source, name in enumerate(("impressions", "clicks")):
-        end = source + 2
-        if counts[source] != rows[source]:
-            raise ValueError(f"the order names {counts[source]} {name}, not {rows[source]}")
-        if counts[end] > 1 or (watermarks[source] == FOREVER and counts[source] + counts[end]):
+        end, again = source + IMPRESSIONS_END, source + PASSED
+        named = counts[source] + counts[again]
+        if named != rows[source]:
+            raise ValueError(f"the order names {named} {name}, not {rows[source]}")
+        if counts[end] > 1 or (watermarks[source] == FOREVER and named + counts[end]):
             raise ValueError(f"the {name} had ended already")
         if counts[end] and np.any(order[np.argmax(order == end) :] == source):
             raise ValueError(f"the order names {name} after their end")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joiner.batches import empty, with_small_tail
-from joiner.rules import Int
+from joiner.rules import NEVER, Int
 from streams.jit import I32, I64, U64, kernel
 from streams.murmur import hash128
 
@@ -157,6 +157,12 @@ class WaitingClicks:
     def nbytes(self) -> int:
         """Bytes of the queue, counted at capacity, without the clicks' rows."""
         return sum(array.nbytes for array in self.queue)
+
+    @property
+    def newest(self) -> int:
+        """The greatest time of a click that waits, ms; NEVER if none does."""
+        ts: I64 = self.queue.rows["ts"][self._alive()]
+        return int(ts.max(initial=NEVER))
 
     def reserve(self, clicks: int) -> None:
         """Make room for so many more clicks. Rows given before mean other clicks after it."""

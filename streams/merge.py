@@ -1,25 +1,31 @@
 """Two logs as one stream of events, in the order of their times.
 
-The order is that of a classic merge: of the two next rows the one with the lower `ts` goes
+The order is that of a classic merge: of the two next rows the one with the lower time goes
 first, the impression on a tie. Where the logs themselves are out of order, rows stay in their
-log's order. This equals merging by each log's running maximum of `ts`: a row behind its log's
+log's order. This equals merging by each log's running maximum of time: a row behind its log's
 maximum is next as soon as the row with that maximum has gone. Those maxima are sorted, so whole
 chunks are merged by binary search.
+
+    merged      pulls two logs that end (files)
+    Merge       is given chunks of two logs that may never end (topics)
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from streams.deadletter import DeadLetter
+from streams.deadletter import DeadLetter, Place
 from streams.jit import I64, U8
-from streams.record import Chunk, Position, Record, place_of
+from streams.record import Chunk, Position, Record, place_of, rows_through
 
 IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
+SOURCES = (IMPRESSION, CLICK)
+NEVER, FOREVER = -(1 << 62), 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Step:
     """The next events of the merged stream.
 
     impressions, clicks: batches (perhaps of 0 rows) in the schemas of `EventSchema`.
+    impression_clock, click_clock: int64, the time of each of their rows by which it moves its
+    log's watermark, ms: `ts`, unless the clock that wrote it ran ahead (`Chunk.clock`).
     order: uint8, the order of events: `IMPRESSION` or `CLICK` takes the next row of that
     batch; `IMPRESSIONS_END` and `CLICKS_END`, each once in the stream, stand directly after
     the last row of that log.
@@ -37,6 +45,8 @@ class Step:
 
     impressions: pa.RecordBatch
     clicks: pa.RecordBatch
+    impression_clock: I64
+    click_clock: I64
     order: U8
     rejects: tuple[DeadLetter, ...]
     impressions_at: Position
@@ -63,55 +73,160 @@ def merged(impressions: Chunks, clicks: Chunks) -> Iterator[Step]:
     Reads a chunk of a log only when the last one is used up, so it holds about one of each.
     Where steps begin depends on the chunks; their rows, letters and markers in sequence do not.
     """
-    a, b = _Head(impressions, IMPRESSIONS_END), _Head(clicks, CLICKS_END)
-    while not (a.ended and b.ended):
+    logs = impressions, clicks
+    merge = Merge((impressions.record, clicks.record), (impressions.after, clicks.after))
+    chunks = [iter(log) for log in logs]
+    ended = [False, False]
+    while not all(ended):
         ends = []
-        for head in (a, b):
-            while head.needs_chunk:
-                if not head.load():
-                    ends.append(head.end)
-                elif head.needs_chunk:  # a chunk of letters only
-                    yield _step(a, b, [], 0, 0)
-        yield _step(a, b, ends, *_certain(a, b))
+        for source in SOURCES:
+            while not ended[source] and merge.needs(source):
+                chunk = next(chunks[source], None)
+                if chunk is not None:
+                    merge.push(source, chunk)
+                    continue
+                ended[source] = True
+                ends.append(IMPRESSIONS_END + source)
+        step = merge.take(done=(ended[0], ended[1]))
+        if step is not None or ends:
+            step = merge.nothing() if step is None else step
+            yield replace(step, order=np.concatenate([np.array(ends, np.uint8), step.order]))
+
+
+class Merge:
+    """Two logs being merged, as their chunks come."""
+
+    def __init__(self, records: tuple[Record, Record], after: tuple[Position, Position]) -> None:
+        """records: of the impressions and the clicks. after: where each log begins."""
+        self._heads = tuple(_Head(*each) for each in zip(records, after, strict=True))
+
+    @property
+    def at(self) -> tuple[Position, Position]:
+        """How far each log is delivered."""
+        a, b = self._heads
+        return a.at, b.at
+
+    def needs(self, source: int) -> bool:
+        """Whether nothing of this log is left to deliver: no row, no letter."""
+        return self._heads[source].is_empty
+
+    def rows(self, source: int) -> int:
+        """How many rows of this log wait to be delivered."""
+        return self._heads[source].waiting
+
+    def read_to(self, source: int) -> Place:
+        """The place of the last row or letter of this log that was given."""
+        return self._heads[source].read_to
+
+    def push(self, source: int, chunk: Chunk) -> None:
+        """The next chunk of a log."""
+        self._heads[source].push(chunk)
+
+    def take(
+        self,
+        done: tuple[bool, bool] = (False, False),
+        through: tuple[Place, Place] | None = None,
+    ) -> Step | None:
+        """What is certain to come before all that has not been given yet; None if that is nothing.
+
+        done: the logs for whose next rows nothing waits. through: a place of each log; the
+        step ends there, and goes on without a log that has come so far.
+        """
+        a, b = self._heads
+        limits = (None, None) if through is None else through
+        visible = a.visible(limits[0]), b.visible(limits[1])
+        over = tuple(
+            one or (limit is not None and head.reaches(limit))
+            for one, limit, head in zip(done, limits, self._heads, strict=True)
+        )
+        counts = _certain(a.keys[: visible[0]], b.keys[: visible[1]], over)
+        order = _order(a.keys[: counts[0]], b.keys[: counts[1]])
+        before = self.at
+        step = self._step(order, counts, limits)
+        if len(order) == 0 and not step.rejects and before == self.at:
+            return None
+        return step
+
+    def nothing(self) -> Step:
+        """A step of no events."""
+        return self._step(np.empty(0, np.uint8), (0, 0), (None, None))
+
+    def _step(
+        self,
+        order: U8,
+        counts: tuple[int, int],
+        limits: tuple[Place | None, Place | None],
+    ) -> Step:
+        a, b = self._heads
+        rows_a, clock_a, letters_a = a.take(counts[0], limits[0])
+        rows_b, clock_b, letters_b = b.take(counts[1], limits[1])
+        return Step(rows_a, rows_b, clock_a, clock_b, order, letters_a + letters_b, a.at, b.at)
 
 
 class _Head:
-    """What is left of the chunk of one log that is being merged."""
+    """What of one log was given and is not delivered yet: the chunk being merged, and those
+    after it."""
 
-    def __init__(self, log: Chunks, end: int) -> None:
-        self._chunks = iter(log)
-        self._rows = pa.RecordBatch.from_pylist([], schema=log.record.arrow)
+    def __init__(self, record: Record, after: Position) -> None:
+        self._rows = pa.RecordBatch.from_pylist([], schema=record.arrow)
+        self._clock: I64 = np.empty(0, np.int64)
         self._letters: tuple[DeadLetter, ...] = ()
+        self._next: deque[Chunk] = deque()
         self.keys: I64 = np.empty(0, np.int64)  # running maxima of the rows left
-        self.end = end
-        self.at = log.after
-        self.ended = False
+        self.waiting = 0
+        self.at = after
+        self.read_to = after.after
 
     @property
-    def needs_chunk(self) -> bool:
-        return len(self.keys) == 0 and not self.ended
+    def is_empty(self) -> bool:
+        return len(self.keys) == 0 and not self._letters and not self._next
 
-    def load(self) -> bool:
-        """Read the next chunk; false if there is none, that is, the log has ended."""
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self.ended = True
-            return False
-        self._rows, self._letters = chunk.rows, chunk.rejects
-        ts: I64 = chunk.rows.column("ts").to_numpy()
-        newest = -1 if self.at.newest is None else self.at.newest
-        self.keys = np.maximum.accumulate(np.maximum(ts, newest))
-        return True
+    def push(self, chunk: Chunk) -> None:
+        self._next.append(chunk)
+        if chunk.rows.num_rows:
+            self.read_to = max(self.read_to, place_of(chunk.rows, chunk.rows.num_rows - 1))
+        if chunk.rejects:
+            self.read_to = max(self.read_to, chunk.rejects[-1].place)
+        self.waiting += chunk.rows.num_rows
+        self._load()
 
-    def take(self, count: int) -> tuple[pa.RecordBatch, tuple[DeadLetter, ...]]:
-        """The next rows, and the letters up to the row that comes after them."""
+    def _load(self) -> None:
+        """Go on to the next chunk when this one is used up."""
+        while self._next and len(self.keys) == 0 and not self._letters:
+            chunk = self._next.popleft()
+            self._rows, self._letters = chunk.rows, chunk.rejects
+            self._clock = chunk.rows.column("ts").to_numpy() if chunk.clock is None else chunk.clock
+            newest = -1 if self.at.newest is None else self.at.newest
+            self.keys = np.maximum.accumulate(np.maximum(self._clock, newest))
+
+    def visible(self, limit: Place | None) -> int:
+        """How many rows of the chunk come at or before `limit`."""
+        return len(self.keys) if limit is None else rows_through(self._rows, limit)
+
+    def reaches(self, limit: Place) -> bool:
+        """Whether all rows up to `limit` are delivered or in this chunk."""
+        last = self.at.place
+        if len(self.keys):
+            last = place_of(self._rows, len(self.keys) - 1)
+        if self._letters:
+            last = max(self._letters[-1].place, last or self._letters[-1].place)
+        return last is not None and last >= limit
+
+    def take(
+        self, count: int, limit: Place | None
+    ) -> tuple[pa.RecordBatch, I64, tuple[DeadLetter, ...]]:
+        """The next rows, and the letters up to the row that comes after them, or to `limit`."""
         rows, self._rows = self._rows.slice(0, count), self._rows.slice(count)
+        clock, self._clock = self._clock[:count], self._clock[count:]
+        self.waiting -= count
         free = len(self._letters)
-        if len(self._rows):
+        if free and self._rows.num_rows:
             after = place_of(self._rows, 0)
             free = bisect_left(self._letters, after, key=lambda letter: letter.place)
-        letters, self._letters = self._letters[:free], self._letters[free:]
-        places = [letters[-1].place] if letters else []
+        if free and limit is not None:
+            free = min(free, sum(letter.place <= limit for letter in self._letters))
+        freed, self._letters = self._letters[:free], self._letters[free:]
+        places = [freed[-1].place] if freed else []
         newest = self.at.newest
         if count:
             places.append(place_of(rows, count - 1))
@@ -119,25 +234,18 @@ class _Head:
         if places:
             self.at = Position(max(places), newest)
         self.keys = self.keys[count:]
-        return rows, letters
+        self._load()
+        return rows, clock, freed
 
 
-def _certain(a: _Head, b: _Head) -> tuple[int, int]:
-    """How many rows of each are certain to come before all that has not been read yet."""
-    if a.ended or b.ended:
-        return len(a.keys), len(b.keys)
-    if a.keys[-1] <= b.keys[-1]:
-        return len(a.keys), int(np.searchsorted(b.keys, a.keys[-1], "left"))
-    return int(np.searchsorted(a.keys, b.keys[-1], "right")), len(b.keys)
+def _certain(a: I64, b: I64, over: tuple[bool, ...]) -> tuple[int, int]:
+    """How many rows of each are certain to come before all that has not been given yet.
 
-
-def _step(a: _Head, b: _Head, ends: list[int], from_a: int, from_b: int) -> Step:
-    """Ends of logs, then so many rows of each."""
-    events = _order(a.keys[:from_a], b.keys[:from_b])
-    rows_a, letters_a = a.take(from_a)
-    rows_b, letters_b = b.take(from_b)
-    order = np.concatenate([np.array(ends, np.uint8), events])
-    return Step(rows_a, rows_b, order, letters_a + letters_b, a.at, b.at)
+    a, b: running maxima of the rows there are. over: logs that nothing waits for.
+    """
+    until_a = FOREVER if over[0] else a[-1] if len(a) else NEVER
+    until_b = FOREVER if over[1] else b[-1] if len(b) else NEVER
+    return int(np.searchsorted(a, until_b, "right")), int(np.searchsorted(b, until_a, "left"))
 
 
 def _order(a: I64, b: I64) -> U8:

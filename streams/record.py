@@ -161,10 +161,13 @@ class Chunk:
 
     rows: the accepted ones, in the schema of `EventSchema.impressions` or `.clicks`.
     rejects: the refused ones between them, in the order of their places.
+    clock: int64, ms, of each row the smaller of its `ts` and the time it reached the log, where
+    the log tells it; None: `ts`.
     """
 
     rows: pa.RecordBatch
     rejects: tuple[DeadLetter, ...]
+    clock: I64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +181,23 @@ class Position:
     place: Place | None = None
     newest: int | None = None
 
+    @property
+    def after(self) -> Place:
+        """A place: all that comes is after it."""
+        return (-1, -1) if self.place is None else self.place
+
 
 def place_of(rows: pa.RecordBatch, i: int) -> Place:
     """(src_offset, src_row) of a row of a batch."""
     return rows.column("src_offset")[i].as_py(), rows.column("src_row")[i].as_py()
+
+
+def rows_through(rows: pa.RecordBatch, place: Place) -> int:
+    """How many of a batch's rows, which are in the order of their places, are at or before one."""
+    offsets: I64 = rows.column("src_offset").to_numpy()
+    start, stop = (int(np.searchsorted(offsets, place[0], side)) for side in ("left", "right"))
+    inside: I64 = rows.column("src_row").to_numpy()[start:stop]
+    return start + int(np.searchsorted(inside, place[1], "right"))
 
 
 _ROW_BITS = np.int64(40)  # a trillion rows a file

@@ -26,7 +26,7 @@ ONLY_IN = {
     },
     "typer": {"deploy/cli.py"},
     "pydantic_settings": {"deploy/settings.py"},
-    "msgspec": {"streams/ndjson.py"},
+    "msgspec": {"streams/blocks.py", "streams/ndjson.py"},
 }
 
 

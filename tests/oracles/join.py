@@ -37,6 +37,8 @@ class Impression:
     click_ts: int | None = None
     decided: bool = False
     kept: bool = True
+    forgotten: bool = False
+    correctable: bool = True
     keep_rate: float = 1.0
 
 
@@ -66,7 +68,7 @@ class OracleJoin:
 
     def __post_init__(self) -> None:
         """Nothing was seen, nothing is pending."""
-        self.seen = {"impressions": -math.inf, "clicks": -math.inf}
+        self.marks = {"impressions": -math.inf, "clicks": -math.inf}  # watermarks
         self.queue: list[Impression] = []  # accepted, in order of arrival
         self.head = 0  # the first of them that is not decided
         self.by_id: dict[str, list[Impression]] = {}
@@ -99,8 +101,8 @@ class OracleJoin:
                 self.waiting = [c for c in self.waiting if c["impression_id"] != impression_id]
             for click in resolved:
                 self._meet(click, new)
-        self.seen["impressions"] = max(self.seen["impressions"], ts)
-        if self.seen["clicks"] < math.inf:
+        self._advance("impressions", row)
+        if self.marks["clicks"] < math.inf:
             self._impression_shown()
         self._after_event()
 
@@ -114,15 +116,30 @@ class OracleJoin:
             self._meet(row, known)
         if row["type"] == "click" and row["ts"] >= self._watermark():
             self._click_in_time()
-        self.seen["clicks"] = max(self.seen["clicks"], row["ts"])
+        self._advance("clicks", row)
         self._after_event()
 
     def end(self, source: str) -> None:
         """The next event is the end of a source."""
-        self.seen[source] = math.inf
+        self.marks[source] = math.inf
         if source == "clicks":
             self.breaker_open = False
         self._after_event()
+
+    def lift(self, source: str) -> None:
+        """The next event: a source is idle, and no longer holds the watermark back."""
+        self.marks[source] = max(self.marks.values())
+        self._after_event()
+
+    def adopt(self, **changes: Any) -> None:
+        """Other settings, by their names here, for all that is not decided yet."""
+        for shown in self.queue[: self.head]:
+            if self._known(shown.id) is not shown:
+                shown.forgotten = True
+            if self.horizon == 0:
+                shown.correctable = False
+        for name, value in changes.items():
+            setattr(self, name, value)
 
     def ledger(self) -> Row:
         """The counts at this moment, by the names of the joiner's ledger."""
@@ -137,14 +154,19 @@ class OracleJoin:
         }
         return counts
 
+    def _advance(self, source: str, row: Row) -> None:
+        moved = row["clock" if "clock" in row else "ts"] - self.lateness
+        self.marks[source] = max(self.marks[source], moved)
+
     def _watermark(self) -> float:
-        return min(self.seen.values()) - self.lateness
+        return min(self.marks.values())
 
     def _known(self, impression_id: str) -> Impression | None:
         dedupe = self.window if self.dedupe is None else self.dedupe
         span = self.window + max(self.horizon, dedupe)
         for one in self.by_id.get(impression_id, []):
-            if not one.decided or self._watermark() <= one.ts + span:
+            in_time = self._watermark() <= one.ts + span and not one.forgotten
+            if not one.decided or in_time:
                 return one
         return None
 
@@ -188,7 +210,7 @@ class OracleJoin:
             return
         self.late_delays.append(max(delay, 0))
         in_time = delay <= self.window + self.horizon
-        if self.horizon > 0 and shown.decided and in_time:
+        if self.horizon > 0 and shown.correctable and shown.decided and in_time:
             self._count("corrections")
             self._emit(shown, 1, 1, click["ts"])
 
@@ -242,7 +264,7 @@ class OracleJoin:
         return self.breaker_wait > 0 and self.clicked >= self.breaker_clicks
 
     def _after_event(self) -> None:
-        passed = self.seen["impressions"] - self.lateness
+        passed = self.marks["impressions"]
         orphans = [c for c in self.waiting if passed > c["ts"] + self.lateness]
         if orphans:
             self.waiting = [c for c in self.waiting if passed <= c["ts"] + self.lateness]

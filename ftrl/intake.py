@@ -1,0 +1,61 @@
+"""Which messages of the labelled topic are to be learned from, each exactly once.
+
+What it remembers of each partition is saved in the same write as the weights; a learner that
+comes back reads on from there, and drops what it has learned from.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from streams.blocks import Entry, Lineage
+from streams.messages import decode
+
+
+class Intake:
+    """How far the learner has come in every labelled partition."""
+
+    def __init__(self, partitions: int, saved: Mapping[str, Any] | None = None) -> None:
+        """partitions: how many the topic has. saved: what `state` gave.
+
+        Raises ValueError if the topic then had another number of partitions.
+        """
+        self._lineages = {partition: Lineage() for partition in range(partitions)}
+        self._next: dict[int, int] = {}
+        if saved is None:
+            return
+        if saved["partitions"] != partitions:
+            raise ValueError(
+                f"the learner's state is of a labelled topic with {saved['partitions']} "
+                f"partitions, this one has {partitions}; use the topic it was saved with"
+            )
+        for partition, (following, claim, number) in enumerate(saved["read"]):
+            self._lineages[partition] = Lineage(claim, number)
+            if following is not None:
+                self._next[partition] = following
+
+    def following(self, partition: int) -> int | None:
+        """The offset to read a partition from; None: from its beginning."""
+        return self._next.get(partition)
+
+    def take(self, partition: int, entry: Entry, value: bytes) -> list[pa.RecordBatch]:
+        """The examples of the next message, if they are to be learned from.
+
+        Raises DataError if messages are missing before it.
+        """
+        if entry.offset < self._next.get(partition, 0):
+            return []
+        block = self._lineages[partition].take(entry)
+        self._next[partition] = entry.offset + 1
+        if block is None or block.rows == 0:
+            return []
+        return decode(value, f"the labelled topic, partition {partition}, offset {entry.offset}")
+
+    def state(self) -> dict[str, Any]:
+        """Everything it remembers, as plain JSON."""
+        read = [
+            [self._next.get(partition), lineage.claim, lineage.number]
+            for partition, lineage in self._lineages.items()
+        ]
+        return {"partitions": len(read), "read": read}

@@ -1,0 +1,54 @@
+"""What a partition's joiner asks its driver to do, in this order."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from streams.blocks import Message
+from streams.deadletter import DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Append to the labelled partition: the header, and the Arrow message (empty for a claim)."""
+
+    header: Message
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLabelled:
+    """Read the labelled partition's messages of the offsets from `start` to before `stop`."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Read both input logs from these offsets on."""
+
+    impressions: int
+    clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows for the side outputs, at least once: letters of the edge, rows the join refused
+    (REJECTED_SCHEMA), late clicks (LATE_SCHEMA)."""
+
+    letters: tuple[DeadLetter, ...]
+    rejected: pa.RecordBatch
+    late: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Nothing before these offsets of the input logs is needed any more."""
+
+    impressions: int
+    clicks: int
+
+
+Effect: TypeAlias = Publish | ReadLabelled | Seek | Report | Commit

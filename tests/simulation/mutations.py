@@ -1,0 +1,163 @@
+"""Each rule of the protocol, switched off: the simulation must notice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import joiner.partition
+import joiner.restart
+from ftrl.intake import Intake
+from joiner.cutting import OpenCut
+from joiner.effects import Commit, Effect, ReadLabelled
+from joiner.joiner import FLOOR, Joiner
+from joiner.needed import Needed
+from joiner.partition import JoinPartition
+from joiner.rebuild import Rebuild
+from joiner.rules import FOREVER, NEVER
+from streams.blocks import Block, Claim, Lineage
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def _replace(owner: Any, name: str, change: Callable[[Any], Any]) -> Patch:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(owner, name, change(getattr(owner, name)))
+
+    return patch
+
+
+def _claims_do_not_count(_: Any) -> Any:
+    def take(self: Lineage, entry: Any) -> Block | None:
+        message = entry.message
+        if not isinstance(message, Block):
+            return None
+        if self.number is not None and message.number <= self.number:
+            return None
+        self.number = message.number
+        return message
+
+    return take
+
+
+def _last_written(_: Any) -> Any:
+    def last_block(entries: list[Any], start: int, beginning: int) -> Any:
+        for entry in reversed(entries):
+            if isinstance(entry.message, Block):
+                return joiner.restart.Last(entry.offset, entry.message)
+        return joiner.restart.Last() if start <= beginning else None
+
+    return last_block
+
+
+def _state_before_claim(original: Any) -> Any:
+    def search(self: JoinPartition) -> Any:
+        asked = original(self)
+        return ReadLabelled(asked.start, max(asked.start, asked.stop - 2))
+
+    return search
+
+
+def _strangers_are_not_read(original: Any) -> Any:
+    def labelled(self: JoinPartition, entries: list[Any], start: int) -> list[Effect]:
+        if self.phase not in ("search", "history"):
+            entries = [entry for entry in entries if not isinstance(entry.message, Claim)]
+        effects: list[Effect] = original(self, entries, start)
+        return effects
+
+    return labelled
+
+
+def _commits_what_was_read(original: Any) -> Any:
+    def count(self: JoinPartition) -> list[Effect]:
+        effects = original(self)
+        at = [at.after[0] for at in self.merge.at]
+        return [Commit(at[0], at[1]) if isinstance(e, Commit) else e for e in effects]
+
+    return count
+
+
+def _base(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def wrap(original: Any) -> Any:
+        def base(self: Needed, watermark: int, oldest_open: int, now: Any) -> Any:
+            return original(self, *change((watermark, oldest_open, now)))
+
+        return base
+
+    return wrap
+
+
+def _cut(**changes: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def wrap(original: Any) -> Any:
+        def close(self: OpenCut, joiner: Any, merge: Any) -> Any:
+            cut = original(self, joiner, merge)
+            fields = {f: getattr(cut, f) for f in cut.__struct_fields__}
+            return type(cut)(**fields | {f: change(cut) for f, change in changes.items()})
+
+        return close
+
+    return wrap
+
+
+def _no_floor(original: Any) -> Any:
+    def without_rows(cls: type[Joiner], schema: Any, plain: dict[str, Any]) -> Joiner:
+        made: Joiner = original.__func__(cls, schema, plain)
+        made._marks[FLOOR] = NEVER
+        return made
+
+    return classmethod(without_rows)
+
+
+def _all_again(_: Any) -> Any:
+    return lambda batches, rows: batches  # noqa: ARG005 - as the function it stands for
+
+
+def _nothing(_: Any) -> Any:
+    return lambda *_: None
+
+
+def _forgets_its_number(original: Any) -> Any:
+    def state(self: Intake) -> dict[str, Any]:
+        saved: dict[str, Any] = original(self)
+        return saved | {"read": [[None, -1, None] for _ in saved["read"]]}
+
+    return state
+
+
+RULES: dict[str, Patch] = {
+    "blocks of other writers are void after a claim (learner)": _replace(
+        Lineage, "take", _claims_do_not_count
+    ),
+    "blocks of other writers are void after a claim (restart)": _replace(
+        joiner.partition, "last_block", _last_written
+    ),
+    "the state is read after the claim": _replace(JoinPartition, "_search", _state_before_claim),
+    "a writer that was superseded stops": _replace(
+        JoinPartition, "labelled", _strangers_are_not_read
+    ),
+    "inputs are committed when no longer needed": _replace(
+        JoinPartition, "_count", _commits_what_was_read
+    ),
+    "a restart begins before every known impression": _replace(
+        Needed, "base", _base(lambda given: (given[0] + 60, given[1], given[2]))
+    ),
+    "a restart begins before every open impression": _replace(
+        Needed, "base", _base(lambda given: (given[0], FOREVER, given[2]))
+    ),
+    "a cut tells which impressions were not accepted": _replace(
+        OpenCut, "close", _cut(passed=lambda cut: bytes(len(cut.passed)))
+    ),
+    "a cut tells which clicks did not wait": _replace(
+        OpenCut, "close", _cut(met=lambda cut: bytes(len(cut.met)))
+    ),
+    "a cut tells where logs were idle": _replace(
+        OpenCut,
+        "close",
+        _cut(steps=lambda cut: tuple(type(s)(s.impressions, s.clicks, 0) for s in cut.steps)),
+    ),
+    "what was open holds back what came after it": _replace(Joiner, "without_rows", _no_floor),
+    "a cut published in part is finished": _replace(joiner.partition, "_after", _all_again),
+    "changed settings apply from the next cut on": _replace(Rebuild, "_adopt", _nothing),
+    "the counts are those of all that was read": _replace(Joiner, "recount", _nothing),
+    "the learner saves its place with its weights": _replace(Intake, "state", _forgets_its_number),
+}
