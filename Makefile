@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check kernels faults lock clean bad-input quality
+.PHONY: help run test check kernels faults lock clean bad-input quality kafka
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hash
 
 faults: $(READY_DEV) ## 50 cycles of kill -9 and resume, as a table
 	@$(BIN)/python -m tests.faults
+
+kafka: $(READY_DEV) ## a real Apache Kafka on loopback, until Ctrl-C
+	@$(BIN)/python -m tests.kafka
 
 lock: $(READY_DEV) ## renew the pinned dependencies
 	@$(LOCK) --upgrade -o requirements/run.txt pyproject.toml

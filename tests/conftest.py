@@ -1,0 +1,24 @@
+"""The fixtures that several test modules share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka.jars import NoKafkaError
+from tests.kafka.shared import broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real broker, one for the whole run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    try:
+        with broker(folder) as address:
+            yield address
+    except NoKafkaError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Kafka: {error}")
+        pytest.skip(f"no Kafka: {error}")

@@ -1,0 +1,78 @@
+"""Topics made, filled and looked at through librdkafka, a client that shares no code with ours."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+PATIENCE_S = 30.0
+
+
+def unique(name: str) -> str:
+    """A name that no other test uses."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def create(address: str, *names: str, partitions: int, **config: str) -> None:
+    """Make topics; `config` keys have underscores for dots."""
+    settings = {key.replace("_", "."): value for key, value in config.items()}
+    admin = AdminClient({"bootstrap.servers": address})
+    topics = [NewTopic(name, partitions, 1, config=settings) for name in names]
+    for made in admin.create_topics(topics).values():
+        made.result(PATIENCE_S)
+
+
+def delete_before(address: str, topic: str, partition: int, offset: int) -> None:
+    """Delete what retention would: the records before `offset`."""
+    admin = AdminClient({"bootstrap.servers": address})
+    for done in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
+        done.result(PATIENCE_S)
+
+
+def fill(address: str, topic: str, partition: int, values: Iterable[bytes], **config: str) -> None:
+    """Append `values` to a partition, and wait until all of them are there."""
+    options = {key.replace("_", "."): value for key, value in config.items()}
+    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, **options})
+    failed = []
+
+    def delivered(error: object, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
+    for value in values:
+        while True:
+            try:
+                producer.produce(topic, value, partition=partition, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(PATIENCE_S) == 0
+    assert not failed, failed
+
+
+def ends(address: str, topic: str, partition: int) -> tuple[int, int]:
+    """The first offset of the log, and the one after its last."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "looking"})
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S)
+    consumer.close()
+    return low, high
+
+
+def committed(address: str, group: str, topic: str, partition: int) -> int | None:
+    """What a group has committed."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+    found = consumer.committed([TopicPartition(topic, partition)], PATIENCE_S)[0].offset
+    consumer.close()
+    return found if found >= 0 else None
+
+
+def eventually(what: Callable[[], bool], patience: float = PATIENCE_S) -> None:
+    """Wait until `what` holds; AssertionError if it does not in time."""
+    deadline = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
