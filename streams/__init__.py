@@ -13,6 +13,7 @@ The names that other rooms use:
 - `streams.merge`: `merged` makes `Step`s of the two logs, in the order of their times
 - `streams.guard`: `GuardSettings`, against clocks that run ahead
 - `streams.deadletter`: `DeadLetter`, `DeadLetterWriter`
+- `streams.kafka`: records from Kafka in chunks, for workers (a room of its own)
 - `streams.errors`: `DataError`, when a file as a whole cannot be read
 - `streams.duration`, `streams.jit`: the settings' durations, the one way to compile kernels
 """

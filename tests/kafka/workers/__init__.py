@@ -1,0 +1,1 @@
+"""Worker processes that tests start, stop and kill."""
