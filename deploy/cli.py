@@ -260,6 +260,38 @@ def bench_replay_command(
     out.print(console.figures(document))
 
 
+@bench_app.command("ingest")
+def bench_ingest_command(
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            envvar="CLICKLOOP_TEST_KAFKA",
+            help="A running Kafka, as `make kafka` prints.",
+        ),
+    ] = None,
+    records: Annotated[
+        int, typer.Option("--records", min=50_000, help="How many events are read in chunks.")
+    ] = 600_000,
+    plain_records: Annotated[
+        int, typer.Option("--plain-records", min=1000, help="How many the plain agent reads.")
+    ] = 30_000,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="Rounds of both, whose medians count.")
+    ] = 3,
+    as_json: Json = False,
+) -> None:
+    """Records from Kafka through the transport, beside a plain Faust agent on the same topic."""
+    from deploy import bench_ingest  # here, as Kafka's clients take half a second to load
+
+    with _errors():
+        document = bench_ingest.run(broker, records, plain_records, rounds)
+    if as_json:
+        _print_json(document)
+        return
+    out.print(console.figures(document))
+
+
 def main() -> None:
     """Run the command that the arguments name."""
     app()
