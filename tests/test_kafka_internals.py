@@ -59,6 +59,9 @@ OVERRIDDEN: list[tuple[Callable[..., Any], list[str]]] = [
 # Called by us.
 CALLED: list[tuple[Callable[..., Any], list[str]]] = [
     (base.Consumer._get_active_partitions, ["self"]),
+    (base.Consumer.stop_flow, ["self"]),
+    (base.Consumer.commit, ["self", "topics", "start_new_transaction"]),
+    (base.Consumer.maybe_wait_for_commit_to_finish, ["self"]),
     (base.ThreadDelegateConsumer._getmany, ["self", "active_partitions", "timeout"]),
     (base.ThreadDelegateConsumer.assignment, ["self"]),
     (base.ThreadDelegateConsumer.earliest_offsets, ["self", "partitions"]),

@@ -105,13 +105,18 @@ class Consumer(driver.Consumer):
         if told is not None:
             await cast(Owned, self.app).owner.on_revoked(told, self._epoch)
             # Not cancelled when its time is over: Faust would begin another commit.
-            committing = asyncio.ensure_future(self.commit())
+            committing = asyncio.ensure_future(self._last_commit())
             await asyncio.wait([committing], timeout=LEAVE_S)
             if not committing.done():
                 self.log.warning("No answer from Kafka: left without a last commit")
         self._commits.end()
         self._held.clear()
         self._epoch += 1
+
+    async def _last_commit(self) -> None:
+        # A commit that is under way began before the owner's last word.
+        await self.maybe_wait_for_commit_to_finish()
+        await self.commit()
 
     # -- what Faust calls
 
@@ -120,6 +125,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop handing out, then leave."""
+        self.stop_flow()  # before anything else, or the fetch loop would ask the owner once more
         await self._stop_placing()
         await super().on_partitions_revoked(revoked)
         await self.leave()
@@ -144,7 +150,10 @@ class Consumer(driver.Consumer):
         # Returning None for the partitions keeps Faust from dropping what is already fetched.
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
-        if self.should_stop or not await self._placed():
+        if self.app.should_stop:
+            await self.sleep(timeout)
+            return None, None
+        if not await self._placed():
             return None, None
         epoch = self._epoch
         self._room.clear()
