@@ -79,7 +79,7 @@ def _filled_topic(broker: str, records: int) -> Iterator[str]:
     """A topic of its own with `records` events, deleted afterwards."""
     name = f"clickloop-bench-ingest-{uuid.uuid4().hex[:8]}"
     try:
-        admin = KafkaAdminClient(bootstrap_servers=broker)
+        admin = KafkaAdminClient(bootstrap_servers=broker, bootstrap_timeout_ms=5_000)
         admin.create_topics([NewTopic(name, PARTITIONS, 1)])
     except KafkaError as error:
         raise ClickloopError(f"{broker}: no topic can be made there ({error})") from error
