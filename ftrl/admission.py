@@ -15,7 +15,8 @@ import numpy as np
 
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from ftrl.table import aligned
-from streams.jit import I64, U64, kernel
+from streams.intrinsics import prefetch
+from streams.jit import I64, U64, inlined, kernel
 
 COUNTERS_PER_FEATURE = 12  # at `capacity`, about 1% of new features find all theirs taken
 PROBES = 4
@@ -87,14 +88,14 @@ def start_example(words: U64, rules: Rules, examples: int) -> int:
     return generation
 
 
-@kernel
+@inlined
 def line_of(rules: Rules, key: np.uint64) -> np.int64:
     """Where in the words the line of `key` starts, in generation 0."""
     line = np.int64(((key >> _32) * np.uint64(rules.lines)) >> _32)
     return line * rules.generations * LINE_WORDS
 
 
-@kernel
+@inlined
 def sightings(words: U64, start: np.int64, key: np.uint64) -> np.int64:
     """How often `key` was sighted, at most, by the line at `start`: its least counter."""
     bits = key * _SCATTER
@@ -107,7 +108,7 @@ def sightings(words: U64, start: np.int64, key: np.uint64) -> np.int64:
     return np.int64(least)
 
 
-@kernel
+@inlined
 def sight(words: U64, start: np.int64, key: np.uint64) -> None:
     """Raise the least of the counters of `key` in the line at `start`, up to saturation."""
     least = sightings(words, start, key)
@@ -123,7 +124,16 @@ def sight(words: U64, start: np.int64, key: np.uint64) -> None:
         bits <<= _7
 
 
-@kernel
+@inlined
+def announce(words: U64, rules: Rules, key: np.uint64) -> None:
+    """Have the lines of `key` loaded, for it may be asked for."""
+    if rules.admit_after > 0:
+        line = line_of(rules, key)
+        for other in range(rules.generations):
+            prefetch(words, line + other * LINE_WORDS)
+
+
+@inlined
 def admit(
     words: U64, rules: Rules, generation: int, keys: U64, chosen: I64, totals: I64, size: int
 ) -> int:

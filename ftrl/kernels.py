@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from ftrl import admission, sketch, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
-from ftrl.scratch import ROOT, N, Scratch, W, X, Z, coalesce
-from ftrl.stored import gather, gather_fixed, scatter, scatter_fixed
-from streams.jit import F64, I64, U8, U64, kernel
+from ftrl.fixedpoint import mix
+from ftrl.scratch import BLOCK, Scratch, close_up, look_up
+from ftrl.stored import decode, encode, gather, scatter
+from streams.intrinsics import prefetch
+from streams.jit import F64, I64, U8, U64, inlined, kernel
 
 TALLY = np.dtype(
     [
@@ -83,7 +85,14 @@ def weight(z: float, root: float, rates: Rates, l1: float) -> float:
     return (clip(z, l1) - z) * rates.alpha / (rates.beta + root + rates.alpha * rates.l2)
 
 
-@kernel
+@inlined
+def announce(slots: table.Slots, shift: np.uint64, keys: U64, first: int, end: int) -> None:
+    """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
+    for i in range(first, end):
+        prefetch(slots, np.int64(keys[i] >> shift))
+
+
+@inlined
 def insert(
     slots: table.Slots,
     shift: np.uint64,
@@ -93,8 +102,12 @@ def insert(
     at: I64,
     chosen: I64,
     size: int,
-) -> None:
-    """Give slots to the keys `keys[chosen[i]]`, i < `size`; refuse them once the table is full."""
+) -> int:
+    """Give slots to the keys `keys[chosen[i]]`, i < `size`; refuse them once the table is full.
+
+    Returns how many slots it has given.
+    """
+    given = 0
     for i in range(size):
         if tally[0]["used"] < max_features:
             key = keys[chosen[i]]
@@ -102,36 +115,40 @@ def insert(
             slots[slot]["key"] = key
             at[chosen[i]] = slot
             tally[0]["used"] += 1
+            given += 1
         else:
             tally[0]["refused"] += 1
+    return given
 
 
-@kernel
-def dot(work: F64, size: int, rates: Rates) -> float:
-    """x·w of the coordinates in scratch, leaving √n and w there."""
+@inlined
+def dot(s: Scratch, begin: int, size: int, rates: Rates) -> float:
+    """x·w of `size` coordinates of a block; leaves √n and w in scratch."""
+    x, z, n, root, w = s.x, s.z, s.n, s.root, s.w
     for j in range(size):
-        work[ROOT, j] = math.sqrt(work[N, j])
-        work[W, j] = weight(work[Z, j], work[ROOT, j], rates, rates.l1)
+        root[j] = math.sqrt(n[j])
+        w[j] = weight(z[j], root[j], rates, rates.l1)
     total = 0.0
     for j in range(size):
-        total += work[X, j] * work[W, j]
+        total += x[np.uint64(begin + j)] * w[j]
     return total
 
 
-@kernel
-def step(work: F64, size: int, rates: Rates, slope: float, own: float) -> None:
-    """Move z and n of the coordinates in scratch (Algorithm 1).
+@inlined
+def step(s: Scratch, begin: int, size: int, rates: Rates, slope: float, own: float) -> None:
+    """Move z and n in scratch (Algorithm 1).
 
     g = slope·x, n' = n + (own·x)², σ = (√n' - √n) / α, z' = z + g - σ w. For a first label
     `own` is `slope`.
     """
+    x, z, n, root, w = s.x, s.z, s.n, s.root, s.w
     pace = 1 / rates.alpha
     for j in range(size):
-        g = clip(slope * work[X, j], LIMIT)
-        h = clip(own * work[X, j], LIMIT)
-        n = work[N, j] + h * h
-        work[Z, j] += g - (math.sqrt(n) - work[ROOT, j]) * pace * work[W, j]
-        work[N, j] = n
+        value = x[np.uint64(begin + j)]
+        g = clip(slope * value, LIMIT)
+        h = clip(own * value, LIMIT)
+        n[j] += h * h
+        z[j] += g - (math.sqrt(n[j]) - root[j]) * pace * w[j]
 
 
 @kernel
@@ -153,63 +170,75 @@ def learn(
     ω₀[(p - 1) - p/r]x if the negative was trained on, ω₀(p - 1)x if it was sampled out, and
     n grows by the positive's own (ω₀(p - 1)x)². If it was trained on, its features have been
     sighted then, so they neither enter the table now nor count for admission.
+
+    Rows are looked up a block at a time, while the next block's cache lines are being loaded. A
+    row may find features in the table that were not there when its block was looked up, so those
+    without a slot are looked up again.
     """
     slots, touched, shift, room, max_features, words, rules, seen, tally, fixed, seed = model
-    indptr, keys, values = batch
+    indptr, keys, _ = batch
     label, offset, omega, rate, kind, kept, place = examples
     alpha, beta = rates.alpha, rates.beta
-    marks, found, at, chosen, totals, work = s
-    for row in range(start, len(label)):
-        length = indptr[row + 1] - indptr[row]
-        if room < max_features and tally[0]["used"] + length > room:
-            return row
-        repeats = kind[row] == CORRECTION and kept[row]
-        size = coalesce(keys, values, indptr[row], indptr[row + 1], marks, found, work)
-        table.locate(slots, shift, found, at, size)
-        if not repeats:
-            generation = admission.start_example(words, rules, tally[0]["examples"])
-            tally[0]["examples"] += 1
+    ends, found, at, chosen, totals = s.ends, s.found, s.at, s.chosen, s.totals
+    rows = len(label)
+    announce(slots, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
+    for first in range(start, rows, BLOCK):
+        last = min(first + BLOCK, rows)
+        end = 0
+        for row in range(first, last):
+            begin = end
+            end, away = look_up(slots, shift, batch, row, s, end)
+            ends[row - first] = end
+            away = table.find_again(slots, shift, found, at, chosen, away)
+            for i in range(away):
+                admission.announce(words, rules, found[chosen[i]])
+        end = 0
+        for row in range(first, last):
+            length = indptr[row + 1] - indptr[row]
+            if room < max_features and tally[0]["used"] + length > room:
+                return row
+            if row + BLOCK < rows:
+                announce(slots, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
+            begin, end = end, ends[row - first]
+            repeats = kind[row] == CORRECTION and kept[row]
             absent = 0
-            for j in range(size):
-                if at[j] < 0:
-                    sketch.observe(seen, found[j])
-                    chosen[absent] = j
-                    absent += 1
+            for j in range(begin, end):
+                chosen[absent] = j
+                absent += 1 if at[j] < 0 else 0
             if absent > 0:
-                absent = admission.admit(words, rules, generation, found, chosen, totals, absent)
-                insert(slots, shift, max_features, tally, found, at, chosen, absent)
-        if fixed:
-            size = gather_fixed(slots, at, work, size, alpha, beta)
-        else:
-            size = gather(slots, at, work, size)
+                absent = table.find_again(slots, shift, found, at, chosen, absent)
+            if not repeats:
+                generation = admission.start_example(words, rules, tally[0]["examples"])
+                tally[0]["examples"] += 1
+                for i in range(absent):
+                    sketch.observe(seen, found[chosen[i]])
+                if absent > 0:
+                    due = admission.admit(words, rules, generation, found, chosen, totals, absent)
+                    absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
+            stop = close_up(s, begin, end) if absent > 0 else end
+            size = stop - begin
+            gather(slots, s, begin, size)
+            if fixed:
+                decode(s.z, s.n, size, alpha, beta)
 
-        bias_root = math.sqrt(tally[0]["bias_n"])
-        bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
-        logits[row] = offset[row] + bias + dot(work, size, rates)
-        p = sigmoid(logits[row])
-        own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
-        slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
+            bias_root = math.sqrt(tally[0]["bias_n"])
+            bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
+            logits[row] = offset[row] + bias + dot(s, begin, size, rates)
+            p = sigmoid(logits[row])
+            own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
+            slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
 
-        step(work, size, rates, slope, own)
-        if fixed:
-            tally[0]["saturated"] += scatter_fixed(
-                slots,
-                touched,
-                at,
-                work,
-                size,
-                alpha,
-                beta,
-                seed,
-                np.uint64(place[row]),
-                np.uint64(kind[row]),
-            )
-        else:
-            scatter(slots, touched, at, work, size)
-        bias_n = tally[0]["bias_n"] + own * own
-        tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
-        tally[0]["bias_n"] = bias_n
-    return len(label)
+            step(s, begin, size, rates, slope, own)
+            if fixed:
+                here = mix(seed, np.uint64(place[row]))
+                tally[0]["saturated"] += encode(
+                    s, begin, size, alpha, beta, here, np.uint64(kind[row])
+                )
+            scatter(slots, touched, s, begin, size)
+            bias_n = tally[0]["bias_n"] + own * own
+            tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
+            tally[0]["bias_n"] = bias_n
+    return rows
 
 
 @kernel
@@ -224,13 +253,12 @@ def predict(
     logits: F64,
 ) -> None:
     """Add bias + x·w to each row's `logits`; features outside the table weigh nothing."""
-    indptr, keys, values = batch
-    marks, found, at, _, _, work = s
+    found, at, chosen = s.found, s.at, s.chosen
     for row in range(len(logits)):
-        size = coalesce(keys, values, indptr[row], indptr[row + 1], marks, found, work)
-        table.locate(slots, shift, found, at, size)
+        end, away = look_up(slots, shift, batch, row, s, 0)
+        if table.find_again(slots, shift, found, at, chosen, away) > 0:
+            end = close_up(s, 0, end)
+        gather(slots, s, 0, end)
         if fixed:
-            size = gather_fixed(slots, at, work, size, rates.alpha, rates.beta)
-        else:
-            size = gather(slots, at, work, size)
-        logits[row] = logits[row] + bias + dot(work, size, rates)
+            decode(s.z, s.n, end, rates.alpha, rates.beta)
+        logits[row] = logits[row] + bias + dot(s, 0, end, rates)

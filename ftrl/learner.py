@@ -115,12 +115,12 @@ class Learner:
             raise ValueError("layout q2.13 rounds by the rows' places: give them")
         rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
-        scratch = scratch_for(batch)
         logits = np.empty(len(label))
-        done = kernels.learn(self._model(), self._rates, batch, rows, scratch, 0, logits)
+        done = 0
         while done < len(label):
             length = int(indptr[done + 1] - indptr[done])
             self._table.reserve(self.features + length)
+            scratch = scratch_for(batch)
             done = kernels.learn(self._model(), self._rates, batch, rows, scratch, done, logits)
         return Learned(logits, rows.omega)
 
@@ -180,6 +180,11 @@ class Learner:
     def slots(self) -> Slots:
         """The table's slots as they lie in memory, not copied: for saving what was touched."""
         return self._table.slots
+
+    @property
+    def shift(self) -> np.uint64:
+        """The right shift from a key to its home among the slots."""
+        return self._table.shift
 
     def take_touched(self) -> U64:
         """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from streams.jit import U8, kernel
+from streams.jit import U8, inlined
 
 INDEX_BITS = 14
 RANK_BITS = 64 - INDEX_BITS
@@ -22,7 +22,7 @@ def registers() -> U8:
     return np.zeros(1 << INDEX_BITS, np.uint8)
 
 
-@kernel
+@inlined
 def observe(sketch: U8, key: np.uint64) -> None:
     """Count a 64-bit hash; one seen before changes nothing."""
     rank = 1

@@ -19,101 +19,91 @@ from ftrl.fixedpoint import (
     decode_sum,
     draw,
     encode_sum,
-    mix,
     stem,
 )
-from ftrl.scratch import N, X, Z
+from ftrl.scratch import Scratch
 from ftrl.table import FIXED, LAYOUTS, Slots, Stored
-from streams.jit import F64, I64, U64, kernel
+from streams.jit import F64, U64, inlined, kernel
+
+_1 = np.uint64(1)
+_6 = np.uint64(6)
+_63 = np.uint64(63)
 
 
-@kernel
-def gather(slots: Slots, at: I64, work: F64, size: int) -> int:
-    """Read z and n of the coordinates that have a slot; keep only those; return their number."""
-    present = 0
+@inlined
+def gather(slots: Slots, s: Scratch, begin: int, size: int) -> None:
+    """Read z and n, as they are stored, of `size` coordinates of a block, from `begin` on."""
+    at, z, n = s.at, s.z, s.n
     for j in range(size):
-        if at[j] >= 0:
-            at[present] = at[j]
-            work[X, present] = work[X, j]
-            work[Z, present] = slots[at[j]]["z"]
-            work[N, present] = slots[at[j]]["n"]
-            present += 1
-    return present
+        slot = np.uint64(at[np.uint64(begin + j)])
+        z[j] = slots[slot]["z"]
+        n[j] = slots[slot]["n"]
 
 
-@kernel
-def decode_z(q: np.int64, n: float, alpha: float, beta: float) -> float:
+@inlined
+def decode_z(q: float, n: float, alpha: float, beta: float) -> float:
     """z of a stored η·z, in units of 2⁻¹³, and its coordinate's decoded n."""
     return q / SCALE * (beta + math.sqrt(n)) / alpha
 
 
-@kernel
-def gather_fixed(slots: Slots, at: I64, work: F64, size: int, alpha: float, beta: float) -> int:
-    """`gather` of layout q2.13."""
-    present = 0
+@inlined
+def decode(z: F64, n: F64, size: int, alpha: float, beta: float) -> None:
+    """Turn z and n, as layout q2.13 stores them, into what they stand for."""
     for j in range(size):
-        if at[j] >= 0:
-            at[present] = at[j]
-            n = decode_sum(np.int64(slots[at[j]]["n"]))
-            work[X, present] = work[X, j]
-            work[Z, present] = decode_z(np.int64(slots[at[j]]["z"]), n, alpha, beta)
-            work[N, present] = n
-            present += 1
-    return present
+        n[j] = decode_sum(np.int64(n[j]))
+        z[j] = decode_z(z[j], n[j], alpha, beta)
 
 
-@kernel
-def scatter(slots: Slots, touched: U64, at: I64, work: F64, size: int) -> None:
-    """Store z and n of the coordinates in scratch, rounded to the table's layout."""
+@inlined
+def scatter(slots: Slots, touched: U64, s: Scratch, begin: int, size: int) -> None:
+    """Store z and n of `size` coordinates, from `begin` on, rounded to the table's layout."""
+    at, z, n = s.at, s.z, s.n
     for j in range(size):
-        slots[at[j]]["z"] = work[Z, j]
-        slots[at[j]]["n"] = work[N, j]
-        touched[at[j] >> 6] |= np.uint64(1) << np.uint64(at[j] & 63)
+        slot = np.uint64(at[np.uint64(begin + j)])
+        slots[slot]["z"] = z[j]
+        slots[slot]["n"] = n[j]
+        touched[slot >> _6] |= _1 << (slot & _63)
 
 
-@kernel
-def scatter_fixed(
-    slots: Slots,
-    touched: U64,
-    at: I64,
-    work: F64,
+@inlined
+def encode(
+    s: Scratch,
+    begin: int,
     size: int,
     alpha: float,
     beta: float,
-    seed: np.uint64,
-    place: np.uint64,
+    here: np.uint64,
     variant: np.uint64,
 ) -> int:
-    """`scatter` of layout q2.13; returns how many values lay outside what it can hold.
+    """Turn z and n into what layout q2.13 stores; returns how many lay outside what it can hold.
 
-    n is rounded first, and η·z taken with the η of the rounded n: so z, too, has no bias.
+    n is rounded first, and η·z taken with the η of the rounded n: so z, too, has no bias. here:
+    a hash of the seed and the row's place.
     """
-    here = mix(seed, place)
+    keys, z, n = s.found, s.z, s.n
     of_n = stem(here, np.uint64(STORED_N), variant)
     of_z = stem(here, np.uint64(STORED_Z), variant)
     saturated = 0
     for j in range(size):
-        key = slots[at[j]]["key"]
-        code = encode_sum(work[N, j], draw(of_n, key))
+        key = keys[np.uint64(begin + j)]
+        code = encode_sum(n[j], draw(of_n, key))
         if code > HIGHEST_SUM:
             code = HIGHEST_SUM
             saturated += 1
         eta = alpha / (beta + math.sqrt(decode_sum(code)))
-        scaled = np.floor(eta * work[Z, j] * SCALE + draw(of_z, key))
-        q = min(max(scaled, LOWEST), HIGHEST)
-        if q != scaled:
+        scaled = np.floor(eta * z[j] * SCALE + draw(of_z, key))
+        z[j] = min(max(scaled, LOWEST), HIGHEST)
+        n[j] = code
+        if z[j] != scaled:
             saturated += 1
-        slots[at[j]]["z"] = np.int16(q)
-        slots[at[j]]["n"] = np.uint16(code)
-        touched[at[j] >> 6] |= np.uint64(1) << np.uint64(at[j] & 63)
     return saturated
 
 
 @kernel
 def _decode(q: Stored, codes: Stored, alpha: float, beta: float, z: F64, n: F64) -> None:
     for i in range(len(q)):
-        n[i] = decode_sum(np.int64(codes[i]))
-        z[i] = decode_z(np.int64(q[i]), n[i], alpha, beta)
+        z[i], n[i] = q[i], codes[i]
+    decode(z, n, len(q), alpha, beta)
 
 
 def is_fixed(z: Stored) -> bool:
@@ -137,7 +127,7 @@ def nonzero(slots: Slots, fixed: bool, alpha: float, beta: float, l1: float) -> 
     for i in range(len(slots)):
         if fixed:
             n = decode_sum(np.int64(slots[i]["n"]))
-            z = decode_z(np.int64(slots[i]["z"]), n, alpha, beta)
+            z = decode_z(float(slots[i]["z"]), n, alpha, beta)
         else:
             z = float(slots[i]["z"])
         if abs(z) > l1:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import I64, U64, kernel
+from streams.jit import I64, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them
@@ -32,6 +32,7 @@ LAYOUTS = {
 }
 CACHE_LINE = 64
 FIRST_CAPACITY = 64
+ABSENT = -1
 EMPTY = np.uint64(0)
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -66,17 +67,20 @@ def find(slots: Slots, shift: np.uint64, key: np.uint64) -> np.int64:
     return slot
 
 
-@kernel
-def locate(slots: Slots, shift: np.uint64, keys: U64, at: I64, size: int) -> None:
-    """Put into `at` what `find` says of the first `size` keys."""
-    for j in range(size):
-        # Without a branch, so that the cache misses of all the keys overlap.
-        at[j] = np.int64(slots[np.int64(keys[j] >> shift)]["key"])
-    for j in range(size):
-        if at[j] == np.int64(keys[j]):
-            at[j] = np.int64(keys[j] >> shift)
-        else:
-            at[j] = find(slots, shift, keys[j])
+@inlined
+def find_again(slots: Slots, shift: np.uint64, keys: U64, at: I64, chosen: I64, size: int) -> int:
+    """Put into `at` the slots of `keys[chosen[i]]`, i < `size`, or ABSENT where there is none.
+
+    Keeps those at the front of `chosen`, and returns how many they are.
+    """
+    absent = 0
+    for i in range(size):
+        j = chosen[i]
+        slot = find(slots, shift, keys[j])
+        at[j] = slot if slot >= 0 else ABSENT
+        chosen[absent] = j
+        absent += 1 if at[j] < 0 else 0
+    return absent
 
 
 @kernel

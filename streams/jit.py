@@ -44,6 +44,8 @@ def _cache_folder() -> Path:
 if not config.CACHE_DIR:
     config.CACHE_DIR = str(_cache_folder())
 
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` with Numba: cached on disk, the GIL released, IEEE arithmetic.
@@ -51,4 +53,9 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     No fastmath: a run must give the same bytes whatever the batch size. With
     `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that tests can cover it.
     """
-    return cast(Callable[P, R], njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(Callable[P, R], njit(**_OPTIONS)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A `kernel` that becomes part of those that call it: a call with arrays costs 10 to 20 ns."""
+    return cast(Callable[P, R], njit(**_OPTIONS, forceinline=True)(function))

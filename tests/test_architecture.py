@@ -16,7 +16,8 @@ MAY_IMPORT = {
 # Each of these is known to few modules, so that it can be replaced, or proven right, in one place.
 ONLY_IN = {
     "rocksdict": {"deploy/store.py"},
-    "numba": {"streams/jit.py"},
+    "numba": {"streams/intrinsics.py", "streams/jit.py"},
+    "llvmlite": {"streams/intrinsics.py"},
     "plotly": {
         "deploy/drawing.py",
         "deploy/count_charts.py",
