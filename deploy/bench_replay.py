@@ -74,20 +74,21 @@ def run(config: Path, repeat: int) -> dict[str, Any]:
         "versions": {"clickloop": version("clickloop"), "python": platform.python_version()},
         "sizes": {"repeat": repeat, "impressions": repeat * logs.rows, "bad_share": BAD_SHARE},
         "figures": [
-            _figure("parquet_impressions_per_s", parquet.impressions_per_s, "1/s", ASKED_PARQUET),
-            _figure("ndjson_impressions_per_s", ndjson.impressions_per_s, "1/s", ASKED_NDJSON),
-            _figure("bad_rows_impressions_per_s", bad.impressions_per_s, "1/s", None),
-            _figure("bad_rows_ratio", bad_ratio, "", ASKED_BAD_RATIO),
-            _figure("peak_memory", parquet.peak_bytes / 2**20, "MiB", None),
-            _figure("peak_memory_half_as_long", short.peak_bytes / 2**20, "MiB", None),
-            _figure("peak_memory_ratio", memory_ratio, "", ASKED_MEMORY_RATIO, at_most=True),
+            figure("parquet_impressions_per_s", parquet.impressions_per_s, "1/s", ASKED_PARQUET),
+            figure("ndjson_impressions_per_s", ndjson.impressions_per_s, "1/s", ASKED_NDJSON),
+            figure("bad_rows_impressions_per_s", bad.impressions_per_s, "1/s", None),
+            figure("bad_rows_ratio", bad_ratio, "", ASKED_BAD_RATIO),
+            figure("peak_memory", parquet.peak_bytes / 2**20, "MiB", None),
+            figure("peak_memory_half_as_long", short.peak_bytes / 2**20, "MiB", None),
+            figure("peak_memory_ratio", memory_ratio, "", ASKED_MEMORY_RATIO, at_most=True),
         ],
     }
 
 
-def _figure(
+def figure(
     name: str, value: float, unit: str, asked: float | None, *, at_most: bool = False
 ) -> dict[str, Any]:
+    """A figure of a benchmark as `--json` has it. at_most: `asked` is an upper bound."""
     holds = None if asked is None else value <= asked if at_most else value >= asked
     return {"name": name, "value": value, "unit": unit, "asked": asked, "holds": holds}
 

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from deploy import (
+    bench_learn,
     bench_replay,
     console,
     demo,
@@ -239,6 +240,28 @@ def report_command(
         compared = simulated.add_truth(run, truth)
         report = ("report", str(run / "report.html"))
         console.show(("", [*console.truth_summary(compared), report]))
+
+
+@bench_app.command("learn")
+def bench_learn_command(
+    examples: Annotated[
+        int, typer.Option(min=100_000, help="How many; fewer take less time and memory.")
+    ] = 2_000_000,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Measure the bare memory traffic too.")
+    ] = False,
+    uniform: Annotated[
+        bool, typer.Option("--uniform", help="All values of a field are alike, as no log has it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The learner alone on a seeded workload, and beside Vowpal Wabbit and River if installed."""
+    with _errors():
+        document = bench_learn.run(examples, roofline=roofline, uniform=uniform)
+    if as_json:
+        _print_json(document)
+        return
+    out.print(console.figures(document))
 
 
 @bench_app.command("replay")
