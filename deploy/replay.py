@@ -4,7 +4,6 @@ A run can be stopped or killed at any moment and resumed: it goes on from its la
 checkpoint with the same rows in the same order, to the same weights byte for byte.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,9 +21,8 @@ from deploy.pages import Kept, Saved
 from deploy.report import write_report
 from deploy.settings import Settings, differences
 from deploy.store import Store
-from joiner.settings import JoinSettings
+from joiner.letters import letters_of
 from streams.deadletter import DeadLetter, DeadLetterWriter
-from streams.duration import readable
 from streams.errors import ClickloopError, ConfigError
 from streams.merge import Step
 from streams.writer import NdjsonWriter
@@ -237,37 +235,8 @@ class _Replay:
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""
-        details = _details(self._settings.join)
-        self._write(
-            tuple(
-                DeadLetter(
-                    source=row["source"],
-                    file=self._inputs.file(row["source"], row["src_offset"]),
-                    src_offset=row["src_offset"],
-                    src_row=row["src_row"],
-                    reason=row["reason"],
-                    detail=details[row["reason"]],
-                    raw=json.dumps({"impression_id": row["impression_id"], "ts": row["ts"]}),
-                    click_type=row["type"],
-                )
-                for row in rejected.to_pylist()
-            )
-        )
+        self._write(letters_of(rejected, self._settings.join, self._inputs.file))
 
     def _write(self, letters: tuple[DeadLetter, ...]) -> None:
         self._letters.write(letters)
         self._rejections.update(letter.reason for letter in letters)
-
-
-def _details(join: JoinSettings) -> dict[str, str]:
-    """What each of the joiner's reasons means, and what to do."""
-    lateness = readable(join.lateness)
-    return {
-        "too_late": f"the impression came when its window had closed already: it is more than "
-        f"{lateness} out of order; raise [join] lateness if such rows are normal",
-        "before_impression": f"the click is more than {lateness} before its impression; compare "
-        "the clocks of the two services, or raise [join] lateness",
-        "orphan": "no impression with this id came in time: it is missing from the log, or more "
-        f"than {lateness} out of order, or no longer known; see [join] lateness and "
-        "dedupe_horizon",
-    }

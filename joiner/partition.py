@@ -96,6 +96,11 @@ class JoinPartition:
         return self.phase == "live" and self._behind
 
     @property
+    def breaker_wait(self) -> int:
+        """How long emission waits at most for clicks that stay away, ms."""
+        return self._setup.join.breaker_wait
+
+    @property
     def joiner(self) -> Joiner:
         """The join itself, to look at. Only once the history is read."""
         return self._joiner
@@ -145,13 +150,18 @@ class JoinPartition:
         self._merge.push(source, Chunk(chunk.rows.slice(known), letters, clock))
 
     def advance(
-        self, idle: tuple[bool, bool] = (False, False), *, flush: bool = False
+        self,
+        idle: tuple[bool, bool] = (False, False),
+        *,
+        waited: bool = False,
+        flush: bool = False,
     ) -> list[Effect]:
         """Join what was read, and publish what follows.
 
         idle: of each log, whether it is caught up with its end and has been silent for long: it
-        then does not hold the watermark back, unless the breaker is open. flush: publish a cut
-        even if nothing was labelled.
+        then does not hold the watermark back, unless the breaker is open. waited: whether it has
+        been silent for so long that the breaker must not wait any longer. flush: publish a cut even
+        if nothing was labelled.
 
         Raises DataError when rows read again are not those that were joined before, or one row
         is too large for a message.
@@ -163,7 +173,7 @@ class JoinPartition:
             effects += self._go_live()
         if self.phase != "live" or len(self._in_flight) >= MAX_IN_FLIGHT:
             return effects
-        effects += self._join(idle)
+        effects += self._join(idle, waited=waited)
         if flush or self._open.labelled or self._open.read >= self._setup.cut_rows:
             effects += self._cut()
         return effects
@@ -257,11 +267,11 @@ class JoinPartition:
                 effects = [Commit(block.base.impressions[0], block.base.clicks[0])]
         return effects
 
-    def _join(self, idle: tuple[bool, bool]) -> list[Effect]:
+    def _join(self, idle: tuple[bool, bool], *, waited: bool) -> list[Effect]:
         """Take all that is certain to come next."""
         effects: list[Effect] = []
-        quiet = not self._joiner.breaker.open
-        done = tuple(quiet and idle[s] and self._merge.needs(s) for s in SOURCES)
+        lifts = waited or not self._joiner.breaker.open
+        done = tuple(lifts and idle[s] and self._merge.needs(s) for s in SOURCES)
         while (step := self._merge.take((done[0], done[1]))) is not None:
             self._joiner.count_letters(step.rejects)
             clocks = step.impression_clock, step.click_clock
@@ -275,6 +285,8 @@ class JoinPartition:
         logs = done[0] + 2 * done[1]
         # What was taken without waiting for an idle log is not in the order of later rows of it.
         if logs and (self._open.is_in_step or self._joiner.is_held_back(logs)):
+            if self._joiner.breaker.open and not waited:
+                logs = 0  # it has opened just now
             output = self._joiner.lift(logs)
             self._open.idle(self._merge, logs, output)
             effects += _reports((), output)

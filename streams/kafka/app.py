@@ -1,10 +1,11 @@
 """The Faust app of a worker, with settings that are safe for the transport."""
 
+import asyncio
 import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
@@ -60,6 +61,16 @@ class App(faust.App):
             timer.daemon = True
             timer.start()
         await super().on_stop()
+
+    async def send_to(
+        self, to: Partition, value: bytes, headers: Mapping[str, bytes]
+    ) -> "asyncio.Future[int]":
+        """Append a message to a partition, after those sent to it before: its offset to come.
+
+        The future fails with a KafkaError if the broker refused it or did not answer.
+        """
+        sent = await self.producer.send(to.topic, None, value, to.number, None, dict(headers))
+        return asyncio.ensure_future(_offset(sent))
 
     async def publish(
         self, to: Partition, value: bytes, headers: Mapping[str, bytes], key: bytes | None = None
@@ -123,6 +134,10 @@ def create_app(
     app.owner = owner
     app.on_before_shutdown.connect(cast(Any, _leave), weak=False)
     return app
+
+
+async def _offset(sent: Awaitable[Any]) -> int:
+    return int((await sent).offset)
 
 
 async def _leave(app: App, **_: Any) -> None:

@@ -73,7 +73,8 @@ class JoinWorker:
             one and at >= log.end
             for one, at, log in zip(idle, self.at, self.world.inputs, strict=True)
         )
-        return self._do(lambda: self.machine.advance(idle, flush=flush))
+        waited = self.world.random.random() < 0.1
+        return self._do(lambda: self.machine.advance(idle, waited=waited, flush=flush))
 
     def crash(self, lost: bool) -> None:
         """It is gone; what it has sent may still arrive, or not."""

@@ -1,0 +1,239 @@
+"""The join worker's Faust agents: its partitions, and the driver of each.
+
+Faust brings chunks of both input topics and says which partitions are ours; a `Runner` drives the
+state machine of each.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import faust
+import msgspec
+
+from joiner.effects import Report
+from joiner.letters import letters_of
+from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
+from joiner.runner import Decode, Pace, Runner
+from streams.blocks import HEADER, Entry, Message, decode, encode
+from streams.deadletter import DeadLetter
+from streams.kafka.app import App, chunks
+from streams.kafka.chunk import Partition
+from streams.kafka.ranges import RangeReader
+from streams.merge import CLICK, IMPRESSION, SOURCES
+from streams.messages import ARROW, CONTENT_TYPE, JSON
+from streams.messages import encode as encode_rows
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 4.0  # how long a worker that stops waits for its last acknowledgements
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTopics:
+    """Names. The first three have equally many partitions."""
+
+    impressions: str
+    clicks: str
+    labelled: str
+    dead_letters: str
+    late_clicks: str
+
+    @property
+    def inputs(self) -> tuple[str, str]:
+        """Impressions and clicks, as `streams.merge` numbers them."""
+        return self.impressions, self.clicks
+
+
+class JoinWorker:
+    """Joins the partitions that Faust gives it."""
+
+    def __init__(
+        self,
+        topics: JoinTopics,
+        setup: Setup,
+        decoders: Callable[[Partition], Decode],
+        reader: Callable[[], RangeReader],
+        executor: Executor,
+        pace: Pace,
+    ) -> None:
+        """decoders: of an input partition's messages. reader: beside the consumer; asked for once
+        the worker runs."""
+        self._topics = topics
+        self._setup = setup
+        self._decoders = decoders
+        self._reader = reader
+        self._executor = executor
+        self._pace = pace
+        self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._reading = asyncio.Lock()
+        self._app: App | None = None
+
+    @property
+    def runners(self) -> Mapping[int, Runner]:
+        """The driver of each partition that is ours, to look at."""
+        return self._runners
+
+    def attach(self, app: App) -> None:
+        """Read the input topics of `app`."""
+        self._app = app
+
+        def reads(source: int) -> Callable[[faust.StreamT[Any]], Any]:
+            async def read(stream: faust.StreamT[Any]) -> None:
+                async for chunk in chunks(stream):
+                    self._runners[chunk.partition.number].take(source, chunk)
+
+            return read
+
+        for source in SOURCES:
+            name = self._topics.inputs[source]
+            app.agent(app.chunk_topic(name), name=f"join.{name}")(reads(source))
+
+    async def on_assigned(
+        self, partitions: frozenset[Partition], epoch: int
+    ) -> Mapping[Partition, int]:
+        """Claim each partition, and find out where its inputs are to be read from."""
+        numbers = sorted({number for _, number in partitions})
+        runners = {number: self._runner(number, epoch) for number in numbers}
+        starts: dict[Partition, int] = {}
+        for number, runner in runners.items():
+            begins = await runner.claim()
+            starts |= {Partition(self._topics.inputs[s], number): begins[s] for s in SOURCES}
+        self._runners = runners
+        self._tasks = {
+            number: asyncio.create_task(self._run(number, runner))
+            for number, runner in runners.items()
+        }
+        return starts
+
+    async def on_revoked(self, partitions: frozenset[Partition], epoch: int) -> None:
+        """Let go of all of them; what is published and not yet acknowledged may settle."""
+        del partitions, epoch
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        runners, self._runners, self._tasks = self._runners, {}, {}
+        draining = [asyncio.create_task(runner.drain()) for runner in runners.values()]
+        if draining:
+            _, late = await asyncio.wait(draining, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+
+    async def _run(self, number: int, runner: Runner) -> None:
+        try:
+            await runner.run()
+        except SupersededError as error:
+            # Whoever claimed it has it; the group will say whether it is ours again.
+            log.warning("partition %d: %s", number, error)
+        except Exception as error:  # whatever it is, this worker must not go on
+            log.error("partition %d: %s", number, error)
+            assert self._app is not None
+            await self._app.crash(error)
+            raise
+
+    def _runner(self, number: int, epoch: int) -> Runner:
+        assert self._app is not None
+        link = KafkaLink(
+            self._app, self._reader(), self._reading, self._topics, self._setup, number, epoch
+        )
+        decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
+        machine = JoinPartition(self._setup, uuid.uuid4().hex)
+        both = decode_each[IMPRESSION], decode_each[CLICK]
+        return Runner(machine, link, both, self._executor, self._pace)
+
+
+class KafkaLink:
+    """What a partition's driver needs of Kafka, through the worker's app."""
+
+    def __init__(
+        self,
+        app: App,
+        reader: RangeReader,
+        reading: asyncio.Lock,
+        topics: JoinTopics,
+        setup: Setup,
+        number: int,
+        epoch: int,
+    ) -> None:
+        """reading: held while the reader is used. epoch: of the assignment."""
+        self._epoch = epoch
+        self._app = app
+        self._reader = reader
+        self._reading = reading
+        self._topics = topics
+        self._setup = setup
+        self._inputs = [Partition(name, number) for name in topics.inputs]
+        self._labelled = Partition(topics.labelled, number)
+
+    async def send(self, header: Message, value: bytes) -> asyncio.Future[int]:
+        """Append to the labelled partition."""
+        headers = {HEADER: encode(header), CONTENT_TYPE: ARROW.encode()}
+        return await self._app.send_to(self._labelled, value, headers)
+
+    async def report(self, report: Report) -> None:
+        """Send dead letters and late clicks, and wait until they are there."""
+        join = self._setup.join
+        letters = report.letters + letters_of(report.rejected, join, self._file)
+        sent = [await self._send_letter(letter) for letter in letters]
+        if report.late.num_rows:
+            value = encode_rows([report.late], report.late.schema)
+            to = Partition(self._topics.late_clicks, self._labelled.number)
+            sent.append(await self._app.send_to(to, value, {CONTENT_TYPE: ARROW.encode()}))
+        await asyncio.gather(*sent)
+
+    async def entries(self, start: int, stop: int) -> list[Entry]:
+        """The labelled partition's messages of these offsets."""
+        async with self._reading:
+            records = await self._reader.records(self._labelled, start, stop)
+        return [
+            Entry(record.offset, decode_header(record.headers, self._labelled, record.offset))
+            for record in records
+        ]
+
+    async def beginnings(self) -> Beginnings:
+        """The first offset each of the three logs has."""
+        every = [*self._inputs, self._labelled]
+        async with self._reading:
+            found = await self._reader.beginnings(every)
+        return Beginnings(*(found[each] for each in every))
+
+    def commit(self, source: int, offset: int) -> None:
+        """Nothing before this offset of an input log is needed."""
+        self._app.edge.commit_through(self._inputs[source], offset, self._epoch)
+
+    def log_end(self, source: int) -> int:
+        """The offset after the last record of an input log; 0 before it is known."""
+        return self._app.edge.log_end(self._inputs[source]) or 0
+
+    def hold(self, source: int, held: bool) -> None:
+        """Fetch nothing from an input log for now, or again."""
+        edge = self._app.edge
+        (edge.hold if held else edge.release)([self._inputs[source]])
+
+    def _file(self, source: str, _: int) -> str:
+        return str(self._inputs[source == "clicks"])
+
+    async def _send_letter(self, letter: DeadLetter) -> asyncio.Future[int]:
+        headers = {
+            CONTENT_TYPE: JSON,
+            "source": letter.file,
+            "offset": str(letter.src_offset),
+            "row": str(letter.src_row),
+            "reason": letter.reason,
+        }
+        encoded = {name: text.encode() for name, text in headers.items()}
+        to = Partition(self._topics.dead_letters, self._labelled.number)
+        return await self._app.send_to(to, msgspec.json.encode(asdict(letter)), encoded)
+
+
+def decode_header(
+    headers: Sequence[tuple[str, bytes]], partition: Partition, offset: int
+) -> Message | None:
+    """The claim or block that a message of the labelled topic is; None: neither."""
+    found = dict(headers).get(HEADER)
+    return None if found is None else decode(found, f"{partition}, offset {offset}")

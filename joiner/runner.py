@@ -1,0 +1,249 @@
+"""Drives one partition's state machine: messages come in, effects are carried out.
+
+    chunks ──┐                        ┌── labelled blocks (in order, acknowledged)
+    acks ────┼── inbox ── turn ───────┼── dead letters, late clicks (acknowledged before the block)
+    time ────┘   (in a thread)        └── commits
+
+A turn takes all that has come, in a thread, so that the event loop stays free for Kafka's
+heartbeats. There is one turn at a time; between turns its effects are carried out.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
+from joiner.partition import Beginnings, JoinPartition
+from streams.blocks import Entry, Message
+from streams.kafka.chunk import Chunk as Messages
+from streams.merge import CLICK, IMPRESSION, SOURCES
+from streams.record import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a worker does what, in seconds. linger: gather what comes for so long before a turn.
+    idle_timeout: a log that is read to its end and silent for so long does not hold the other
+    back. keepalive: a cut is published at least so often. buffer_rows: of a log, read ahead of the
+    other one.
+    """
+
+    linger: float = 0.05
+    idle_timeout: float = 10.0
+    keepalive: float = 3600.0
+    buffer_rows: int = 500_000
+
+
+class Link(Protocol):
+    """What a partition's driver needs of Kafka."""
+
+    async def send(self, header: Message, value: bytes) -> asyncio.Future[int]:
+        """Append to the labelled partition, after what was sent before: its offset to come."""
+
+    async def report(self, report: Report) -> None:
+        """Send the side outputs; returns when the broker has them."""
+
+    async def entries(self, start: int, stop: int) -> list[Entry]:
+        """The labelled partition's messages of these offsets."""
+
+    async def beginnings(self) -> Beginnings:
+        """The first offset each of the three logs has."""
+
+    def commit(self, source: int, offset: int) -> None:
+        """Nothing before this offset of an input log is needed."""
+
+    def log_end(self, source: int) -> int:
+        """The offset after the last record of an input log."""
+
+    def hold(self, source: int, held: bool) -> None:
+        """Fetch nothing from an input log for now, or again."""
+
+
+Decode = Callable[[Messages], Chunk]
+
+_TICK = 0.2  # seconds; how often time alone may change something
+
+
+class Runner:
+    """The driver of one partition, from its claim to its end."""
+
+    def __init__(
+        self,
+        machine: JoinPartition,
+        link: Link,
+        decode: tuple[Decode, Decode],
+        executor: Executor,
+        pace: Pace,
+    ) -> None:
+        """decode: of the impressions' and the clicks' messages."""
+        self.machine = machine
+        self._link = link
+        self._decode = decode
+        self._executor = executor
+        self._pace = pace
+        self._chunks: deque[tuple[int, Messages]] = deque()
+        self._answers: deque[tuple[list[Entry], int]] = deque()
+        self._sent: deque[asyncio.Future[int]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._awake = asyncio.Event()
+        self._held = [False, False]
+        self._position = [0, 0]
+        now = time.monotonic()
+        self._heard = [now, now]
+        self._flushed = now
+        self.processed = 0
+
+    async def claim(self) -> tuple[int, int]:
+        """Claim the partition and learn what was done: the offsets to read the inputs from."""
+        effects = self.machine.start()
+        while True:
+            effect = effects[0]
+            match effect:
+                case Publish():
+                    offset = await (await self._link.send(effect.header, effect.value))
+                    effects = self.machine.claimed(offset, await self._link.beginnings())
+                case ReadLabelled():
+                    entries = await self._link.entries(effect.start, effect.stop)
+                    effects = self.machine.labelled(entries, effect.start)
+                case Seek():
+                    self._position = [effect.impressions, effect.clicks]
+                    return effect.impressions, effect.clicks
+                case _:
+                    raise AssertionError(effect)
+
+    def take(self, source: int, messages: Messages) -> None:
+        """The next messages of an input log."""
+        self._chunks.append((source, messages))
+        self._position[source] = messages.end
+        if messages.records:
+            self._heard[source] = time.monotonic()
+        self._awake.set()
+        self._pause(source)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether it has joined all that both logs hold."""
+        return (
+            self.machine.phase == "live"
+            and not self._chunks
+            and all(self._position[s] >= self._link.log_end(s) for s in SOURCES)
+        )
+
+    @property
+    def lag(self) -> tuple[int, int]:
+        """Messages of each log that were not read yet."""
+        ends = (self._link.log_end(s) - self._position[s] for s in SOURCES)
+        impressions, clicks = (max(0, left) for left in ends)
+        return impressions, clicks
+
+    async def run(self) -> None:
+        """Go on until cancelled. Raises SupersededError, or whatever went wrong."""
+        try:
+            while True:
+                await self._gather()
+                await self._turn()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def drain(self) -> None:
+        """Return when all that was published is acknowledged, and its commits are made."""
+        while self._sent:
+            await asyncio.wait([self._sent[0]])
+            self._perform_commits(self.machine.acknowledged(self._sent.popleft().result()))
+
+    async def _gather(self) -> None:
+        """Wait until something has come, and for what comes with it."""
+        if not self._chunks:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), _TICK)
+            await asyncio.sleep(self._pace.linger)
+        self._awake.clear()
+
+    async def _turn(self) -> None:
+        """Tell the machine all that has come, and do what it asks."""
+        offsets = []
+        while self._sent and self._sent[0].done():
+            offsets.append(self._sent.popleft().result())
+        chunks, self._chunks = list(self._chunks), deque()
+        answers, self._answers = list(self._answers), deque()
+        now = time.monotonic()
+        flush = now - self._flushed >= self._pace.keepalive
+        work = partial(self._step, offsets, answers, chunks, now, flush=flush)
+        effects = await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        await self._perform(effects)
+        for source in SOURCES:
+            self._pause(source)
+
+    def _step(
+        self,
+        offsets: Sequence[int],
+        answers: Sequence[tuple[list[Entry], int]],
+        chunks: Sequence[tuple[int, Messages]],
+        now: float,
+        *,
+        flush: bool,
+    ) -> list[Effect]:
+        """The machine's part of a turn, in a thread."""
+        machine = self.machine
+        effects: list[Effect] = []
+        for offset in offsets:
+            effects += machine.acknowledged(offset)
+        for entries, start in answers:
+            effects += machine.labelled(entries, start)
+        for source, messages in chunks:
+            machine.read(source, self._decode[source](messages))
+            self.processed += len(messages.records)
+        silent = [now - heard for heard in self._heard]
+        idle = tuple(
+            silent[s] >= self._pace.idle_timeout and self._position[s] >= self._link.log_end(s)
+            for s in SOURCES
+        )
+        waited = silent[CLICK] * 1000 >= machine.breaker_wait
+        more = machine.advance((idle[0], idle[1]), waited=waited, flush=flush)
+        while more:
+            effects += more
+            more = machine.advance((idle[0], idle[1]), waited=waited) if machine.is_behind else []
+        return effects
+
+    async def _perform(self, effects: list[Effect]) -> None:
+        """Carry out effects in their order."""
+        for effect in effects:
+            match effect:
+                case Report():
+                    await self._link.report(effect)
+                case Publish():
+                    self._flushed = time.monotonic()
+                    sent = await self._link.send(effect.header, effect.value)
+                    sent.add_done_callback(lambda _: self._awake.set())
+                    self._sent.append(sent)
+                case ReadLabelled():
+                    task = asyncio.create_task(self._answer(effect))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+        self._perform_commits(effects)
+
+    def _perform_commits(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Commit):
+                self._link.commit(IMPRESSION, effect.impressions)
+                self._link.commit(CLICK, effect.clicks)
+
+    async def _answer(self, asked: ReadLabelled) -> None:
+        self._answers.append((await self._link.entries(asked.start, asked.stop), asked.start))
+        self._awake.set()
+
+    def _pause(self, source: int) -> None:
+        """Read no further ahead of the other log than memory allows."""
+        rows = self.machine.merge.rows(source)
+        limit = self._pace.buffer_rows
+        held = rows > (limit // 2 if self._held[source] else limit)
+        if held != self._held[source]:
+            self._held[source] = held
+            self._link.hold(source, held)
