@@ -13,6 +13,7 @@ Place = tuple[int, int]  # (src_offset, src_row)
 
 # Why the edge refuses a row: the stable names, and what each means.
 REASONS = {
+    "bad_arrow": "the message is not an Arrow stream, or its columns are not the record's",
     "bad_csv": "the line cannot be read as CSV",
     "bad_json": "the line is not JSON",
     "bad_ts": "`ts` or `impression_ts` is not a whole number of milliseconds, or out of range",
@@ -26,9 +27,12 @@ REASONS = {
     "not_one_object": "the line does not hold exactly one JSON object",
     "out_of_range": "a number is not finite, does not fit 64 bits, or is not allowed there",
     "oversized": "the line is longer than 1 MiB",
-    "too_far_ahead": "`ts` is far ahead of the rows that follow, see `[logs]`: a wrong clock",
+    "too_far_ahead": "`ts` is far ahead of the rows that follow, see `[logs]`, or of the time its "
+    "message was appended, see `[topics] max_skew`: a wrong clock",
     "unknown_click_type": "`type` is not declared in `[join] click_types`",
+    "unknown_content_type": "the message's header `content-type` is neither JSON's nor Arrow's",
     "wrong_columns": "the line has more or fewer cells than the header",
+    "wrong_partition": "the id belongs to another partition: another partitioner than Kafka's",
     "wrong_type": "a member has another type than the settings declare",
 }
 RAW_CHARACTERS = 1000
@@ -40,7 +44,8 @@ class DeadLetter:
     """A row that was refused.
 
     source: the log it came from. file, src_offset, src_row: its place; the file by name and
-    by its index in the order of reading, the line (or Parquet row) counted from 1.
+    by its index in the order of reading, the line (or Parquet row) counted from 1. In Kafka
+    the topic and partition (`clicks-3`), the message's offset, the row in it counted from 0.
     reason: a stable name for machines. detail: a sentence for people: which field, what was
     found, what is expected. raw: the first 1000 characters of the row, None if unknown.
     click_type: of a click, its declared type, None if unknown.

@@ -160,12 +160,15 @@ class _Blocks:
             stop = int(some[-1]) + 1
             if skip < len(some):
                 text = data if stop - start == len(data) else data[start:stop]
-                yield _lines(text, some[skip:] - start, first + row + skip)
+                yield checked(text, some[skip:] - start, first + row + skip)
             start = stop
 
 
-def _lines(data: bytes, ends: I64, first: int) -> Lines:
-    """The lines of `data` that end at `ends`, the first of them with number `first`."""
+def checked(data: bytes, ends: I64, first: int, *, blank: bool = False) -> Lines:
+    """The lines of `data` that end at `ends`, the first of them with number `first`.
+
+    data: ends with a line end. blank: keep lines without anything on them.
+    """
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
     bad: dict[int, BadRow] = {}
     for i in np.flatnonzero(ends - starts > MAX_LINE_BYTES).tolist():
@@ -180,7 +183,8 @@ def _lines(data: bytes, ends: I64, first: int) -> Lines:
     text = np.frombuffer(data, np.uint8)
     ends = ends - ((ends > starts) & (text[ends - 1] == _RETURN))
     intact = not bad
-    for i in np.flatnonzero(wanted & (text[starts] <= _SPACE)).tolist():
+    suspects = np.flatnonzero(wanted & (text[starts] <= _SPACE)).tolist()
+    for i in [] if blank else suspects:
         wanted[i] = bool(data[starts[i] : ends[i]].strip())
         intact &= bool(wanted[i] or starts[i] == ends[i])
     numbers = np.arange(first, first + len(ends))

@@ -11,7 +11,7 @@ from streams.guard import Guard, GuardSettings
 from streams.lines import BLOCK_BYTES, MAX_BLOCK_ROWS
 from streams.ndjson import read_ndjson
 from streams.parquet import read_parquet
-from streams.record import Chunk, Found, Position, Record
+from streams.record import Chunk, FileOrigin, Found, Position, Record
 from streams.schema import EventSchema
 from streams.validate import accepted
 
@@ -101,7 +101,7 @@ class Log:
                 self._advance(file.stat().st_size)
                 continue
             for found in self._found(file, row if src_offset == first else 0):
-                yield accepted(found, self.record, str(file), src_offset)
+                yield accepted(found, self.record, FileOrigin(str(file), src_offset))
 
     def _found(self, file: Path, after: int) -> Iterator[Found]:
         if file.suffix == ".parquet":

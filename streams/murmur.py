@@ -39,26 +39,36 @@ def hash128(array: pa.Array, seed: int = 0) -> tuple[U64, U64]:
     unsigned. A null gives 0 in both halves; so does an empty value under seed 0.
     Raises ValueError for another Arrow type or a seed out of range.
     """
-    offset_type = _OFFSETS.get(array.type)
-    if offset_type is None:
-        raise ValueError(f"cannot hash values of type {array.type}; strings are expected")
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed} is outside 0 to {MAX_SEED}")
-    rows = len(array)
-    low, high = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
-    if rows == 0:
-        return low, high
-    _, offset_buffer, data_buffer = array.buffers()
-    start = array.offset * offset_type.itemsize
-    offsets = cast(I32 | I64, np.frombuffer(offset_buffer, offset_type, rows + 1, start))
-    data = np.frombuffer(data_buffer or b"", np.uint8)
-    # Numba compiles read-only and writable arrays apart: one of them is enough.
-    offsets.flags.writeable = data.flags.writeable = False
+    data, offsets = text_buffers(array)
+    low, high = np.empty(len(array), np.uint64), np.empty(len(array), np.uint64)
     _hash128(data, offsets, np.uint64(seed), low, high)
     if array.null_count:
         null = array.is_null().to_numpy(zero_copy_only=False)
         low[null] = high[null] = 0
     return low, high
+
+
+def text_buffers(array: pa.Array) -> tuple[U8, I32 | I64]:
+    """The bytes of an array of strings or binaries, and the offsets of its values in them.
+
+    Value i is `data[offsets[i]:offsets[i + 1]]`; read-only views, no copies. Raises ValueError
+    for another Arrow type.
+    """
+    offset_type = _OFFSETS.get(array.type)
+    if offset_type is None:
+        raise ValueError(f"cannot hash values of type {array.type}; strings are expected")
+    _, offset_buffer, data_buffer = array.buffers()
+    if len(array) == 0:
+        offset_buffer, start = bytes(offset_type.itemsize), 0
+    else:
+        start = array.offset * offset_type.itemsize
+    offsets = cast(I32 | I64, np.frombuffer(offset_buffer, offset_type, len(array) + 1, start))
+    data = np.frombuffer(data_buffer or b"", np.uint8)
+    # Numba compiles read-only and writable arrays apart: one of them is enough.
+    offsets.flags.writeable = data.flags.writeable = False
+    return data, offsets
 
 
 @kernel

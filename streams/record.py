@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -88,12 +89,14 @@ class Record:
         """The schema of its batches."""
         return self.schema.impressions if self.source == "impressions" else self.schema.clicks
 
-    def located(self, path: Path, names: Sequence[str]) -> dict[str, str]:
+    def located(
+        self, path: Path | str, names: Sequence[str], *, partial: bool = False
+    ) -> dict[str, str]:
         """Which of a file's columns (`names`) hold which of the record's, by the record's name.
 
         A field is `features.<field>` or, unless the record has a column of that name, just
-        `<field>`. Raises DataError if a required column or a field is missing, or if two
-        columns have one name.
+        `<field>`. Raises DataError if a required column or a field is missing (partial: all
+        fields), or if two columns have one name.
         """
         found = {name: name for name in self.own if name in names}
         for field in self.fields:
@@ -101,8 +104,10 @@ class Record:
             for spelling in spellings:
                 if spelling in names:
                     found.setdefault(field.column, spelling)
-        needed = (*REQUIRED, *(field.column for field in self.fields))
-        missing = [name for name in needed if name not in found]
+        fields = [field.column for field in self.fields]
+        if partial and any(name in found for name in fields):
+            fields = []
+        missing = [name for name in (*REQUIRED, *fields) if name not in found]
         if missing:
             raise DataError(
                 f"{path}: no column {missing[0]} for the {self.source} (there are: "
@@ -153,6 +158,31 @@ class Found:
     checks: tuple[Check, ...]
     bad: tuple[BadRow, ...]
     raw: Callable[[int], str]
+
+
+class Origin(Protocol):
+    """Where the rows of a `Found` come from."""
+
+    @property
+    def name(self) -> str:
+        """The file, or the partition of a topic."""
+        ...
+
+    def places(self, rows: I64) -> tuple[I64, I64]:
+        """`src_offset` and `src_row` of the rows with these numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileOrigin:
+    """Rows of a file: its name, and its index in the order of reading."""
+
+    name: str
+    index: int
+
+    def places(self, rows: I64) -> tuple[I64, I64]:
+        """The file's index, and the rows' own numbers."""
+        return np.full(len(rows), self.index, np.int64), rows
 
 
 @dataclass(frozen=True, slots=True)

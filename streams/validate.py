@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from streams.deadletter import DeadLetter, shown
 from streams.jit import I16, Bool
-from streams.record import BadRow, Check, Chunk, Found, Record
+from streams.record import BadRow, Check, Chunk, Found, Origin, Record
 from streams.schema import CLICK, MAX_ID_BYTES
 
 MAX_TS = 253_402_300_799_999  # the last millisecond of the year 9999
@@ -22,13 +22,14 @@ _EXPECTED_ID = f"a string of 1 to {MAX_ID_BYTES} bytes"
 _DEFAULTS = {"offset": 0.0, "weight": 1.0}
 
 
-def accepted(found: Found, record: Record, file: str, src_offset: int) -> Chunk:
+def accepted(found: Found, record: Record, origin: Origin, more: tuple[Check, ...] = ()) -> Chunk:
     """The rows whose values are all right, as a batch; letters for all others.
 
-    file, src_offset: the file's name and its index in the order of reading.
+    origin: where the rows are from. more: what else can be wrong with the values, looked at last.
     """
-    checks = [c for c in (*found.checks, *_checks(record, found.columns)) if c.bad.any()]
-    batch = _batch(found, record, src_offset)
+    own = (*found.checks, *_checks(record, found.columns), *more)
+    checks = [check for check in own if check.bad.any()]
+    batch = _batch(found, record, origin)
     bad: list[tuple[BadRow, str | None]] = [(row, None) for row in found.bad]
     if checks:
         first = _first(checks)
@@ -38,11 +39,14 @@ def accepted(found: Found, record: Record, file: str, src_offset: int) -> Chunk:
             bad.append((row, _click_type(record, found, i)))
         batch = batch.filter(pa.array(first < 0))
         bad.sort(key=lambda pair: pair[0].row)
+    offsets, rows = origin.places(np.array([row.row for row, _ in bad], np.int64))
     letters = (
         DeadLetter(
-            record.source, file, src_offset, row.row, row.reason, row.detail, row.raw, click_type
+            record.source, origin.name, offset, number, row.reason, row.detail, row.raw, click_type
         )
-        for row, click_type in bad
+        for offset, number, (row, click_type) in zip(
+            offsets.tolist(), rows.tolist(), bad, strict=True
+        )
     )
     return Chunk(batch, tuple(letters))
 
@@ -128,10 +132,9 @@ def _click_type(record: Record, found: Found, i: int) -> str | None:
     return name if name in record.schema.click_types else None
 
 
-def _batch(found: Found, record: Record, src_offset: int) -> pa.RecordBatch:
+def _batch(found: Found, record: Record, origin: Origin) -> pa.RecordBatch:
     columns = dict(found.columns)
-    columns["src_offset"] = pa.array(np.full(len(found.rows), src_offset, np.int64))
-    columns["src_row"] = pa.array(found.rows)
+    columns["src_offset"], columns["src_row"] = map(pa.array, origin.places(found.rows))
     if record.source == "impressions":
         for name, default in _DEFAULTS.items():
             columns[name] = columns[name].fill_null(default)

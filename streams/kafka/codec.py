@@ -1,0 +1,219 @@
+"""From the messages of a partition to rows: single JSON events, batches in Arrow, or both mixed.
+
+A row's place is its message's offset and its index in the message. What becomes of a message
+depends on it and its append time alone, so a second reading accepts and refuses the same rows.
+JSON is read by the same reader, and judged by the same checks, as lines of a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from streams.columnar import found_in
+from streams.deadletter import DeadLetter, shown
+from streams.duration import readable
+from streams.errors import DataError
+from streams.jit import I64
+from streams.kafka.arrow import ArrowMessage, joined, read_message
+from streams.kafka.chunk import Partition
+from streams.kafka.chunk import Record as Message
+from streams.lines import MAX_BLOCK_ROWS, Lines, checked
+from streams.murmur2 import partitions_of
+from streams.ndjson import JsonParser
+from streams.record import Check, Chunk, Found, Record
+from streams.validate import MAX_TS, accepted
+
+CONTENT_TYPE = "content-type"
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+
+_NEWLINE, _TAB = ord("\n"), ord("\t")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Some messages of a partition, in order: where the rows found in them come from.
+
+    offsets, appended: of each message, int64; appended in milliseconds. starts: the number of
+    the first row of each, int64.
+    """
+
+    name: str
+    offsets: I64
+    appended: I64
+    starts: I64
+
+    def of(self, rows: I64) -> I64:
+        """The index of the message that each of these row numbers is in."""
+        found: I64 = np.searchsorted(self.starts, rows, side="right") - 1
+        return found
+
+    def places(self, rows: I64) -> tuple[I64, I64]:
+        """The message's offset, and the row's index in the message."""
+        message = self.of(rows)
+        return self.offsets[message], rows - self.starts[message]
+
+
+class Decoder:
+    """Reads the messages of one partition of impressions or clicks.
+
+    partitions: of its topic. max_skew: how far beyond its message's append time the `ts` of a row
+    may be, in milliseconds.
+    """
+
+    def __init__(
+        self, record: Record, partition: Partition, partitions: int, max_skew: int
+    ) -> None:
+        self._record = record
+        self._partition = partition
+        self._partitions = partitions
+        self._max_skew = max_skew
+        self._parser = JsonParser(record)
+
+    def decode(self, messages: Sequence[Message]) -> Chunk:
+        """The rows of consecutive messages (ascending offsets), and letters for what was refused.
+
+        `clock` is the lesser of `ts` and the append time; a message without an append time (-1)
+        is taken at its word.
+        """
+        offsets = np.array([message.offset for message in messages], np.int64)
+        appended = np.array([message.timestamp for message in messages], np.int64)
+        appended[appended < 0] = MAX_TS
+        single, batched, letters = self._kinds(messages)
+        chunks = [Chunk(joined([], self._record.arrow), tuple(letters))]
+        for start in range(0, len(single), MAX_BLOCK_ROWS):
+            some = np.array(single[start : start + MAX_BLOCK_ROWS])
+            origin = self._origin(offsets[some], appended[some], np.ones(len(some), np.int64))
+            chunks.append(self._singles([messages[i].value or b"" for i in some.tolist()], origin))
+        if batched:
+            some = np.array(batched)
+            values = [messages[i].value or b"" for i in batched]
+            chunks += self._batches(values, offsets[some], appended[some])
+        rows, rejects = _in_order(chunks, self._record.arrow)
+        message = np.searchsorted(offsets, rows.column("src_offset").to_numpy())
+        clock = np.minimum(rows.column("ts").to_numpy(), appended[message])
+        return Chunk(rows, rejects, clock)
+
+    def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
+        """The indices of the messages in JSON and of those in Arrow; letters for the others."""
+        single, batched, letters = [], [], []
+        for i, message in enumerate(messages):
+            named = content_type(message.headers) if message.headers else JSON
+            if named == JSON:
+                single.append(i)
+            elif named == ARROW:
+                batched.append(i)
+            else:
+                detail = f"{CONTENT_TYPE} is {shown(named)}; {JSON} or {ARROW} is expected"
+                letters.append(self._letter(message.offset, "unknown_content_type", detail))
+        return single, batched, letters
+
+    def _singles(self, values: list[bytes], origin: Messages) -> Chunk:
+        return self._accepted(self._parser.parse(as_lines(values)), origin)
+
+    def _batches(self, values: list[bytes], offsets: I64, appended: I64) -> list[Chunk]:
+        """Messages in Arrow, those alike together: what is done for each costs more than a row."""
+        alike: dict[pa.Schema, list[tuple[int, ArrowMessage]]] = {}
+        chunks = []
+        for i, value in enumerate(values):
+            try:
+                message = read_message(value, self._record)
+            except DataError as error:
+                chunks.append(self._bad(int(offsets[i]), str(error)))
+                continue
+            if message.valid:
+                alike.setdefault(message.rows.schema, []).append((i, message))
+            else:
+                chunks += self._together([(i, message)], offsets, appended)
+        for group in alike.values():
+            chunks += self._together(group, offsets, appended)
+        return chunks
+
+    def _together(
+        self, group: list[tuple[int, ArrowMessage]], offsets: I64, appended: I64
+    ) -> list[Chunk]:
+        """The rows of messages that have one schema."""
+        index = np.array([i for i, _ in group])
+        parts = [message.rows for _, message in group]
+        sizes = np.array([len(part) for part in parts], np.int64)
+        try:
+            rows = joined(parts, parts[0].schema)
+            found = found_in(group[0][1].layout, rows, np.arange(len(rows)))
+        except pa.ArrowException as error:  # a value that does not fit, such as a huge timestamp
+            if len(group) == 1:
+                return [self._bad(int(offsets[index[0]]), f"the message cannot be cast ({error})")]
+            each = (self._together([one], offsets, appended) for one in group)
+            return [chunk for chunks in each for chunk in chunks]
+        return [self._accepted(found, self._origin(offsets[index], appended[index], sizes))]
+
+    def _accepted(self, found: Found, origin: Messages) -> Chunk:
+        return accepted(found, self._record, origin, self._checks(found, origin))
+
+    def _checks(self, found: Found, origin: Messages) -> tuple[Check, Check]:
+        """What only a message's place in Kafka can tell."""
+        ts, ids = found.columns["ts"], found.columns["impression_id"]
+        limit = origin.appended[origin.of(found.rows)] + self._max_skew
+        ahead = ts.fill_null(0).to_numpy() > limit
+        skew = f"at most {readable(self._max_skew)} more than the time its message was appended"
+        number = self._partition.number
+        foreign = partitions_of(ids, self._partitions) != number
+        here = (
+            f"an id of partition {number} of {self._partitions} by Kafka's default partitioner "
+            "(with librdkafka, set partitioner=murmur2_random)"
+        )
+        return (
+            Check("ts", "too_far_ahead", ahead, ts, skew),
+            Check("impression_id", "wrong_partition", foreign, ids, here),
+        )
+
+    def _origin(self, offsets: I64, appended: I64, sizes: I64) -> Messages:
+        starts = np.cumsum(sizes) - sizes
+        return Messages(str(self._partition), offsets, appended, starts)
+
+    def _bad(self, offset: int, detail: str) -> Chunk:
+        letter = self._letter(offset, "bad_arrow", detail)
+        return Chunk(joined([], self._record.arrow), (letter,))
+
+    def _letter(self, offset: int, reason: str, detail: str) -> DeadLetter:
+        name = str(self._partition)
+        return DeadLetter(self._record.source, name, offset, 0, reason, detail)
+
+
+def content_type(headers: Sequence[tuple[str, bytes]]) -> str:
+    """What the headers of a message say it is: JSON if they say nothing."""
+    named = JSON
+    for name, value in headers:
+        if name.lower() == CONTENT_TYPE:
+            # Whatever bytes there are; parameters, such as a charset, do not matter.
+            named = (value or b"").decode("utf-8", "replace").split(";")[0].strip().lower()
+    return named
+
+
+def as_lines(values: Sequence[bytes]) -> Lines:
+    """Messages as lines, numbered from 0.
+
+    A line end in a message becomes a tab, which JSON allows, and forbids, in the same places.
+    """
+    data = b"\n".join([*values, b""])
+    ends = np.cumsum(np.array([len(value) + 1 for value in values], np.int64)) - 1
+    if data.count(b"\n") != len(values):
+        text = np.frombuffer(bytearray(data), np.uint8)
+        text[text == _NEWLINE] = _TAB
+        text[ends] = _NEWLINE
+        data = text.tobytes()
+    return checked(data, ends, 0, blank=True)
+
+
+def _in_order(
+    chunks: list[Chunk], schema: pa.Schema
+) -> tuple[pa.RecordBatch, tuple[DeadLetter, ...]]:
+    """The rows and the letters of some chunks, each ordered by place."""
+    filled = [chunk.rows for chunk in chunks if len(chunk.rows)]
+    rows = joined(filled, schema)
+    if len(filled) > 1:
+        offsets, numbers = (rows.column(name).to_numpy() for name in ("src_offset", "src_row"))
+        rows = rows.take(pa.array(np.lexsort((numbers, offsets))))
+    letters = [letter for chunk in chunks for letter in chunk.rejects]
+    return rows, tuple(sorted(letters, key=lambda letter: letter.place))
