@@ -9,8 +9,9 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import faust
 import msgspec
@@ -57,16 +58,17 @@ class JoinWorker:
         topics: JoinTopics,
         setup: Setup,
         decoders: Callable[[Partition], Decode],
-        reader: Callable[[], RangeReader],
+        connect: Callable[[], AbstractAsyncContextManager[RangeReader]],
         executor: Executor,
         pace: Pace,
     ) -> None:
-        """decoders: of an input partition's messages. reader: beside the consumer; asked for once
-        the worker runs."""
+        """decoders: of an input partition's messages. connect: a reader beside the consumer."""
         self._topics = topics
         self._setup = setup
         self._decoders = decoders
-        self._reader = reader
+        self._connect = connect
+        self._open = AsyncExitStack()
+        self._reader: RangeReader | None = None
         self._executor = executor
         self._pace = pace
         self._runners: dict[int, Runner] = {}
@@ -93,13 +95,16 @@ class JoinWorker:
         for source in SOURCES:
             name = self._topics.inputs[source]
             app.agent(app.chunk_topic(name), name=f"join.{name}")(reads(source))
+        app.on_before_shutdown.connect(cast(Any, self._close), weak=False)
 
     async def on_assigned(
         self, partitions: frozenset[Partition], epoch: int
     ) -> Mapping[Partition, int]:
         """Claim each partition, and find out where its inputs are to be read from."""
+        if self._reader is None:
+            self._reader = await self._open.enter_async_context(self._connect())
         numbers = sorted({number for _, number in partitions})
-        runners = {number: self._runner(number, epoch) for number in numbers}
+        runners = {number: self._runner(self._reader, number, epoch) for number in numbers}
         starts: dict[Partition, int] = {}
         for number, runner in runners.items():
             begins = await runner.claim()
@@ -124,6 +129,9 @@ class JoinWorker:
             for task in late:
                 task.cancel()
 
+    async def _close(self, *_: Any, **__: Any) -> None:
+        await self._open.aclose()
+
     async def _run(self, number: int, runner: Runner) -> None:
         try:
             await runner.run()
@@ -136,11 +144,9 @@ class JoinWorker:
             await self._app.crash(error)
             raise
 
-    def _runner(self, number: int, epoch: int) -> Runner:
+    def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
         assert self._app is not None
-        link = KafkaLink(
-            self._app, self._reader(), self._reading, self._topics, self._setup, number, epoch
-        )
+        link = KafkaLink(self._app, reader, self._reading, self._topics, self._setup, number, epoch)
         decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
         machine = JoinPartition(self._setup, uuid.uuid4().hex)
         both = decode_each[IMPRESSION], decode_each[CLICK]

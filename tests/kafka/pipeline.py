@@ -1,0 +1,117 @@
+"""A join on a real broker: events in, workers, and what they left compared with brute force."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streams.blocks import HEADER
+from streams.deadletter import DeadLetter, Source
+from streams.kafka.chunk import Partition
+from streams.kafka.codec import Decoder
+from streams.record import Record
+from streams.schema import EventSchema
+from tests.kafka.topics import PATIENCE_S, create, ends
+from tests.kafka.workers.join import Joining
+from tests.oracles.join import OracleJoin
+from tests.simulation.check import counting_blocks, replayed, rows_of
+from tests.simulation.world import InputLog, Message, World
+
+KINDS: tuple[Source, Source] = ("impressions", "clicks")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A message of a topic, with the names that `Decoder` reads."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+def make_topics(joining: Joining) -> None:
+    """The five topics of a join."""
+    topics = joining.topics
+    names = (*topics.inputs, topics.labelled, topics.dead_letters, topics.late_clicks)
+    create(
+        joining.address,
+        *names,
+        partitions=joining.partitions,
+        message_timestamp_type="LogAppendTime",
+    )
+
+
+def produce(joining: Joining, source: int, events: Iterable[dict[str, Any]]) -> None:
+    """Send events as single JSON messages, keyed by their id, as another client would."""
+    settings = {
+        "bootstrap.servers": joining.address,
+        "partitioner": "murmur2_random",
+        "enable.idempotence": True,
+        "linger.ms": 5,
+    }
+    producer = Producer(settings)
+    for event in events:
+        key = str(event.get("impression_id", ""))
+        producer.produce(joining.topics.inputs[source], json.dumps(event), key=key)
+        producer.poll(0)
+    assert producer.flush(PATIENCE_S) == 0
+
+
+def messages(address: str, topic: str, number: int) -> list[Seen]:
+    """Every message of a partition."""
+    _, end = ends(address, topic, number)
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "reader"})
+    consumer.assign([TopicPartition(topic, number, 0)])
+    found: list[Seen] = []
+    while len(found) < end:
+        for one in consumer.consume(10_000, 1.0):
+            assert one.error() is None
+            headers = [(name, value) for name, value in one.headers() or []]
+            at = one.timestamp()[1]
+            found.append(Seen(one.offset(), at, one.key(), one.value(), headers))
+    consumer.close()
+    return found
+
+
+def world_of(joining: Joining, number: int) -> World:
+    """What the topics hold of a partition, for `tests.simulation.check`."""
+    schema = joining.schema
+    logs = tuple(_input(joining, source, number, schema) for source in (0, 1))
+    world = World(Random(0), schema, (logs[0], logs[1]))
+    for one in messages(joining.address, joining.topics.labelled, number):
+        world.labelled.append(Message(dict(one.headers)[HEADER], one.value or b""))
+    return world
+
+
+def _input(joining: Joining, source: int, number: int, schema: EventSchema) -> InputLog:
+    name = joining.topics.inputs[source]
+    record = Record(KINDS[source], schema)
+    decoder = Decoder(record, Partition(name, number), joining.partitions, 60_000)
+    seen = messages(joining.address, name, number)
+    chunk = decoder.decode(seen)
+    assert chunk.clock is not None
+    letters: list[DeadLetter] = list(chunk.rejects)
+    return InputLog(KINDS[source], chunk.rows, np.asarray(chunk.clock), letters, len(seen))
+
+
+def checked(joining: Joining) -> Iterator[tuple[World, OracleJoin]]:
+    """Of each partition: every example that counts is the oracle's, in its order, and no other."""
+    for number in range(joining.partitions):
+        world = world_of(joining, number)
+        blocks = counting_blocks(world)
+        assert [block.number for block, _ in blocks] == list(range(1, len(blocks) + 1))
+        cuts = [block.cut for block, _ in blocks if block.cut is not None]
+        oracle = replayed(world, cuts)
+        published = [row for _, value in blocks for row in rows_of(value)]
+        expected = [
+            {name: value for name, value in row.items() if name != "clock"}
+            for row in oracle.labelled
+        ]
+        assert published == expected
+        yield world, oracle
