@@ -18,7 +18,8 @@ from streams.schema import EventSchema
 from tests.kafka.topics import PATIENCE_S, create, ends
 from tests.kafka.workers.join import Joining
 from tests.oracles.join import OracleJoin
-from tests.simulation.check import counting_blocks, replayed, rows_of
+from tests.simulation.check import counting_blocks, replayed
+from tests.simulation.workers import rows_of
 from tests.simulation.world import InputLog, Message, World
 
 KINDS: tuple[Source, Source] = ("impressions", "clicks")
@@ -72,9 +73,10 @@ def messages(address: str, topic: str, number: int) -> list[Seen]:
     while len(found) < end:
         for one in consumer.consume(10_000, 1.0):
             assert one.error() is None
-            headers = [(name, value) for name, value in one.headers() or []]
-            at = one.timestamp()[1]
-            found.append(Seen(one.offset(), at, one.key(), one.value(), headers))
+            offset, headers = one.offset(), one.headers()
+            assert offset is not None
+            named: Any = headers or []  # pairs, whatever the stub says
+            found.append(Seen(offset, one.timestamp()[1], one.key(), one.value(), list(named)))
     consumer.close()
     return found
 

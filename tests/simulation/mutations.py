@@ -10,11 +10,11 @@ import joiner.restart
 from ftrl.intake import Intake
 from joiner.cutting import OpenCut
 from joiner.effects import Commit, Effect, ReadLabelled
-from joiner.joiner import FLOOR, Joiner
+from joiner.joiner import Joiner
 from joiner.needed import Needed
 from joiner.partition import JoinPartition
 from joiner.rebuild import Rebuild
-from joiner.rules import FOREVER, NEVER
+from joiner.rules import FOREVER
 from streams.blocks import Block, Claim, Lineage
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -99,15 +99,6 @@ def _cut(**changes: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return wrap
 
 
-def _no_floor(original: Any) -> Any:
-    def without_rows(cls: type[Joiner], schema: Any, plain: dict[str, Any]) -> Joiner:
-        made: Joiner = original.__func__(cls, schema, plain)
-        made._marks[FLOOR] = NEVER
-        return made
-
-    return classmethod(without_rows)
-
-
 def _all_again(_: Any) -> Any:
     return lambda batches, rows: batches  # noqa: ARG005 - as the function it stands for
 
@@ -155,7 +146,6 @@ RULES: dict[str, Patch] = {
         "close",
         _cut(steps=lambda cut: tuple(type(s)(s.impressions, s.clicks, 0) for s in cut.steps)),
     ),
-    "what was open holds back what came after it": _replace(Joiner, "without_rows", _no_floor),
     "a cut published in part is finished": _replace(joiner.partition, "_after", _all_again),
     "changed settings apply from the next cut on": _replace(Rebuild, "_adopt", _nothing),
     "the counts are those of all that was read": _replace(Joiner, "recount", _nothing),

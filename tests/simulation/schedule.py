@@ -11,8 +11,8 @@ from tests.simulation.check import check, counting_blocks
 from tests.simulation.workers import JoinWorker, Learner
 from tests.simulation.world import World, new_world, settings
 
-EVENTS = 50  # of each log, at most
-TURNS = 90
+EVENTS = 36  # of each log, at most
+TURNS = 64
 MOST_WORKERS = 3
 
 
@@ -91,7 +91,7 @@ class Schedule:
 
     def _new_worker(self) -> None:
         living = sum(worker.alive for worker in self.workers)
-        if living == 0 or (living < MOST_WORKERS and self.random.random() < 0.2):
+        if living == 0 or (living < MOST_WORKERS and self.random.random() < 0.4):
             self._names += 1
             self.world.count("workers")
             self.workers.append(JoinWorker(self.world, self._setup, f"writer {self._names}"))
