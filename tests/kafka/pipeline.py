@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.blocks import HEADER
 from streams.deadletter import DeadLetter, Source
@@ -15,10 +15,10 @@ from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
 from streams.record import Record
 from streams.schema import EventSchema
-from tests.kafka.topics import PATIENCE_S, create, ends
+from tests.kafka.topics import PATIENCE_S, create, ends, eventually
 from tests.kafka.workers.join import Joining
 from tests.oracles.join import OracleJoin
-from tests.simulation.check import counting_blocks, replayed
+from tests.simulation.check import counting_blocks, replayed, void_blocks
 from tests.simulation.workers import rows_of
 from tests.simulation.world import InputLog, Message, World
 
@@ -46,6 +46,18 @@ def make_topics(joining: Joining) -> None:
         partitions=joining.partitions,
         message_timestamp_type="LogAppendTime",
     )
+
+    def there() -> bool:
+        try:
+            return all(
+                ends(joining.address, name, number) == (0, 0)
+                for name in names
+                for number in range(joining.partitions)
+            )
+        except KafkaException:
+            return False
+
+    eventually(there)
 
 
 def produce(joining: Joining, source: int, events: Iterable[dict[str, Any]]) -> None:
@@ -86,9 +98,25 @@ def world_of(joining: Joining, number: int) -> World:
     schema = joining.schema
     logs = tuple(_input(joining, source, number, schema) for source in (0, 1))
     world = World(Random(0), schema, (logs[0], logs[1]))
-    for one in messages(joining.address, joining.topics.labelled, number):
-        world.labelled.append(Message(dict(one.headers)[HEADER], one.value or b""))
+    world.labelled = labelled_messages(joining, number)
     return world
+
+
+def labelled_messages(joining: Joining, number: int) -> list[Message]:
+    """Claims and blocks of a partition."""
+    found = messages(joining.address, joining.topics.labelled, number)
+    return [Message(dict(one.headers)[HEADER], one.value or b"") for one in found]
+
+
+def is_joined(joining: Joining, number: int) -> bool:
+    """Whether the last cut that counts is at the end of both inputs."""
+    blocks = counting_blocks(labelled_messages(joining, number))
+    cuts = [block.cut for block, _ in blocks if block.cut is not None]
+    if not cuts or not blocks[-1][0].complete:
+        return False
+    places = cuts[-1].end.impressions, cuts[-1].end.clicks
+    last = [ends(joining.address, topic, number)[1] - 1 for topic in joining.topics.inputs]
+    return [offset for offset, _ in places] == last
 
 
 def _input(joining: Joining, source: int, number: int, schema: EventSchema) -> InputLog:
@@ -106,7 +134,8 @@ def checked(joining: Joining) -> Iterator[tuple[World, OracleJoin]]:
     """Of each partition: every example that counts is the oracle's, in its order, and no other."""
     for number in range(joining.partitions):
         world = world_of(joining, number)
-        blocks = counting_blocks(world)
+        blocks = counting_blocks(world.labelled)
+        world.count("void blocks", void_blocks(world.labelled))
         assert [block.number for block, _ in blocks] == list(range(1, len(blocks) + 1))
         cuts = [block.cut for block, _ in blocks if block.cut is not None]
         oracle = replayed(world, cuts)

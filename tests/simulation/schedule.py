@@ -154,7 +154,7 @@ class Schedule:
         """Retention deletes what was committed, and blocks that no restart needs."""
         for log, committed in zip(self.world.inputs, self.world.committed, strict=True):
             log.first = max(log.first, committed)
-        blocks = counting_blocks(self.world, count=False)
+        blocks = counting_blocks(self.world.labelled)
         if blocks:
             needed = min(blocks[-1][0].base.offset, self.learner.saved_to)
             self.world.labelled_first = max(self.world.labelled_first, needed)

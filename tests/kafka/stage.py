@@ -1,0 +1,176 @@
+"""A join under load on a real broker: workers come and go, and in the end everything is right."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from tests.kafka.pipeline import checked, is_joined, make_topics, produce
+from tests.kafka.topics import ends, eventually, unique
+from tests.kafka.workers.join import Joining
+
+ROOT = Path(__file__).parents[2]
+WINDOW, LATENESS, HORIZON = 1500, 200, 2000
+FAR = 3_600_000  # what comes so much later closes every window
+CLOSERS = 24  # for each partition, so that everyone gets one
+SESSION_S = 6.0
+
+
+def joining(address: str, partitions: int = 2, **more: Any) -> Joining:
+    """A join with subsampling, corrections and a short window."""
+    join = {"window": WINDOW, "lateness": LATENESS, "correction_horizon": HORIZON}
+    return Joining(
+        address,
+        unique("stage"),
+        partitions=partitions,
+        join=join | more.pop("join", {}),
+        sampling={"keep_rate": 0.3},
+        pace={"idle_timeout": 1.0, "linger": 0.02, "keepalive": 1.0} | more.pop("pace", {}),
+        app={"session_timeout": SESSION_S} | more.pop("app", {}),
+        **more,
+    )
+
+
+class JoinWorker:
+    """A worker process."""
+
+    def __init__(self, joining: Joining, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.kafka.workers.join", json.dumps(asdict(joining))],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=out,
+                stderr=out,
+            )
+
+    @property
+    def said(self) -> str:
+        """What it wrote to its standard streams."""
+        return self._log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP, SIGCONT and the like."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9; harmless if it has ended."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> float:
+        """SIGTERM; the seconds until it ended, with code 0."""
+        begun = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(30) == 0, self.said
+        return time.monotonic() - begun
+
+
+class Stage:
+    """Topics, events that keep coming, and workers, all of which end with the `with` block."""
+
+    def __init__(self, joining: Joining, folder: Path, seed: int, rate: int = 400) -> None:
+        """rate: impressions a second."""
+        self.joining = joining
+        self.random = random.Random(seed)
+        self._folder = folder
+        self._rate = rate
+        self._halt = threading.Event()
+        self.clicks_flow = threading.Event()
+        self.clicks_flow.set()
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._workers: list[JoinWorker] = []
+        self.sent = Counter[str]()
+        self._now = int(time.time() * 1000) - 10 * FAR
+
+    def __enter__(self) -> Self:
+        make_topics(self.joining)
+        self._feeder.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._halt.set()
+        self._feeder.join()
+        for worker in self._workers:
+            worker.kill()
+
+    def worker(self, **changes: Any) -> JoinWorker:
+        """Start one."""
+        log = self._folder / f"worker-{len(self._workers)}.log"
+        made = JoinWorker(Joining(**asdict(self.joining) | changes), log)
+        self._workers.append(made)
+        return made
+
+    def labelled(self) -> int:
+        """Messages of the labelled topic so far."""
+        topic, partitions = self.joining.topics.labelled, range(self.joining.partitions)
+        return sum(ends(self.joining.address, topic, number)[1] for number in partitions)
+
+    def until_more(self, blocks: int = 6, patience: float = 90.0) -> None:
+        """Wait until so many more blocks are there."""
+        wanted = self.labelled() + blocks
+        eventually(lambda: self.labelled() >= wanted, patience)
+
+    def finish(self, patience: float = 120.0) -> Counter[str]:
+        """End the flow, close every window, wait until all is joined, and check all of it."""
+        self._halt.set()
+        self._feeder.join()
+        self._close_windows()
+        if all(worker.process.poll() is not None for worker in self._workers):
+            self.worker()
+        joining = self.joining
+        eventually(lambda: all(is_joined(joining, n) for n in range(joining.partitions)), patience)
+        happened = Counter(self.sent)
+        for world, oracle in checked(joining):
+            assert (
+                len(oracle.queue) - oracle.head <= CLOSERS * joining.partitions
+            )  # what closed the windows is open
+            happened.update(world.happened)
+            happened.update({f"joined {name}": n for name, n in oracle.counts.items()})
+            happened["late clicks"] += len(oracle.late)
+        return happened
+
+    def _feed(self) -> None:
+        """Impressions, some of them twice, a tenth of them clicked, in time or late."""
+        clicks: list[dict[str, Any]] = []
+        begun, shown = time.monotonic(), 0
+        while not self._halt.wait(0.1):
+            due = int((time.monotonic() - begun) * self._rate) - shown
+            impressions = [self._impression(clicks) for _ in range(due)]
+            shown += due
+            repeated = [one for one in impressions if self.random.random() < 0.02]
+            self.sent["duplicates sent"] += len(repeated)
+            produce(self.joining, 0, impressions + repeated)
+            if self.clicks_flow.is_set():
+                clicks.sort(key=lambda one: int(one["ts"]))
+                ripe = [one for one in clicks if one["ts"] <= self._now]
+                del clicks[: len(ripe)]
+                self.sent["clicks sent"] += len(ripe)
+                produce(self.joining, 1, ripe)
+        self.sent["clicks sent"] += len(clicks)
+        produce(self.joining, 1, sorted(clicks, key=lambda one: int(one["ts"])))
+
+    def _impression(self, clicks: list[dict[str, Any]]) -> dict[str, Any]:
+        self._now += 1000 // self._rate
+        self.sent["impressions sent"] += 1
+        name, ts = f"i{self.sent['impressions sent']}", self._now + self.random.randint(-90, 90)
+        if self.random.random() < 0.1:
+            delay = self.random.choice([100, 500, 1000, WINDOW + 400, WINDOW + HORIZON + 900])
+            clicks.append({"impression_id": name, "ts": ts + delay})
+        return {"impression_id": name, "ts": ts, "features": {}}
+
+    def _close_windows(self) -> None:
+        """In every partition an impression and a click from long after."""
+        names = [f"closer{n}" for n in range(CLOSERS * self.joining.partitions)]
+        far = self._now + FAR
+        produce(self.joining, 0, [{"impression_id": n, "ts": far, "features": {}} for n in names])
+        produce(self.joining, 1, [{"impression_id": n, "ts": far} for n in names])
