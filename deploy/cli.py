@@ -15,6 +15,7 @@ from deploy import (
     bench_replay,
     console,
     demo,
+    produce,
     scorer,
     settings,
     simulate,
@@ -22,10 +23,13 @@ from deploy import (
     snapshots,
 )
 from deploy.console import err, out, progress, stop_on_signal, time_of
+from deploy.produce import Format
 from deploy.replay import Stopped, replay
 from deploy.report import write_report
 from deploy.store import Store
-from streams.errors import ClickloopError, explained
+from streams.deadletter import Source
+from streams.errors import ClickloopError, DataError, explained
+from streams.kafka import topics as kafka_topics
 from streams.simulator.logs import LogFormat
 
 INTERRUPTED = 130
@@ -38,9 +42,12 @@ app = typer.Typer(
 )
 snapshots_app = typer.Typer(help="The serving versions in a store.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure this machine; prints ratios too.", no_args_is_help=True)
+topics_app = typer.Typer(help="The topics in Kafka.", no_args_is_help=True)
 app.add_typer(snapshots_app, name="snapshots")
+app.add_typer(topics_app, name="topics")
 app.add_typer(bench_app, name="bench")
 
+Config = Annotated[Path, typer.Option("--config", help="The settings, TOML.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 StoreOption = Annotated[Path, typer.Option("--store", help="The `store` folder of a run.")]
 Version = Annotated[int | None, typer.Option("--version", help="Default: the newest.")]
@@ -153,6 +160,85 @@ def simulate_command(
             _print_json(simulate.to_json(made))
             return
         console.show(("", simulate.summary(made)))
+
+
+@app.command("produce")
+def produce_command(
+    source: Annotated[Source, typer.Argument(help="Which log it is.")],
+    path: Annotated[str, typer.Argument(help="A file, folder or glob.")],
+    config: Config,
+    form: Annotated[Format, typer.Option("--format", help="Of the messages.")] = "json",
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, help="Rows a second. Default: flat out.")
+    ] = None,
+    letters: Annotated[
+        Path | None,
+        typer.Option("--dead-letters", help="A new file for rows that cannot be read."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Publish a log to its topic in Kafka."""
+    with _errors():
+        loaded = settings.load(config)
+        with progress("produce") as bar, stop_on_signal() as stop:
+            done = produce.produce(
+                loaded,
+                source,
+                path,
+                form=form,
+                rate=rate,
+                letters=letters,
+                progress=bar,
+                stop=stop,
+            )
+            stopped = stop()
+        if as_json:
+            _print_json(done.to_json())
+        else:
+            speed = done.rows / done.seconds if done.seconds else 0.0
+            out.print(
+                f"{done.rows:,} rows published to {done.topic} in {done.seconds:.1f} s "
+                f"({speed:,.0f} a second)",
+                soft_wrap=True,
+            )
+        if done.rejected:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in done.rejected.items())
+            raise DataError(f"not published: {reasons}: {done.letters}")
+        if stopped:
+            raise KeyboardInterrupt
+
+
+@topics_app.command("create")
+def create_command(config: Config) -> None:
+    """Make the topics that are missing, then check all of them."""
+    with _errors():
+        loaded = settings.load(config)
+        with kafka_topics.admin(loaded.kafka) as admin:
+            for name in admin.create(loaded.topics, _kept(loaded)):
+                out.print(f"{name}: made, {loaded.topics.partitions} partitions", soft_wrap=True)
+            _check_topics(loaded, admin)
+
+
+@topics_app.command("check")
+def check_command(config: Config) -> None:
+    """Everything that is wrong with the topics, each with its fix."""
+    with _errors():
+        loaded = settings.load(config)
+        with kafka_topics.admin(loaded.kafka) as admin:
+            _check_topics(loaded, admin)
+
+
+def _kept(loaded: settings.Settings) -> int:
+    return loaded.join.known_span + loaded.join.lateness
+
+
+def _check_topics(loaded: settings.Settings, admin: kafka_topics.Admin) -> None:
+    found, servers = admin.describe(loaded.topics), loaded.kafka.bootstrap_servers
+    wrong = kafka_topics.problems(found, loaded.topics, _kept(loaded), servers)
+    if wrong:
+        count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
+        raise ClickloopError("\n".join([f"{count} with the topics:", *(f"  {w}" for w in wrong)]))
+    out.print(f"{len(loaded.topics.names)} topics, nothing wrong", soft_wrap=True)
 
 
 @app.command("score")

@@ -21,6 +21,7 @@ from joiner.settings import JoinSettings, SamplingSettings
 from streams.duration import Duration
 from streams.errors import ConfigError
 from streams.guard import GuardSettings
+from streams.kafka.settings import SECRETS, KafkaSettings, TopicSettings
 from streams.schema import EventSchema
 
 ENV_PREFIX = "CLICKLOOP_"
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__"
     )
 
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
     logs: GuardSettings = GuardSettings()
     join: JoinSettings = JoinSettings()
     features: FeatureConfig
@@ -119,14 +122,37 @@ def load(path: Path) -> Settings:
 
 def parse(values: dict[str, Any], where: str) -> Settings:
     """The settings in `values`, as TOML gives them; `where` is named in errors."""
+    values, problems = _without_secrets(values)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
-        problems = [
+        problems += [
             f"{_key(found['loc'])}: {reason(found, 'see clickloop.example.toml for all of them')}"
             for found in error.errors()
         ]
         raise ConfigError(listed(where, problems)) from None
+    if problems:
+        raise ConfigError(listed(where, problems))
+    return settings
+
+
+def _without_secrets(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The same without secrets, which must not stand in a file, and a problem for each of them."""
+    kafka = values.get("kafka")
+    found = [key for key in SECRETS if key in kafka] if isinstance(kafka, dict) else []
+    if not found or not isinstance(kafka, dict):
+        return values, []
+    kept = {key: value for key, value in kafka.items() if key not in found}
+    problems = [
+        f"[kafka] {key}: a secret does not belong in a file; take it out, change it, and set the "
+        f"environment variable {ENV_PREFIX}KAFKA__{key.upper()} instead"
+        for key in found
+    ]
+    return values | {"kafka": kept}, problems
+
+
+# What a run over files does not depend on.
+_ELSEWHERE = ("kafka", "topics")
 
 
 def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
@@ -135,7 +161,7 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
     return [
         f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
         for key in sorted(now.keys() | then.keys())
-        if key not in free and now.get(key) != then.get(key)
+        if key not in free and key.split(".")[0] not in _ELSEWHERE and now.get(key) != then.get(key)
     ]
 
 
@@ -168,6 +194,8 @@ def reason(problem: Any, known: str) -> str:
         text = "a table of keys is expected"
     text = text.removeprefix("Value error, ")
     found = problem.get("input")
+    if problem["loc"][-1] in SECRETS:
+        return text
     simple = isinstance(found, str | int | float | bool)
     return f"{text} (found {found!r})" if simple and kind != "value_error" else text
 

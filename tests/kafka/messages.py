@@ -1,13 +1,15 @@
 """Messages as a consumer hands them out, made without one."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pyarrow as pa
+from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.arrow import write_message
 from streams.kafka.codec import ARROW, CONTENT_TYPE
 from streams.record import Record
+from tests.kafka.topics import PATIENCE_S, ends
 from tests.log_files import SCHEMA, Row
 
 NOW = 1_000_000  # the append time of messages that name none
@@ -52,3 +54,22 @@ def arrow_message(
 ) -> Message:
     """A message in Arrow."""
     return Message(offset, write_message(arrow_rows(rows, record, struct)), HEADERS)
+
+
+def stored(address: str, topic: str, partition: int) -> list[Message]:
+    """All messages of a partition, read through librdkafka."""
+    low, high = ends(address, topic, partition)
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "looking"})
+    consumer.assign([TopicPartition(topic, partition, low)])
+    found: list[Message] = []
+    while len(found) < high - low:
+        got = consumer.consume(high - low - len(found), PATIENCE_S)
+        assert got, f"{topic}-{partition}: {len(found)} of {high - low} messages"
+        for each in got:
+            assert each.error() is None
+            # librdkafka's stubs allow for more than messages from a topic have.
+            headers = cast(list[tuple[str, bytes]], each.headers() or [])
+            offset, when = cast(int, each.offset()), each.timestamp()[1]
+            found.append(Message(offset, each.value(), tuple(headers), when, each.key()))
+    consumer.close()
+    return found

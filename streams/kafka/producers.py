@@ -1,0 +1,175 @@
+"""Producers of impressions and clicks, for services and for `clickloop produce`.
+
+    with ImpressionProducer("impressions", schema, KafkaSettings()) as producer:
+        producer.send({"impression_id": "i1", "ts": 1700000000000, "features": {"city": "Bern"}})
+
+What is sent is checked first, as its readers will check it. Events of one id, of either log and in
+either format, go to the same partition number. kafka-python sends in a thread of its own,
+idempotently and to all replicas; what it could not deliver is raised by the next call.
+"""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+
+from streams.columnar import found_in, layout_of
+from streams.deadletter import Source
+from streams.errors import DataError
+from streams.kafka.arrow import write_message
+from streams.kafka.codec import ARROW, CONTENT_TYPE
+from streams.kafka.delivery import OVERHEAD, Delivery, ProducerSettings
+from streams.kafka.event import encoded
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.wire import json_objects, wire_columns
+from streams.murmur2 import partition_of, partitions_of
+from streams.record import FileOrigin, Record
+from streams.schema import EventSchema
+from streams.validate import accepted
+
+_SHOWN = 5  # rows that an error names
+
+_ARROW_HEADERS = [(CONTENT_TYPE, ARROW.encode())]
+
+
+class Producer:
+    """Sends events of one log. Threads may share it. Use as a context manager, or `close` it."""
+
+    source: ClassVar[Source]
+
+    def __init__(
+        self,
+        topic: str,
+        schema: EventSchema,
+        kafka: KafkaSettings,
+        settings: ProducerSettings | None = None,
+    ) -> None:
+        """Raises ConfigError for credentials, ClickloopError without a broker or the topic."""
+        self._record = Record(self.source, schema)
+        self._settings = settings or ProducerSettings()
+        self._delivery = Delivery(topic, kafka, self._settings)
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        return self._delivery.partitions
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Send one event, as JSON: a mapping with the members that the log's events have.
+
+        Returns before it is delivered. Raises DataError if readers would refuse the event, which
+        is then not sent; DeliveryError for earlier messages, after sending this one;
+        ClickloopError if there was no room in time.
+        """
+        value = encoded(event, self._record)
+        identity = str(event["impression_id"])
+        self._send_json([value], [identity], [partition_of(identity.encode(), self.partitions)])
+
+    def send_batch(self, batch: pa.RecordBatch) -> None:
+        """Send many events, in Arrow: each partition's in messages of up to `batch_rows`.
+
+        batch: columns as in Parquet logs, `features` a struct or flat. Raises as `send` does; if
+        readers would refuse a row none of the batch is sent.
+        """
+        self.send_rows(self._checked(batch))
+
+    def send_rows(self, rows: pa.RecordBatch, *, as_json: bool = False) -> None:
+        """Send rows that a reader has accepted (schema EventSchema.impressions or .clicks).
+
+        as_json: each as a message of its own. Raises DeliveryError, ClickloopError as `send` does.
+        """
+        wire = wire_columns(rows, self._record)
+        ids = wire.column("impression_id")
+        partitions = partitions_of(ids, self.partitions)
+        if as_json:
+            values = json_objects(wire, self._record).to_pylist()
+            self._send_json(values, ids.to_pylist(), partitions.tolist())
+            return
+        order = np.argsort(partitions, kind="stable")
+        wire = wire.take(pa.array(order))
+        ends = np.cumsum(np.bincount(partitions, minlength=self.partitions)).tolist()
+        for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+            for first in range(start, end, self._settings.batch_rows):
+                rows_left = min(end - first, self._settings.batch_rows)
+                self._send_arrow(wire.slice(first, rows_left), partition)
+        self._delivery.raise_failures()
+
+    def flush(self) -> None:
+        """Wait until everything is delivered. Raises DeliveryError."""
+        self._delivery.flush()
+
+    def close(self) -> None:
+        """Deliver everything, then disconnect. Raises DeliveryError; again, it is harmless."""
+        self._delivery.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows in the record's schema. Raises DataError if a reader would refuse any."""
+        layout = layout_of("the batch", self._record, batch.schema)
+        used = batch.select(layout.needed)
+        found = found_in(layout, used, np.arange(len(used)))
+        chunk = accepted(found, self._record, FileOrigin("the batch", 0))
+        if chunk.rejects:
+            shown = [f"  row {x.src_row}: {x.detail}" for x in chunk.rejects[:_SHOWN]]
+            count = len(chunk.rejects)
+            raise DataError(
+                "\n".join(
+                    [f"{count} rows would be refused by their readers; none was sent:", *shown]
+                )
+            )
+        return chunk.rows
+
+    def _send_json(self, values: list[bytes], ids: list[str], partitions: list[int]) -> None:
+        limit = self._settings.message_bytes - OVERHEAD
+        for value, identity, partition in zip(values, ids, partitions, strict=True):
+            if len(value) > limit:
+                raise DataError(f"{identity}: {len(value)} bytes, more than a message may have")
+            self._delivery.post(value, partition, identity, 1, identity.encode(), [])
+        self._delivery.raise_failures()
+
+    def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
+        value = write_message(_compacted(rows))
+        if len(value) > self._settings.message_bytes - OVERHEAD:
+            half = len(rows) // 2
+            if half == 0:
+                identity = rows.column("impression_id")[0].as_py()
+                raise DataError(f"{identity}: {len(value)} bytes, more than a message may have")
+            self._send_arrow(rows.slice(0, half), partition)
+            self._send_arrow(rows.slice(half), partition)
+            return
+        identity = rows.column("impression_id")[0].as_py()
+        self._delivery.post(value, partition, identity, len(rows), None, _ARROW_HEADERS)
+
+
+class ImpressionProducer(Producer):
+    """Sends impressions."""
+
+    source = "impressions"
+
+
+class ClickProducer(Producer):
+    """Sends clicks."""
+
+    source = "clicks"
+
+
+def _compacted(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with dictionaries of no more than their own values."""
+    columns = []
+    for column in rows.columns:
+        if pa.types.is_dictionary(column.type) and len(column.dictionary) > len(column):
+            column = column.dictionary_decode().dictionary_encode()
+        columns.append(column)
+    return pa.record_batch(columns, names=rows.schema.names)
