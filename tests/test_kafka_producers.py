@@ -213,16 +213,18 @@ def test_a_bad_row_stops_its_batch(kafka: str, topic: Topic) -> None:
 
 @pytest.mark.parametrize(
     "tuned",
-    [ProducerSettings(batch_rows=7), ProducerSettings(message_bytes=2048)],
+    [ProducerSettings(batch_rows=7), ProducerSettings(message_bytes=4096)],
     ids=["rows", "bytes"],
 )
 def test_batches_are_divided(
     kafka: str, topic: Topic, tmp_path: Path, tuned: ProducerSettings
 ) -> None:
+    chance = random.Random(1)
+    events = [event | {"query_id": chance.randbytes(100).hex()} for event in EVENTS]
     name = topic()
     with ImpressionProducer(name, SCHEMA, at(kafka), tuned) as producer:
-        producer.send_batch(arrow_rows(EVENTS, IMPRESSIONS))
-    assert decoded(kafka, name) == (in_file(tmp_path, EVENTS), [])
+        producer.send_batch(arrow_rows(events, IMPRESSIONS))
+    assert decoded(kafka, name) == (in_file(tmp_path, events), [])
     assert min(len(stored(kafka, name, number)) for number in range(PARTITIONS)) > 1
 
 

@@ -132,7 +132,9 @@ class TopicSettings(BaseModel):
     impressions: str = Field(
         default="impressions", description="The topic that the impressions are read from."
     )
-    clicks: str = Field(default="clicks", description="The topic that the clicks are read from.")
+    clicks: str = Field(
+        default="clicks", description="The topic that the clicks are read from, of all types."
+    )
     labelled: str = Field(
         default="labelled",
         description="The topic of labelled examples: the joiner's output and state, the learner's "
