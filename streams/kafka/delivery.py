@@ -2,8 +2,9 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -78,6 +79,16 @@ class Failure:
         return f"{self.topic}-{self.partition}: {self.first_id}{more}: {self.reason}"
 
 
+class Outgoing(NamedTuple):
+    """A message to send; first_id, rows: of its first row, and how many it holds, for errors."""
+
+    value: bytes
+    partition: int
+    first_id: str
+    rows: int
+    key: bytes | None
+
+
 class DeliveryError(ClickloopError):
     """Messages that were not delivered, or perhaps were: the brokers did not say.
 
@@ -132,34 +143,29 @@ class Delivery:
             self._client.close(timeout=0)
             raise ClickloopError(f"{where}: no topic {topic}; `clickloop topics create` makes it")
 
-    def post(
-        self,
-        value: bytes,
-        partition: int,
-        identity: str,
-        rows: int,
-        key: bytes | None,
-        headers: list[tuple[str, bytes]],
-    ) -> None:
-        """Send one message; returns before it is delivered.
+    def post(self, messages: Iterable[Outgoing], headers: list[tuple[str, bytes]]) -> None:
+        """Send messages; returns before they are delivered.
 
-        identity, rows: its first id and how many rows it holds, for errors. Waits while too much is
-        on its way; raises ClickloopError if that takes too long.
+        Waits while too much is on its way; raises ClickloopError if that takes too long.
         """
-        size = len(value) + OVERHEAD
         with self._lock:
-            if self._renew:
-                self._reconnect()
-            self._bytes += size
-            if self._bytes > self._settings.buffer_bytes:
-                self._make_room(size)
-            try:
-                future = self._client.send(self.topic, value, key, headers, partition)
-            except KafkaError as error:
-                self._bytes -= size
-                self._fail(partition, identity, rows, error)
-                return
-            self._waiting.append((future, partition, identity, rows, size))
+            waiting, limit = self._waiting, self._settings.buffer_bytes
+            for value, partition, identity, rows, key in messages:
+                if waiting and waiting[0][0].is_done:
+                    self._harvest()
+                if self._renew:
+                    self._reconnect()
+                size = len(value) + OVERHEAD
+                self._bytes += size
+                if self._bytes > limit:
+                    self._make_room(size)
+                try:
+                    future = self._client.send(self.topic, value, key, headers, partition)
+                except KafkaError as error:
+                    self._bytes -= size
+                    self._fail(partition, identity, rows, error)
+                else:
+                    waiting.append((future, partition, identity, rows, size))
 
     def flush(self) -> None:
         """Wait until all is delivered; what takes too long has failed. Raises DeliveryError."""

@@ -9,6 +9,7 @@ idempotently and to all replicas; what it could not deliver is raised by the nex
 """
 
 from collections.abc import Mapping
+from itertools import repeat
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from streams.deadletter import Source
 from streams.errors import DataError
 from streams.kafka.arrow import write_message
 from streams.kafka.codec import ARROW, CONTENT_TYPE
-from streams.kafka.delivery import OVERHEAD, Delivery, ProducerSettings
+from streams.kafka.delivery import OVERHEAD, Delivery, Outgoing, ProducerSettings
 from streams.kafka.event import encoded
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.wire import json_objects, wire_columns
@@ -133,10 +134,12 @@ class Producer:
 
     def _send_json(self, values: list[bytes], ids: list[str], partitions: list[int]) -> None:
         limit = self._settings.message_bytes - OVERHEAD
-        for value, identity, partition in zip(values, ids, partitions, strict=True):
+        for value, identity in zip(values, ids, strict=True):
             if len(value) > limit:
                 raise DataError(f"{identity}: {len(value)} bytes, more than a message may have")
-            self._delivery.post(value, partition, identity, 1, identity.encode(), [])
+        keys = map(str.encode, ids)
+        messages = map(Outgoing, values, partitions, ids, repeat(1), keys)
+        self._delivery.post(messages, [])
         self._delivery.raise_failures()
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
@@ -150,7 +153,8 @@ class Producer:
             self._send_arrow(rows.slice(half), partition)
             return
         identity = rows.column("impression_id")[0].as_py()
-        self._delivery.post(value, partition, identity, len(rows), None, _ARROW_HEADERS)
+        message = Outgoing(value, partition, identity, len(rows), None)
+        self._delivery.post([message], _ARROW_HEADERS)
 
 
 class ImpressionProducer(Producer):

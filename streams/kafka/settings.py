@@ -141,7 +141,8 @@ class TopicSettings(BaseModel):
         "input.",
     )
     dead_letters: str = Field(
-        default="dead-letters", description="The topic of the rows that were refused."
+        default="dead-letters",
+        description="The topic of the rows that were refused, with the reasons.",
     )
     late_clicks: str = Field(
         default="late-clicks", description="The topic of the clicks that came too late to label."
