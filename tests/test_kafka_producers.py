@@ -1,11 +1,12 @@
 """Producers on a real broker: what they send arrives, once, where it belongs, or is told."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from streams.kafka.wire import json_objects, wire_columns
 from streams.logs import open_log
 from streams.murmur2 import partition_of
 from streams.record import Record
+from tests.kafka.broker import Broker
+from tests.kafka.jars import fetched
 from tests.kafka.messages import Message, arrow_rows, stored
 from tests.kafka.topics import PATIENCE_S, create, unique
 from tests.log_files import SCHEMA, Row, click, impression, line, read, write_lines
@@ -321,3 +324,36 @@ def test_kcat_lands_right(kafka: str, topic: Topic, tmp_path: Path) -> None:
     options = ["-b", kafka, "-t", name, "-P", "-K", "\t", "-X", "partitioner=murmur2_random"]
     subprocess.run(["kcat", *options], input=b"\n".join(lines), check=True)
     assert decoded(kafka, name) == (in_file(tmp_path, EVENTS), [])
+
+
+@pytest.fixture
+def own_broker(kafka: str, tmp_path: Path) -> Iterator[Broker]:
+    """A broker that may be ill-treated."""
+    del kafka  # where it can run, so can this one
+    if os.environ.get("CLICKLOOP_TEST_KAFKA"):
+        pytest.skip("CLICKLOOP_TEST_KAFKA names a broker, which must not be stopped")
+    broker = Broker(fetched(), tmp_path / "own")
+    broker.start()
+    yield broker
+    broker.resume()
+    broker.stop()
+
+
+def test_a_broker_that_falls_silent_is_told_and_the_producer_goes_on(own_broker: Broker) -> None:
+    name = unique("events")
+    create(own_broker.address, name, partitions=PARTITIONS)
+    tuned = ProducerSettings(max_block=5.0, delivery_timeout=2.0)
+    with ImpressionProducer(name, SCHEMA, at(own_broker.address), tuned) as producer:
+        producer.send(impression(1))
+        producer.flush()
+        own_broker.pause()
+        producer.send(impression(2))
+        with pytest.raises(DeliveryError, match=rf"{name}-\d: id2: "):
+            producer.flush()
+        own_broker.resume()
+        producer.send(impression(3))
+        producer.flush()
+    rows, letters = decoded(own_broker.address, name)
+    assert letters == []
+    # Whether the second came through is what the producer could not know.
+    assert {row["impression_id"] for row in rows} - {"id2"} == {"id1", "id3"}
