@@ -54,13 +54,14 @@ def layout_of(
         members = {FEATURE_PREFIX + member.name: member.type for member in types[FEATURES]}
         members = {name: found for name, found in members.items() if name not in types}
     columns = record.located(where, [*schema.names, *members], partial=partial)
+    written = where if isinstance(where, str) else "the file"
     types |= members
     for name, column in columns.items():
         expected = _expected(types[column], name, record.kinds[name], name in record.own)
         if expected is not None:
             raise DataError(
                 f"{where}: column {column} is {types[column]}; {expected} is expected. Cast it "
-                "when it is written, or correct the settings."
+                f"when {written} is written, or correct the settings."
             )
     return Layout(record, columns, frozenset(members), types)
 
