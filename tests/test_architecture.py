@@ -33,7 +33,12 @@ ONLY_IN = {
         "streams/kafka/transport.py",
     },
     "aiokafka": {"streams/kafka/fetch.py"},
-    "kafka": {"deploy/bench_ingest.py", "streams/kafka/delivery.py", "streams/kafka/topics.py"},
+    "kafka": {
+        "deploy/bench_ingest.py",
+        "streams/kafka/delivery.py",
+        "streams/kafka/records.py",
+        "streams/kafka/topics.py",
+    },
     "typer": {"deploy/cli.py"},
     "pydantic_settings": {"deploy/settings.py"},
     "msgspec": {"streams/blocks.py", "streams/ndjson.py"},

@@ -21,7 +21,7 @@ from streams.deadletter import DeadLetter, Source
 from streams.errors import ClickloopError, DataError
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.delivery import DeliveryError, ProducerSettings
+from streams.kafka.delivery import DeliveryError, Failure, ProducerSettings
 from streams.kafka.event import encoded
 from streams.kafka.producers import ClickProducer, ImpressionProducer
 from streams.kafka.settings import KafkaSettings
@@ -270,6 +270,11 @@ class Stuck:
         raise KafkaTimeoutError("no")
 
 
+def flood(producer: ImpressionProducer) -> None:
+    for i in range(300):
+        producer.send(impression(i))
+
+
 def test_memory_is_bounded(kafka: str, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = ProducerSettings(buffer_bytes=20_000, max_block=0.5, linger=0.0)
     name = topic()
@@ -280,12 +285,35 @@ def test_memory_is_bounded(kafka: str, topic: Topic, monkeypatch: pytest.MonkeyP
         producer.flush()
         with monkeypatch.context() as patch:
             patch.setattr(producer._delivery._client, "send", lambda *_: Stuck())
-            many = arrow_rows([impression(i) for i in range(300)], IMPRESSIONS)
-            rows = producer._checked(many)
             with pytest.raises(ClickloopError, match=r"nothing was acknowledged for 0\.5 s"):
-                producer.send_rows(rows, as_json=True)
+                flood(producer)
         producer._delivery._waiting.clear()
     assert len(decoded(kafka, name)[0]) == 300
+
+
+def test_a_refused_batch_of_json_is_told(kafka: str, tmp_path: Path) -> None:
+    name = unique("small")
+    create(kafka, name, partitions=PARTITIONS, max_message_bytes="2000")
+    long = [impression(i, query_id="x" * 5000) for i in range(9)]
+    (chunk,) = open_log(write_lines(tmp_path / "in.ndjson", map(line, long)), SCHEMA, "impressions")
+    tuned = ProducerSettings(request_bytes=1)
+    with ImpressionProducer(name, SCHEMA, at(kafka), tuned) as producer:
+        told = [
+            *failures_of(lambda: producer.send_rows(chunk.rows, as_json=True)),
+            *failures_of(producer.flush),
+        ]
+        assert sorted(failure.first_id for failure in told) == [x["impression_id"] for x in long]
+        assert all("MessageSizeTooLarge" in failure.reason for failure in told)
+        producer.send(impression(77))
+    assert [row["impression_id"] for row in decoded(kafka, name)[0]] == ["id77"]
+
+
+def failures_of(call: Callable[[], None]) -> tuple[Failure, ...]:
+    try:
+        call()
+    except DeliveryError as error:
+        return error.failures
+    return ()
 
 
 def test_without_a_broker_or_a_topic(kafka: str) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.structs import TopicPartition
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.errors import ClickloopError
+from streams.kafka.records import append_batch, encoded_records, runs
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings
 
@@ -167,6 +170,27 @@ class Delivery:
                 else:
                     waiting.append((future, partition, identity, rows, size))
 
+    def post_single(self, keys: pa.Array, values: pa.Array, partition: int) -> None:
+        """Send each of many values as a message of its own, to one partition; as `post` does.
+
+        keys: ids (strings); values: binaries.
+        """
+        for first, last in runs(keys, values, self._settings.request_bytes):
+            some = keys.slice(first, last - first)
+            records = encoded_records(some, values.slice(first, last - first))
+            with self._lock:
+                if self._waiting and self._waiting[0][0].is_done:
+                    self._harvest()
+                if self._renew:
+                    self._reconnect()
+                self._bytes += len(records)
+                if self._bytes > self._settings.buffer_bytes:
+                    self._make_room(len(records))
+                tp = TopicPartition(self.topic, partition)
+                future = _Batch(append_batch(self._client, tp, records, len(some)))
+                sent = (future, partition, some[0].as_py(), len(some), len(records))
+                self._waiting.append(sent)
+
     def flush(self) -> None:
         """Wait until all is delivered; what takes too long has failed. Raises DeliveryError."""
         with self._lock:
@@ -243,6 +267,32 @@ class Delivery:
             if self._failures:
                 failures, self._failures = tuple(self._failures), []
                 raise DeliveryError(failures)
+
+
+class _Batch:
+    """The future of a batch, as that of a message."""
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self._future.is_done)
+
+    @property
+    def exception(self) -> Exception | None:
+        if not self._future.is_done:
+            return None
+        _, _, errors = self._future.value
+        return None if errors is None else errors(0)
+
+    def failed(self) -> bool:
+        return self.exception is not None
+
+    def get(self, timeout: float) -> None:
+        """Wait. Raises KafkaTimeoutError."""
+        if not self._future.wait(timeout):
+            raise KafkaTimeoutError(f"not acknowledged for {timeout:g} s")
 
 
 def _client(settings: ProducerSettings) -> dict[str, Any]:

@@ -9,12 +9,12 @@ idempotently and to all replicas; what it could not deliver is raised by the nex
 """
 
 from collections.abc import Mapping
-from itertools import repeat
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams.columnar import found_in, layout_of
 from streams.deadletter import Source
@@ -50,6 +50,7 @@ class Producer:
         """Raises ConfigError for credentials, ClickloopError without a broker or the topic."""
         self._record = Record(self.source, schema)
         self._settings = settings or ProducerSettings()
+        self._limit = self._settings.message_bytes - OVERHEAD
         self._delivery = Delivery(topic, kafka, self._settings)
 
     @property
@@ -66,7 +67,12 @@ class Producer:
         """
         value = encoded(event, self._record)
         identity = str(event["impression_id"])
-        self._send_json([value], [identity], [partition_of(identity.encode(), self.partitions)])
+        if len(value) > self._limit:
+            raise _too_large(identity, len(value))
+        key = identity.encode()
+        message = Outgoing(value, partition_of(key, self.partitions), identity, 1, key)
+        self._delivery.post([message], [])
+        self._delivery.raise_failures()
 
     def send_batch(self, batch: pa.RecordBatch) -> None:
         """Send many events, in Arrow: each partition's in messages of up to `batch_rows`.
@@ -82,19 +88,16 @@ class Producer:
         as_json: each as a message of its own. Raises DeliveryError, ClickloopError as `send` does.
         """
         wire = wire_columns(rows, self._record)
-        ids = wire.column("impression_id")
-        partitions = partitions_of(ids, self.partitions)
-        if as_json:
-            values = json_objects(wire, self._record).to_pylist()
-            self._send_json(values, ids.to_pylist(), partitions.tolist())
-            return
-        order = np.argsort(partitions, kind="stable")
-        wire = wire.take(pa.array(order))
+        partitions = partitions_of(wire.column("impression_id"), self.partitions)
+        wire = wire.take(pa.array(np.argsort(partitions, kind="stable")))
         ends = np.cumsum(np.bincount(partitions, minlength=self.partitions)).tolist()
         for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            for first in range(start, end, self._settings.batch_rows):
-                rows_left = min(end - first, self._settings.batch_rows)
-                self._send_arrow(wire.slice(first, rows_left), partition)
+            some = wire.slice(start, end - start)
+            if as_json:
+                self._send_objects(some, partition)
+                continue
+            for first in range(0, len(some), self._settings.batch_rows):
+                self._send_arrow(some.slice(first, self._settings.batch_rows), partition)
         self._delivery.raise_failures()
 
     def flush(self) -> None:
@@ -132,23 +135,19 @@ class Producer:
             )
         return chunk.rows
 
-    def _send_json(self, values: list[bytes], ids: list[str], partitions: list[int]) -> None:
-        limit = self._settings.message_bytes - OVERHEAD
-        for value, identity in zip(values, ids, strict=True):
-            if len(value) > limit:
-                raise DataError(f"{identity}: {len(value)} bytes, more than a message may have")
-        keys = map(str.encode, ids)
-        messages = map(Outgoing, values, partitions, ids, repeat(1), keys)
-        self._delivery.post(messages, [])
-        self._delivery.raise_failures()
+    def _send_objects(self, rows: pa.RecordBatch, partition: int) -> None:
+        values, ids = json_objects(rows, self._record), rows.column("impression_id")
+        sizes = pc.binary_length(values).to_numpy()
+        if len(sizes) and sizes.max() > self._limit:
+            raise _too_large(ids[int(sizes.argmax())].as_py(), int(sizes.max()))
+        self._delivery.post_single(ids, values, partition)
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
         value = write_message(_compacted(rows))
-        if len(value) > self._settings.message_bytes - OVERHEAD:
+        if len(value) > self._limit:
             half = len(rows) // 2
             if half == 0:
-                identity = rows.column("impression_id")[0].as_py()
-                raise DataError(f"{identity}: {len(value)} bytes, more than a message may have")
+                raise _too_large(rows.column("impression_id")[0].as_py(), len(value))
             self._send_arrow(rows.slice(0, half), partition)
             self._send_arrow(rows.slice(half), partition)
             return
@@ -167,6 +166,10 @@ class ClickProducer(Producer):
     """Sends clicks."""
 
     source = "clicks"
+
+
+def _too_large(identity: str, size: int) -> DataError:
+    return DataError(f"{identity}: {size} bytes, more than a message may have")
 
 
 def _compacted(rows: pa.RecordBatch) -> pa.RecordBatch:
