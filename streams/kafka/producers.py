@@ -91,13 +91,13 @@ class Producer:
         partitions = partitions_of(wire.column("impression_id"), self.partitions)
         wire = wire.take(pa.array(np.argsort(partitions, kind="stable")))
         ends = np.cumsum(np.bincount(partitions, minlength=self.partitions)).tolist()
-        for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            some = wire.slice(start, end - start)
-            if as_json:
-                self._send_objects(some, partition)
-                continue
-            for first in range(0, len(some), self._settings.batch_rows):
-                self._send_arrow(some.slice(first, self._settings.batch_rows), partition)
+        if as_json:
+            self._send_objects(wire, ends)
+        else:
+            for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                for first in range(start, end, self._settings.batch_rows):
+                    count = min(end - first, self._settings.batch_rows)
+                    self._send_arrow(wire.slice(first, count), partition)
         self._delivery.raise_failures()
 
     def flush(self) -> None:
@@ -135,12 +135,15 @@ class Producer:
             )
         return chunk.rows
 
-    def _send_objects(self, rows: pa.RecordBatch, partition: int) -> None:
+    def _send_objects(self, rows: pa.RecordBatch, ends: list[int]) -> None:
+        """Send each row, ordered by partition, as a message; `ends`: where each partition's end."""
         values, ids = json_objects(rows, self._record), rows.column("impression_id")
         sizes = pc.binary_length(values).to_numpy()
         if len(sizes) and sizes.max() > self._limit:
             raise _too_large(ids[int(sizes.argmax())].as_py(), int(sizes.max()))
-        self._delivery.post_single(ids, values, partition)
+        for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+            some = slice(start, end)
+            self._delivery.post_single(ids[some], values[some], partition)
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
         value = write_message(_compacted(rows))
