@@ -27,12 +27,13 @@ ONLY_IN = {
     },
     "faust": {
         "deploy/bench_ingest_worker.py",
+        "joiner/agent.py",
         "streams/kafka/app.py",
         "streams/kafka/fetch.py",
         "streams/kafka/security.py",
         "streams/kafka/transport.py",
     },
-    "aiokafka": {"streams/kafka/fetch.py"},
+    "aiokafka": {"streams/kafka/fetch.py", "streams/kafka/ranges.py"},
     "kafka": {
         "deploy/bench_ingest.py",
         "streams/kafka/delivery.py",
@@ -41,7 +42,7 @@ ONLY_IN = {
     },
     "typer": {"deploy/cli.py"},
     "pydantic_settings": {"deploy/settings.py"},
-    "msgspec": {"streams/blocks.py", "streams/ndjson.py"},
+    "msgspec": {"joiner/agent.py", "streams/blocks.py", "streams/ndjson.py"},
 }
 
 

@@ -36,16 +36,16 @@ class Seen:
     headers: list[tuple[str, bytes]]
 
 
-def make_topics(joining: Joining) -> None:
-    """The five topics of a join."""
+def make_topics(joining: Joining, labelled_bytes: int | None = None) -> None:
+    """The five topics of a join; labelled_bytes: the most a labelled message may have."""
     topics = joining.topics
-    names = (*topics.inputs, topics.labelled, topics.dead_letters, topics.late_clicks)
-    create(
-        joining.address,
-        *names,
-        partitions=joining.partitions,
-        message_timestamp_type="LogAppendTime",
-    )
+    others = (*topics.inputs, topics.dead_letters, topics.late_clicks)
+    names = (*others, topics.labelled)
+    settings = {"message_timestamp_type": "LogAppendTime"}
+    create(joining.address, *others, partitions=joining.partitions, **settings)
+    if labelled_bytes is not None:
+        settings["max_message_bytes"] = str(labelled_bytes)
+    create(joining.address, topics.labelled, partitions=joining.partitions, **settings)
 
     def there() -> bool:
         try:

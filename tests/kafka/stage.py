@@ -13,9 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from tests.kafka.pipeline import checked, is_joined, make_topics, produce
-from tests.kafka.topics import ends, eventually, unique
+from tests.kafka.pipeline import (
+    checked,
+    is_joined,
+    labelled_messages,
+    make_topics,
+    messages,
+    produce,
+)
+from tests.kafka.topics import ends, eventually, fill, unique
 from tests.kafka.workers.join import Joining
+from tests.simulation.check import void_blocks
 
 ROOT = Path(__file__).parents[2]
 WINDOW, LATENESS, HORIZON = 1500, 200, 2000
@@ -78,9 +86,17 @@ class JoinWorker:
 class Stage:
     """Topics, events that keep coming, and workers, all of which end with the `with` block."""
 
-    def __init__(self, joining: Joining, folder: Path, seed: int, rate: int = 400) -> None:
-        """rate: impressions a second."""
+    def __init__(
+        self,
+        joining: Joining,
+        folder: Path,
+        seed: int,
+        rate: int = 400,
+        labelled_bytes: int | None = None,
+    ) -> None:
+        """rate: impressions a second. labelled_bytes: the most a labelled message may have."""
         self.joining = joining
+        self._labelled_bytes = labelled_bytes
         self.random = random.Random(seed)
         self._folder = folder
         self._rate = rate
@@ -93,7 +109,7 @@ class Stage:
         self._now = int(time.time() * 1000) - 10 * FAR
 
     def __enter__(self) -> Self:
-        make_topics(self.joining)
+        make_topics(self.joining, self._labelled_bytes)
         self._feeder.start()
         return self
 
@@ -114,6 +130,24 @@ class Stage:
         """Messages of the labelled topic so far."""
         topic, partitions = self.joining.topics.labelled, range(self.joining.partitions)
         return sum(ends(self.joining.address, topic, number)[1] for number in partitions)
+
+    def void_blocks(self) -> int:
+        """Blocks of writers that were superseded, so far."""
+        every = range(self.joining.partitions)
+        return sum(void_blocks(labelled_messages(self.joining, number)) for number in every)
+
+    def spoil(self, source: int, value: bytes) -> None:
+        """A message of any kind in an input topic."""
+        topic = self.joining.topics.inputs[source]
+        fill(self.joining.address, topic, self.random.randrange(self.joining.partitions), [value])
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """What the workers refused."""
+        found = []
+        for number in range(self.joining.partitions):
+            for one in messages(self.joining.address, self.joining.topics.dead_letters, number):
+                found.append(json.loads(one.value or b""))
+        return found
 
     def until_more(self, blocks: int = 6, patience: float = 90.0) -> None:
         """Wait until so many more blocks are there."""

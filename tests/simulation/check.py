@@ -105,18 +105,19 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     types = world.schema.click_types
     ledger = ledger_of(impressions, clicks, cut.joiner["open"], (*types, ""))
     assert ledger.balances()
-    ends = cut.end.impressions, cut.end.clicks
-    bad = [
-        sum(one.place <= end for one in log.letters)
-        for log, end in zip(world.inputs, ends, strict=True)
-    ]
     expected = oracle.ledger()
-    expected["impressions"] += bad[0]
-    expected["rejected"] += bad[0]
-    counts: Row = asdict(ledger)
-    unknown = counts["clicks"].pop("")
-    assert (unknown["read"], unknown["rejected"]) == (bad[1], bad[1])
-    assert counts == expected
+    none = dict.fromkeys(asdict(ledger)["clicks"][""], 0)
+    expected["clicks"] = {kind: none | expected["clicks"].get(kind, {}) for kind in (*types, "")}
+    ends = cut.end.impressions, cut.end.clicks
+    for log, end in zip(world.inputs, ends, strict=True):
+        for one in log.letters:
+            if one.place <= end and one.source == "impressions":
+                expected["impressions"] += 1
+                expected["rejected"] += 1
+            elif one.place <= end:
+                expected["clicks"][one.click_type or ""]["read"] += 1
+                expected["clicks"][one.click_type or ""]["rejected"] += 1
+    assert asdict(ledger) == expected
 
 
 def _settings(cut: Cut) -> Row:
