@@ -8,8 +8,9 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from deploy.loop import Cut, Loop
+from deploy.loop import Loop
 from deploy.pages import Encode, Saved
+from deploy.training import Cut, Training
 from ftrl.learner import Learner, columns_state
 from joiner import Joiner, JoinState
 from streams.jit import I64
@@ -25,24 +26,30 @@ def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, Encode]]:
     the log already: their places are enough.
     """
     join = loop.joiner.state()
-    learner = loop.learner.state_without_table()
-    values = {
-        "join": join["plain"],
-        "features": loop.features.state(),
-        "learner": {k: v for k, v in learner.items() if k not in _LEARNER_ARRAYS},
-        "cut": [loop.cut.examples, loop.cut.ts, loop.cut.place],
-        "next_mark": loop.next_mark,
-    }
-    arrays: dict[str, Encode] = {
+    values, arrays = training_state(loop)
+    values["join"] = join["plain"]
+    arrays |= {
         "join-known": partial(_ipc, [join["known"]]),
         "join-waiting": partial(_ipc, [join["waiting"]]),
         "join-places": partial(_ipc, [rows.select(_PLACE_COLUMNS) for rows in join["rows"]]),
-        "evaluation": partial(_npz, loop.evaluation.state()),
     }
+    return values, arrays
+
+
+def training_state(training: Training) -> tuple[dict[str, Any], dict[str, Encode]]:
+    """The same of `training`."""
+    learner = training.learner.state_without_table()
+    values = {
+        "features": training.features.state(),
+        "learner": {k: v for k, v in learner.items() if k not in _LEARNER_ARRAYS},
+        "cut": [training.cut.examples, training.cut.ts, training.cut.place],
+        "next_mark": training.next_mark,
+    }
+    arrays: dict[str, Encode] = {"evaluation": partial(_npz, training.evaluation.state())}
     for name in _LEARNER_ARRAYS:
         arrays[f"learner-{name}"] = partial(_npz, {name: learner[name]})
-    if loop.corrected is not None:
-        arrays["corrected"] = partial(_npz, loop.corrected.state())
+    if training.corrected is not None:
+        arrays["corrected"] = partial(_npz, training.corrected.state())
     return values, arrays
 
 
@@ -73,16 +80,31 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
             plain=values["join"],
         ),
     )
-    loop.features.restore(values["features"])
-    learner = values["learner"] | columns_state(saved.slots)
-    learner |= {name: _arrays(arrays[f"learner-{name}"])[name] for name in _LEARNER_ARRAYS}
-    loop.learner = Learner.restore(settings.learner, settings.admission, learner)
-    loop.evaluation.restore(_arrays(arrays["evaluation"]))
-    if loop.corrected is not None:
-        loop.corrected.restore(_arrays(arrays["corrected"]))
-    examples, ts, place = values["cut"]
-    loop.cut = Cut(examples, ts, None if place is None else (place[0], place[1]))
-    loop.next_mark = values["next_mark"]
+    restore_training(loop, saved)
+
+
+def restore_training(training: Training, saved: Saved) -> None:
+    """Make a fresh `training` the one that was saved. Raises ValueError as `restore` does."""
+    restore_model(training, saved)
+    training.evaluation.restore(_arrays(saved.arrays["evaluation"]))
+    if training.corrected is not None:
+        training.corrected.restore(_arrays(saved.arrays["corrected"]))
+    examples, ts, place = saved.values["cut"]
+    training.cut = Cut(examples, ts, None if place is None else (place[0], place[1]))
+    training.next_mark = saved.values["next_mark"]
+
+
+def restore_model(training: Training, saved: Saved) -> None:
+    """Give a fresh `training` the model that was saved, and nothing that was measured of it.
+
+    Raises ValueError where the features differ, ConfigError where the table cannot hold it.
+    """
+    settings = training.settings
+    training.features.restore(saved.values["features"])
+    learner = saved.values["learner"] | columns_state(saved.slots)
+    for name in _LEARNER_ARRAYS:
+        learner |= _arrays(saved.arrays[f"learner-{name}"])
+    training.learner = Learner.restore(settings.learner, settings.admission, learner)
 
 
 def _ipc(batches: list[pa.RecordBatch]) -> bytes:

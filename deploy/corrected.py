@@ -1,6 +1,7 @@
 """The corrected metrics: each example under the label it has once its late click is known."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,83 +10,128 @@ import pyarrow as pa
 from ftrl.evaluation import Evaluation
 from joiner import JoinSettings
 from streams.jit import F64, I8, I64, Bool
-from streams.record import places_of
 
 FIRST, CORRECTION = 0, 1  # of `kind`
 _KEPT_STATE = "remembered_"
 
 
+@dataclass(slots=True)
+class _Remembered:
+    """The negatives of one log: places, ascending; event times, ms; logits."""
+
+    place: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    ts: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    logit: F64 = field(default_factory=lambda: np.empty(0))
+
+    def add(self, place: I64, ts: I64, logit: F64) -> None:
+        """Further ones: first labels come in the order of the log."""
+        self.place = np.concatenate([self.place, place])
+        self.ts = np.concatenate([self.ts, ts])
+        self.logit = np.concatenate([self.logit, logit])
+
+    def find(self, place: I64) -> tuple[I64, Bool]:
+        """Where each place is, and whether it is there at all."""
+        if len(self.place) == 0:
+            return np.zeros(len(place), np.int64), np.zeros(len(place), np.bool_)
+        at: I64 = np.minimum(np.searchsorted(self.place, place), len(self.place) - 1)
+        return at, self.place[at] == place
+
+    def forget(self, span: int) -> None:
+        """Drop what is more than `span` ms older than the newest."""
+        if len(self.ts) == 0:
+            return
+        oldest = int(self.ts.max()) - span
+        if int(self.ts[0]) < oldest:
+            # Up to the first that may still be needed, so that the places stay ascending.
+            start = int((self.ts >= oldest).argmax())
+            self.place = self.place[start:].copy()
+            self.ts = self.ts[start:].copy()
+            self.logit = self.logit[start:].copy()
+
+
 class Corrected:
     """An evaluation in which a correction moves its example from negative to positive.
 
-    The example stays at the logit of its first label, which is remembered, by place, while the
-    correction can still come. One that was sampled out enters at the correction's own logit.
-    About 24 bytes for each negative of the last W + H.
+    The example stays at the logit of its first label, which is remembered, by partition and
+    place, while the correction can still come. One that was sampled out, or whose first label was
+    not learned here, enters at the correction's own logit. About 24 bytes for each negative of
+    the last W + H.
     """
 
     def __init__(self, bucket: int, join: JoinSettings) -> None:
         """bucket: ms, as `Evaluation`."""
         self.evaluation = Evaluation(bucket)
         # A correction comes while its impression is known, and by then the watermark has passed
-        # the time of every example that has left.
+        # the time of every example of its partition that has left.
         self._span = join.known_span
-        self._place: I64 = np.empty(0, np.int64)  # ascending: first labels come in log order
-        self._ts: I64 = np.empty(0, np.int64)
-        self._logit: F64 = np.empty(0)
+        self._remembered: dict[int, _Remembered] = {}
 
-    def update(self, batch: pa.RecordBatch, logit: F64, omega: F64) -> None:
+    def update(
+        self, batch: pa.RecordBatch, place: I64, partition: int, logit: F64, omega: F64
+    ) -> None:
         """Count learned examples: first labels and corrections, in their order.
 
-        batch: schema EventSchema.labelled. logit, omega: float64, of each row, as learned.
+        batch: schema EventSchema.labelled, all of one partition (0: of files). place: int64, of
+        each row. logit, omega: float64, of each row, as learned.
         """
         label: I8 = batch.column("label").to_numpy()
         ts: I64 = batch.column("ts").to_numpy()
         kind: I8 = batch.column("kind").to_numpy()
         first: Bool = kind == FIRST
         self.evaluation.update(logit[first], label[first], omega[first], ts[first])
-        place: I64 = places_of(batch)
         negative = first & (label == 0)
-        self._place = np.concatenate([self._place, place[negative]])
-        self._ts = np.concatenate([self._ts, ts[negative]])
-        self._logit = np.concatenate([self._logit, logit[negative]])
+        remembered = self._remembered.setdefault(partition, _Remembered())
+        remembered.add(place[negative], ts[negative], logit[negative])
         if not first.all():
-            self._correct(batch, logit, place, ~first)
+            self._correct(batch, logit, place, ~first, remembered)
         # Only now: a correction in this batch may precede what tells that time has passed.
-        self._forget()
+        remembered.forget(self._span)
 
-    def _correct(self, batch: pa.RecordBatch, logit: F64, place: I64, late: Bool) -> None:
+    def _correct(
+        self,
+        batch: pa.RecordBatch,
+        logit: F64,
+        place: I64,
+        late: Bool,
+        remembered: _Remembered,
+    ) -> None:
         kept: Bool = batch.column("kept").to_numpy(zero_copy_only=False)[late]
+        where, known = remembered.find(place[late])
+        counted = kept & known
         at = logit[late]
-        at[kept] = self._logit[np.searchsorted(self._place, place[late][kept])]
+        at[counted] = remembered.logit[where[counted]]
         self.evaluation.correct(
             at,
             batch.column("weight").to_numpy()[late],
             batch.column("keep_rate").to_numpy()[late],
-            kept,
+            counted,
             batch.column("ts").to_numpy()[late],
         )
 
     def state(self) -> dict[str, Any]:
         """Everything `restore` needs, arrays by name."""
-        remembered = {"place": self._place, "ts": self._ts, "logit": self._logit}
+        logs = sorted(self._remembered.items())
+        parts = [each for _, each in logs] or [_Remembered()]
+        remembered = {
+            "place": np.concatenate([each.place for each in parts]),
+            "ts": np.concatenate([each.ts for each in parts]),
+            "logit": np.concatenate([each.logit for each in parts]),
+            "partitions": np.array([number for number, _ in logs], np.int64),
+            "counts": np.array([len(each.ts) for _, each in logs], np.int64),
+        }
         return self.evaluation.state() | {_KEPT_STATE + k: v for k, v in remembered.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become what `state` described."""
         own = {k: v for k, v in state.items() if k.startswith(_KEPT_STATE)}
         self.evaluation.restore({k: v for k, v in state.items() if k not in own})
-        self._place = own[_KEPT_STATE + "place"]
-        self._ts = own[_KEPT_STATE + "ts"]
-        self._logit = own[_KEPT_STATE + "logit"]
-
-    def _forget(self) -> None:
-        """Drop what can no longer be corrected."""
-        if len(self._ts) == 0:
-            return
-        oldest = int(self._ts.max()) - self._span
-        if int(self._ts[0]) < oldest:
-            # Up to the first that may still be needed, so that the places stay ascending.
-            start = int((self._ts >= oldest).argmax())
-            self._place = self._place[start:].copy()
-            self._ts = self._ts[start:].copy()
-            self._logit = self._logit[start:].copy()
+        place, ts, logit, partitions, counts = (
+            own[_KEPT_STATE + name] for name in ("place", "ts", "logit", "partitions", "counts")
+        )
+        ends = np.cumsum(counts)
+        self._remembered = {
+            number: _Remembered(place[start:end], ts[start:end], logit[start:end])
+            for number, start, end in zip(
+                partitions.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True
+            )
+        }

@@ -1,126 +1,26 @@
 """The in-process loop: merged events in; examples learned from, and everything counted, out.
 
-    Step ── Joiner ── labelled examples ── Features ── Learner ── logits ── Evaluation
+    Step ── Joiner ── labelled examples ── Training
 
 No file is touched here: what must be written is handed back.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
-import pyarrow as pa
-
-from deploy.corrected import FIRST, Corrected
 from deploy.settings import Settings
-from ftrl.evaluation import Evaluation
-from ftrl.features import Features
-from ftrl.learner import Learner
-from ftrl.logistic import probabilities
+from deploy.training import Training
 from joiner import Joiner, JoinOutput
-from streams.jit import F64, I8, I64
 from streams.merge import Step
-from streams.record import places_of
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How far the learner has come: a serving version describes itself with it.
-
-    examples: learned from. ts: greatest event time among them, ms. place: (file, row) of the
-    last one's impression.
-    """
-
-    examples: int = 0
-    ts: int | None = None
-    place: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """Examples just learned from, with the predictions made before each update, float64."""
-
-    batch: pa.RecordBatch
-    p: F64
-
-
-class Loop:
-    """Joiner, features, learner and evaluation of one run.
-
-    `on_mark(ts)` is called, between two examples, when their event time reaches a multiple of
-    `snapshots.every`; ts is that multiple, ms.
-    """
+class Loop(Training):
+    """Joiner and training of one run."""
 
     def __init__(self, settings: Settings, on_mark: Callable[[int], None]) -> None:
-        """All parts fresh, for a run from the start of the logs."""
-        self.settings = settings
+        """All parts fresh, for a run from the start of the logs. on_mark: as `Training` says."""
+        super().__init__(settings, on_mark)
         self.joiner = Joiner(settings.events, settings.join, settings.sampling)
-        self.features = Features(settings.features)
-        self.learner = Learner(settings.learner, settings.admission)
-        self.evaluation = Evaluation(settings.calibration.bucket)
-        self.corrected = (
-            Corrected(settings.calibration.bucket, settings.join)
-            if settings.join.correction_horizon
-            else None
-        )
-        self.cut = Cut()
-        self._every = settings.snapshots.every
-        self.next_mark: int | None = None
-        self._on_mark = on_mark
 
     def join(self, step: Step) -> JoinOutput:
         """Take one step of the merged logs."""
         return self.joiner.process(step.impressions, step.clicks, step.order)
-
-    def learn(self, labelled: pa.RecordBatch) -> Iterator[Predicted]:
-        """Learn from `labelled` (schema EventSchema.labelled), stopping at the marks in it."""
-        for part in self._between_marks(labelled):
-            yield self._learn(part)
-
-    def _learn(self, batch: pa.RecordBatch) -> Predicted:
-        column = batch.column
-        label: I8 = column("label").to_numpy()
-        ts: I64 = column("ts").to_numpy()
-        coordinates = self.features.coordinates(batch)
-        learned = self.learner.learn(
-            coordinates.indptr,
-            coordinates.keys,
-            coordinates.values,
-            label=label,
-            offset=column("offset").to_numpy(),
-            weight=column("weight").to_numpy(),
-            rate=column("keep_rate").to_numpy(),
-            kind=column("kind").to_numpy(),
-            kept=column("kept").to_numpy(zero_copy_only=False),
-            place=places_of(batch),
-        )
-        first = column("kind").to_numpy() == FIRST
-        self.evaluation.update(learned.logit[first], label[first], learned.omega[first], ts[first])
-        if self.corrected is not None:
-            self.corrected.update(batch, learned.logit, learned.omega)
-        last = batch.num_rows - 1
-        self.cut = Cut(
-            self.cut.examples + batch.num_rows,
-            max(int(ts.max()), self.cut.ts or 0),
-            (column("src_offset")[last].as_py(), column("src_row")[last].as_py()),
-        )
-        return Predicted(batch, probabilities(learned.logit))
-
-    def _between_marks(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        start, rows = 0, batch.num_rows
-        if self._every and rows:
-            ts: I64 = batch.column("ts").to_numpy()
-            if self.next_mark is None:
-                self.next_mark = self._mark_after(int(ts[0]))
-            while (reached := np.flatnonzero(ts[start:] >= self.next_mark)).size:
-                at = start + int(reached[0])
-                if at > start:
-                    yield batch.slice(start, at - start)
-                start = at
-                self._on_mark(int(ts[at]) // self._every * self._every)
-                self.next_mark = self._mark_after(int(ts[at]))
-        if rows > start:
-            yield batch.slice(start)
-
-    def _mark_after(self, ts: int) -> int:
-        return (ts // self._every + 1) * self._every

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,7 +42,8 @@ class SnapshotSettings(BaseModel):
         ge=0,
         description="Save a training checkpoint after so many impressions, for `--resume`. More "
         "often costs time, less often repeats more work after a crash; the results are the same. "
-        "Impressions; 0 saves only at the end.",
+        "Impressions, in `worker learn` examples; 0 does not count them: a replay then saves only "
+        "at the end.",
     )
 
 
@@ -57,6 +58,46 @@ class CalibrationSettings(BaseModel):
         description="Width of the event-time buckets that metrics are reported for. Duration, "
         "at least 1s; doubles by itself when a run has more than 512 buckets.",
     )
+
+
+class WorkerSettings(BaseModel):
+    """How workers are watched, and how often the learner saves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    join_http: str = Field(
+        default="127.0.0.1:9101",
+        description="Where `worker join` answers HTTP: /healthz, /readyz and /metrics, without a "
+        "password, to everyone who can reach it. `host:port`; port 0 takes any that is free; host "
+        "0.0.0.0 lets other machines in.",
+    )
+    learn_http: str = Field(
+        default="127.0.0.1:9102",
+        description="The same for `worker learn`. `host:port`; workers of one machine need ports "
+        "of their own.",
+    )
+    stuck_after: Duration = Field(
+        default=300_000,
+        ge=1000,
+        description="A worker that has messages to read, and for so long has finished none, ends "
+        "with an error, so that whoever runs it starts it again. A duration, at least 1s; much "
+        "longer than a chunk takes.",
+    )
+    save_every: Duration = Field(
+        default=30_000,
+        ge=100,
+        description="The learner saves its state when so much time has passed since the last save "
+        "(or, sooner, `snapshots.checkpoint_every` examples): what it would learn again after a "
+        "crash. A duration, at least 100ms.",
+    )
+
+    @field_validator("join_http", "learn_http")
+    @classmethod
+    def _check_address(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65_535:
+            raise ValueError(f"{address!r} is not `host:port`")
+        return address
 
 
 class Settings(BaseSettings):
@@ -76,6 +117,7 @@ class Settings(BaseSettings):
     sampling: SamplingSettings = SamplingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    worker: WorkerSettings = WorkerSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -152,16 +194,20 @@ def _without_secrets(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
 
 
 # What a run over files does not depend on.
-_ELSEWHERE = ("kafka", "topics")
+_ELSEWHERE = {"kafka", "topics", "worker"}
 
 
 def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
-    """Where `settings` differ from `saved` ones (plain JSON): a line a key, but for the `free`."""
+    """Where `settings` differ from `saved` ones (plain JSON): a line a key.
+
+    free: keys (`section.key`) and whole sections that may differ.
+    """
     now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
+    elsewhere = free | _ELSEWHERE
     return [
         f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
         for key in sorted(now.keys() | then.keys())
-        if key not in free and key.split(".")[0] not in _ELSEWHERE and now.get(key) != then.get(key)
+        if not elsewhere & {key, key.partition(".")[0]} and now.get(key) != then.get(key)
     ]
 
 

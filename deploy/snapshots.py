@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from deploy.loop import Cut
 from deploy.store import Store, StoreError
+from deploy.training import Cut
 from ftrl.config import FeatureConfig
 from ftrl.learner import Learner
 from ftrl.serving import ServingTable, serving_weights

@@ -23,6 +23,10 @@ class StoreError(ClickloopError):
     """A store that is missing, held by another process, damaged, or not ours to read."""
 
 
+class StoreHeldError(StoreError):
+    """A store that another process has open: it may be free in a moment."""
+
+
 class Store:
     """One RocksDB folder; use as a context manager.
 
@@ -165,7 +169,7 @@ class Store:
     def _explained(self, error: Exception) -> StoreError:
         text = " ".join(str(error).split())
         if "/LOCK:" in text:
-            return StoreError(
+            return StoreHeldError(
                 f"{self.path}: another process holds this store; stop it, or copy the folder"
             )
         # After a write that failed RocksDB refuses all others, and no longer says why.

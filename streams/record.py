@@ -12,6 +12,7 @@ import pyarrow as pa
 from streams.deadletter import DeadLetter, Place, Source
 from streams.errors import DataError
 from streams.jit import I64, Bool
+from streams.murmur import fmix64
 from streams.schema import EventSchema, Field, ValueType
 
 FEATURES = "features"
@@ -230,14 +231,42 @@ def rows_through(rows: pa.RecordBatch, place: Place) -> int:
     return start + int(np.searchsorted(inside, place[1], "right"))
 
 
-_ROW_BITS = np.int64(40)  # a trillion rows a file
+# A place as one number has the row in its lowest bits. In a file: a trillion rows, of 8 million
+# files. In a topic's partition: 2 million rows a message, of 4 trillion messages.
+_FILE_ROW_BITS = np.int64(40)
+_MESSAGE_ROW_BITS = np.int64(21)
+_MOST_ROWS, _MOST_MESSAGES = 1 << 21, 1 << 42
 
 
 def places(files: I64, rows: I64) -> I64:
-    """Places as single numbers, int64, that ascend with the log. files, rows: int64."""
-    return (files << _ROW_BITS) | rows
+    """Places in files as single numbers, int64, that ascend with the log. files, rows: int64."""
+    return (files << _FILE_ROW_BITS) | rows
 
 
-def places_of(batch: pa.RecordBatch) -> I64:
-    """`places` of the rows of a batch."""
-    return places(batch.column("src_offset").to_numpy(), batch.column("src_row").to_numpy())
+def places_of(batch: pa.RecordBatch, partition: int | None = None) -> I64:
+    """The places of a batch's rows as single numbers, int64 from 0, that ascend with the log.
+
+    partition: of the topic they came through; None: they are of files. Numbers of different
+    partitions may be equal. Raises DataError for an offset or a row that has no number.
+    """
+    offsets: I64 = batch.column("src_offset").to_numpy()
+    rows: I64 = batch.column("src_row").to_numpy()
+    if partition is None:
+        return places(offsets, rows)
+    if batch.num_rows and (offsets.max() >= _MOST_MESSAGES or rows.max() >= _MOST_ROWS):
+        raise DataError(
+            f"partition {partition}: offset {offsets.max()}, row {rows.max()} is beyond what a "
+            f"topic may hold ({_MOST_MESSAGES} messages in a partition, {_MOST_ROWS} events in "
+            "a message); write smaller messages, or go on in new topics"
+        )
+    return (offsets << _MESSAGE_ROW_BITS) | rows
+
+
+def seeds(place: I64, partition: int | None = None) -> I64:
+    """What the random roundings of rows depend on: int64 from 0, one for each place.
+
+    Different in each partition: two of them share a number by accident only, which costs nothing
+    but the independence of two roundings. Those of partition 0, and of files, are the places.
+    """
+    own = int(fmix64(np.uint64(partition or 0)))
+    return place ^ np.int64(own & 0x7FFF_FFFF_FFFF_FFFF)

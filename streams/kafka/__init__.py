@@ -9,6 +9,7 @@ everything that must be exact about offsets is done by the modules below, not by
 - `continuity`: `Continuity`, every offset once: gaps are errors, repetitions are cut off
 - `commits`: `Commits`, what may be committed, by whom
 - `owner`: `Owner`, what a worker is asked and told when its partitions change
+- `alone`: `OneOwner`, all partitions to one member of the group
 - `fetch`, `transport`: the Faust driver, registered as the transport `clickloop://`
 - `app`: `create_app` with settings that are safe for it, `chunks` for agents, `run`
 """

@@ -5,13 +5,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import faust
 from faust.transport.drivers import TRANSPORTS
 
 from streams.errors import ClickloopError
+from streams.kafka.alone import OneOwner
 from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.owner import Owner
 from streams.kafka.transport import Consumer
@@ -34,10 +35,21 @@ class ChunkSchema(faust.Schema[Any, Any]):
         return message.value
 
 
+class Companion(Protocol):
+    """Something that runs beside an app for as long as it lives."""
+
+    async def start(self) -> None:
+        """Called before the app talks to Kafka."""
+
+    async def stop(self) -> None:
+        """Called when the app no longer does."""
+
+
 class App(faust.App):
     """A Faust app whose partitions have an owner."""
 
     owner: Owner
+    companions: Sequence[Companion] = ()
     # What to do if stopping takes longer than STOP_S: Faust waits for a broker's answers for
     # minutes, also when it is told to stop.
     give_up: Callable[[], None] | None = None
@@ -53,6 +65,18 @@ class App(faust.App):
 
     def _create_directories(self) -> None:
         """None: Faust would leave empty folders where the worker was started."""
+
+    async def on_start(self) -> None:
+        """Start, the companions first."""
+        for each in self.companions:
+            await each.start()
+        await super().on_start()
+
+    async def on_shutdown(self) -> None:
+        """Stop the companions last."""
+        await super().on_shutdown()
+        for each in self.companions:
+            await each.stop()
 
     async def on_stop(self) -> None:
         """Stop, within a limited time."""
@@ -95,6 +119,7 @@ def create_app(
     chunk_records: int = 10_000,
     fetch_bytes: int = 4 << 20,
     request_bytes: int = 16 << 20,
+    one_owner: bool = False,
     **more: Any,
 ) -> App:
     """An app in consumer group `group` at `brokers` (`host:port`, separated by commas).
@@ -102,8 +127,11 @@ def create_app(
     A worker that died is noticed after `session_timeout` seconds; offsets are committed every
     `commit_interval` seconds. A chunk has up to `chunk_records` records and, for each partition,
     at most what one fetch of `fetch_bytes` brings; a message to send has up to `request_bytes`.
+    With `one_owner` a single member of the group has all partitions, and the others stand by.
     `more` are further settings of Faust: credentials, and what a test needs.
     """
+    if one_owner:
+        more["PartitionAssignor"] = OneOwner
     app = App(
         group,
         broker=";".join(f"{SCHEME}://{each.strip()}" for each in brokers.split(",")),

@@ -84,9 +84,13 @@ class Consumer(driver.Consumer):
     def log_end(self, partition: Partition) -> int | None:
         """The offset after the partition's last record, as of the last fetch; no request is made.
 
-        None before the first fetch. `highwaters` and `earliest_offsets` ask the broker.
+        None before the first fetch, and if it is not ours. May be asked from any thread.
+        `highwaters` and `earliest_offsets` ask the broker.
         """
-        return self.highwater(TP(*partition))
+        try:
+            return self.highwater(TP(*partition))
+        except AssertionError:  # aiokafka's, whose thread may lose the partition at any moment
+            return None
 
     def hold(self, partitions: Iterable[Partition]) -> None:
         """Fetch nothing from them for now; what has been fetched still comes."""

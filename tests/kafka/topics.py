@@ -32,7 +32,12 @@ def delete_before(address: str, topic: str, partition: int, offset: int) -> None
         done.result(PATIENCE_S)
 
 
-def fill(address: str, topic: str, partition: int, values: Iterable[bytes], **config: str) -> None:
+Message = tuple[bytes, dict[str, bytes]]  # a value and its headers
+
+
+def fill(
+    address: str, topic: str, partition: int, values: Iterable[bytes | Message], **config: str
+) -> None:
     """Append `values` to a partition, and wait until all of them are there."""
     options = {key.replace("_", "."): value for key, value in config.items()}
     producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, **options})
@@ -42,10 +47,13 @@ def fill(address: str, topic: str, partition: int, values: Iterable[bytes], **co
         if error is not None:
             failed.append(error)
 
-    for value in values:
+    for each in values:
+        value, headers = each if isinstance(each, tuple) else (each, {})
         while True:
             try:
-                producer.produce(topic, value, partition=partition, on_delivery=delivered)
+                producer.produce(
+                    topic, value, partition=partition, headers=headers, on_delivery=delivered
+                )
                 break
             except BufferError:
                 producer.poll(0.1)

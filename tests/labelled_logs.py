@@ -1,0 +1,117 @@
+"""Labelled logs as the joiner writes them: the real state machine over small logs, in memory.
+
+Writers die with messages on the wire that arrive when another has claimed the partition: the log
+has void blocks, and claims in its middle.
+"""
+
+import zlib
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from deploy.settings import Settings
+from joiner.partition import Setup
+from streams.deadletter import Source
+from streams.jit import I64
+from streams.logs import open_log
+from tests.small_logs import SmallLogs
+from tests.simulation.check import counting_blocks
+from tests.simulation.workers import JoinWorker, rows_of
+from tests.simulation.world import InputLog, Message, World
+
+DEATHS = 3  # of writers, one after another
+MOST_TURNS = 10_000
+
+
+@dataclass(frozen=True)
+class LabelledLog:
+    """A partition of the labelled topic, and the examples in it that count, in their order."""
+
+    messages: list[Message]
+    examples: list[dict[str, Any]]
+    void_rows: int
+
+    def audit(self, partition: int) -> list[list[Any]]:
+        """What the test's learner notes of each example."""
+        columns = ("src_offset", "src_row", "kind", "label", "impression_id")
+        return [[partition, *(row[name] for name in columns)] for row in self.examples]
+
+
+def labelled_logs(
+    settings: Settings, logs: SmallLogs, partitions: int, seed: int = 3
+) -> list[LabelledLog]:
+    """The labelled topic of `logs`, whose events went to partitions by their ids."""
+    return [_labelled(settings, logs, p, partitions, Random(seed + p)) for p in range(partitions)]
+
+
+def _labelled(
+    settings: Settings, logs: SmallLogs, partition: int, partitions: int, random: Random
+) -> LabelledLog:
+    inputs = tuple(
+        _input(settings, source, path, partition, partitions)
+        for source, path in (("impressions", logs.impressions), ("clicks", logs.clicks))
+    )
+    world = World(random, settings.events, (inputs[0], inputs[1]))
+    setup = Setup(
+        settings.events, settings.join, settings.sampling, max_message_bytes=9000, cut_rows=40
+    )
+    dead: list[JoinWorker] = []
+    for number in range(DEATHS + 1):
+        worker = JoinWorker(world, setup, f"writer {number}")
+        _work(worker, random, dead, die_after=60 if number < DEATHS else None)
+        dead.append(worker)
+    blocks = counting_blocks(world)
+    examples = [row for _, value in blocks for row in rows_of(value)]
+    all_rows = sum(len(rows_of(each.value)) for each in world.labelled)
+    return LabelledLog(world.labelled, examples, all_rows - len(examples))
+
+
+def _work(
+    worker: JoinWorker, random: Random, dead: list[JoinWorker], die_after: int | None
+) -> None:
+    """Join to the logs' ends, or die; what the dead have sent arrives meanwhile."""
+    world, flushed = worker.world, False
+    for turn in range(MOST_TURNS):
+        if turn == die_after:
+            worker.crash(lost=False)
+            return
+        for other in dead:
+            if worker.claim is not None and other.wire:
+                other.land()
+        if worker.wire and random.random() < 0.8:
+            worker.land()
+        while worker.landed and worker.alive:
+            worker.acknowledge()
+        while worker.asked and worker.alive:
+            worker.answer()
+        worker.read(0, random.randint(1, 60))
+        worker.read(1, random.randint(1, 15))
+        ends = worker.at is not None and all(
+            at >= log.end for at, log in zip(worker.at, world.inputs, strict=True)
+        )
+        worker.advance((ends, ends), flush=ends and not flushed)
+        flushed = flushed or (ends and worker.machine.phase == "live")
+        if flushed and not worker.wire and not worker.machine.is_behind:
+            return
+    raise AssertionError("the logs did not come to their ends")
+
+
+def _input(
+    settings: Settings, source: Source, path: Any, partition: int, partitions: int
+) -> InputLog:
+    chunks = [chunk.rows for chunk in open_log(str(path), settings.events, source)]
+    rows = pa.Table.from_batches(chunks).combine_chunks().to_batches()[0]
+    ids = rows.column("impression_id").to_pylist()
+    mine = [zlib.crc32(each.encode()) % partitions == partition for each in ids]
+    rows = rows.filter(pa.array(mine))
+    offsets: I64 = np.arange(rows.num_rows)
+    rows = rows.set_column(rows.schema.get_field_index("src_offset"), "src_offset", pa.array(offsets))
+    rows = rows.set_column(
+        rows.schema.get_field_index("src_row"), "src_row", pa.array(np.zeros_like(offsets))
+    )
+    rows = rows.cast(settings.events.impressions if source == "impressions" else settings.events.clicks)
+    clock: I64 = rows.column("ts").to_numpy()
+    return InputLog(source, rows, clock, [], rows.num_rows, end=rows.num_rows)
