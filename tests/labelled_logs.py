@@ -17,10 +17,10 @@ from joiner.partition import Setup
 from streams.deadletter import Source
 from streams.jit import I64
 from streams.logs import open_log
-from tests.small_logs import SmallLogs
 from tests.simulation.check import counting_blocks
 from tests.simulation.workers import JoinWorker, rows_of
 from tests.simulation.world import InputLog, Message, World
+from tests.small_logs import SmallLogs
 
 DEATHS = 3  # of writers, one after another
 MOST_TURNS = 10_000
@@ -107,11 +107,10 @@ def _input(
     ids = rows.column("impression_id").to_pylist()
     mine = [zlib.crc32(each.encode()) % partitions == partition for each in ids]
     rows = rows.filter(pa.array(mine))
+    schema = settings.events.impressions if source == "impressions" else settings.events.clicks
     offsets: I64 = np.arange(rows.num_rows)
-    rows = rows.set_column(rows.schema.get_field_index("src_offset"), "src_offset", pa.array(offsets))
-    rows = rows.set_column(
-        rows.schema.get_field_index("src_row"), "src_row", pa.array(np.zeros_like(offsets))
-    )
-    rows = rows.cast(settings.events.impressions if source == "impressions" else settings.events.clicks)
+    for name, values in (("src_offset", offsets), ("src_row", np.zeros_like(offsets))):
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, schema.field(at), pa.array(values))
     clock: I64 = rows.column("ts").to_numpy()
     return InputLog(source, rows, clock, [], rows.num_rows, end=rows.num_rows)

@@ -1,6 +1,7 @@
 """The learn worker as `clickloop worker learn` runs it, with places where a test can kill it.
 
-Usage: python -m tests.kafka.workers.learner ADDRESS OPTIONS, where OPTIONS is the JSON of a `Learns`.
+Usage: python -m tests.kafka.workers.learner ADDRESS OPTIONS, where OPTIONS is the JSON of a
+`Learns`.
 """
 
 import json

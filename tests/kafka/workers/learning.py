@@ -1,0 +1,131 @@
+"""A learn worker under a test's thumb, and what it leaves in its store."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from deploy.pages import Kept
+from deploy.store import Store
+from ftrl.table import LAYOUTS
+from tests.kafka.topics import eventually
+
+ROOT = Path(__file__).parents[3]
+
+
+class LearnProcess:
+    """A `learner`, killed at the end of the `with` block."""
+
+    def __init__(self, address: str, folder: Path, **options: Any) -> None:
+        """options: of `Learns`; `store` and `audit` are in `folder` unless told otherwise."""
+        self.audit = folder / "audit"
+        options = {"store": str(folder / "store"), "audit": str(self.audit), **options}
+        self._output = folder / f"output-{time.monotonic_ns()}"
+        command = [sys.executable, "-m", "tests.kafka.workers.learner", address]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLICKLOOP_WORKER__LEARN_HTTP": ANY}
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*command, json.dumps(options)],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def __enter__(self) -> "LearnProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGCONT)
+        self.kill()
+
+    @property
+    def output(self) -> str:
+        """What it wrote to its standard streams."""
+        return self._output.read_text()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and text of an HTTP answer; 0 while there is none."""
+        found = re.search(r"http://(\S+)", self.output)
+        if found is None:
+            return 0, ""
+        try:
+            with urllib.request.urlopen(f"http://{found[1]}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample by its name and labels."""
+        lines = self.get("/metrics")[1].splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def until_ready(self, patience: float = 40.0) -> None:
+        """Wait until it has caught up."""
+
+        def ready() -> bool:
+            assert self._process.poll() is None, self.output
+            return self.get("/readyz")[0] == 200
+
+        eventually(ready, patience)
+
+    def until_waiting_for(self, words: str, patience: float = 40.0) -> None:
+        """Wait until it says why it is not ready, with these words."""
+        eventually(lambda: words in self.get("/readyz")[1], patience)
+
+    def trained(self) -> list[list[Any]]:
+        """The examples that it, and those before it, learned from and did not forget again."""
+        lines = self.audit.read_text().splitlines() if self.audit.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def signal(self, number: signal.Signals) -> None:
+        """SIGSTOP, SIGCONT and the like."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9; harmless if it has ended."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> float:
+        """SIGTERM: how many seconds it took to end, which it must do with exit code 0."""
+        begun = time.monotonic()
+        self._process.terminate()
+        code = self._process.wait(60)
+        assert code == 0, self.output
+        return time.monotonic() - begun
+
+    def ended(self, patience: float = 40.0) -> int:
+        """Wait until it ends by itself: its exit code."""
+        return self._process.wait(patience)
+
+
+ANY = "127.0.0.1:0"
+
+
+def state(store: Path) -> dict[str, Any]:
+    """All that must be the same whatever happened on the way: weights byte for byte, and more."""
+    with Store(store, read_only=True) as opened:
+        kept = Kept(opened)
+        assert kept.values is not None
+        saved = kept.last(LAYOUTS[kept.values["settings"]["learner"]["layout"]])
+        assert saved is not None
+        versions = {key: opened.get(key) for key in opened.keys(b"manifest/")}
+    used = saved.slots[saved.slots["key"] != 0]
+    order = used["key"].argsort()
+    return {
+        "weights": [used[name][order].tobytes() for name in used.dtype.names or ()],
+        "values": {k: v for k, v in saved.values.items() if k != "settings"},
+        "arrays": saved.arrays,
+        "versions": versions,
+    }

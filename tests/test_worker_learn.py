@@ -1,0 +1,235 @@
+"""The learn worker on a real broker: every example that counts, exactly once."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import settings
+from tests import small_logs
+from tests.kafka.topics import committed, create, eventually, fill, unique
+from tests.kafka.workers.learner import STEPS
+from tests.kafka.workers.learning import LearnProcess, state
+from tests.labelled_logs import LabelledLog, labelled_logs
+
+STOPS_WITHIN_S = 10.0
+CONFIG = (
+    small_logs.EVERYTHING_ON.replace('every = "20m"', 'every = "20m"\ncheckpoint_every = 150')
+    + '\n[worker]\nsave_every = "1s"\n'
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A labelled topic on the broker, and what is to be learned from it."""
+
+    address: str
+    config: Path
+    topic: str
+    logs: list[LabelledLog]
+
+    def learner(self, folder: Path, **options: Any) -> LearnProcess:
+        """A worker in a group of its own, so that it waits for no dead member."""
+        folder.mkdir(exist_ok=True)
+        told = {"config": str(self.config), "topic": self.topic, "group": unique("learn")}
+        return LearnProcess(self.address, folder, **{**told, **options})
+
+    @property
+    def expected(self) -> list[list[Any]]:
+        """Every example that counts, partition after partition."""
+        return [line for number, log in enumerate(self.logs) for line in log.audit(number)]
+
+
+def made(address: str, folder: Path, partitions: int) -> Case:
+    """Logs with claims in their middle and void blocks, on a new topic."""
+    logs = small_logs.write(folder, settings=CONFIG)
+    labelled = labelled_logs(settings.load(logs.config), logs, partitions)
+    assert all(log.void_rows for log in labelled)
+    assert any(row["kind"] for log in labelled for row in log.examples)
+    topic = unique("labelled")
+    create(address, topic, partitions=partitions)
+    for number, log in enumerate(labelled):
+        messages = [(each.value, {"clickloop": each.header}) for each in log.messages]
+        fill(address, topic, number, messages)
+    return Case(address, logs.config, topic, labelled)
+
+
+@pytest.fixture(scope="module")
+def one(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """One partition."""
+    return made(kafka, tmp_path_factory.mktemp("one"), 1)
+
+
+@pytest.fixture(scope="module")
+def two(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Two partitions."""
+    return made(kafka, tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="module")
+def straight(one: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The state of a learner of one partition that was never killed."""
+    folder = tmp_path_factory.mktemp("straight")
+    with one.learner(folder) as worker:
+        worker.until_ready()
+        assert worker.stop() < STOPS_WITHIN_S
+        assert worker.trained() == one.expected
+    return state(folder / "store")
+
+
+def test_killed_at_every_step_of_a_save_it_comes_to_the_same_weights(
+    one: Case, straight: dict[str, Any], tmp_path: Path
+) -> None:
+    for step in STEPS:
+        with one.learner(tmp_path, die=f"{step}:1") as worker:
+            assert worker.ended() == -signal.SIGKILL, f"{step}: {worker.output}"
+    with one.learner(tmp_path) as worker:
+        worker.until_ready()
+        worker.stop()
+        assert worker.trained() == one.expected
+    assert state(tmp_path / "store") == straight
+
+
+def test_killed_at_any_message_it_learns_everything_once(two: Case, tmp_path: Path) -> None:
+    for number in (7, 30, 1, 23):
+        with two.learner(tmp_path, die=f"learned:{number}") as worker:
+            assert worker.ended() == -signal.SIGKILL, worker.output
+    with two.learner(tmp_path, group="two") as worker:
+        worker.until_ready()
+        metrics = worker.metrics()
+        lags = [metrics[f'clickloop_learn_lag_messages{{partition="{n}"}}'] for n in (0, 1)]
+        assert lags == [0, 0]
+        worker.stop()
+        found = worker.trained()
+        ends = [len(log.messages) for log in two.logs]
+        assert [committed(two.address, "two", two.topic, n) for n in (0, 1)] == ends
+    assert sorted(found) == two.expected
+    for number, log in enumerate(two.logs):
+        assert [line for line in found if line[0] == number] == log.audit(number)
+    kept = state(tmp_path / "store")
+    assert kept["values"]["cut"][0] == len(two.expected)
+    assert kept["values"]["learner"]["examples"] == sum(
+        row["kind"] == 0 or not row["kept"] for log in two.logs for row in log.examples
+    )
+
+
+def test_health_and_metrics(one: Case, tmp_path: Path) -> None:
+    with one.learner(tmp_path, slow_s=0.02) as worker:
+        worker.until_waiting_for("catching up: ")
+        assert worker.get("/healthz") == (200, "live\n")
+        worker.until_ready()
+        eventually(lambda: worker.metrics()["clickloop_learn_owner"] == 1)
+        found = worker.metrics()
+        rows = one.logs[0].examples
+        corrections = sum(row["kind"] for row in rows)
+        assert found['clickloop_learn_examples_total{kind="correction"}'] == corrections
+        assert found['clickloop_learn_examples_total{kind="first"}'] == len(rows) - corrections
+        assert found['clickloop_learn_messages_total{sort="void"}'] > 0
+        assert found['clickloop_learn_messages_total{sort="claim"}'] == 4
+        assert found["clickloop_learn_saves_total"] > 2
+        assert found["clickloop_learn_features"] > 50
+        for labels in ("first", "corrected"):
+            assert 0 < found[f'clickloop_learn_log_loss{{labels="{labels}"}}'] < 1
+            assert 0.2 < found[f'clickloop_learn_calibration{{labels="{labels}"}}'] < 5
+        assert found['clickloop_learn_step_seconds_count{step="learn"}'] > 10
+        assert worker.get("/tables")[0] == 404
+        assert worker.stop() < STOPS_WITHIN_S
+
+
+def test_a_second_learner_stands_by_and_takes_over(two: Case, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"group": unique("pair"), "session_timeout": 2.0, "slow_s": 0.1}
+    with two.learner(tmp_path, **options) as first:
+        first.until_waiting_for("catching up")
+        with two.learner(tmp_path, **options) as second:
+            second.until_waiting_for("another learner of the group has 2 of the 2 partitions")
+            assert second.metrics()["clickloop_learn_owner"] == 0
+            first.until_waiting_for("catching up")
+            first.kill()
+            second.until_ready()
+            assert sorted(second.trained()) == two.expected
+            second.stop()
+
+
+def test_a_learner_that_froze_keeps_the_store_to_itself(two: Case, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"group": unique("frozen"), "session_timeout": 2.0, "slow_s": 0.1}
+    with two.learner(tmp_path, **options) as first:
+        first.until_waiting_for("catching up")
+        with two.learner(tmp_path, **options) as second:
+            second.until_waiting_for("another learner of the group")
+            first.until_waiting_for("catching up")
+            first.signal(signal.SIGSTOP)
+            second.until_waiting_for("another process holds this store")
+            first.signal(signal.SIGCONT)
+            eventually(
+                lambda: {200} & {first.get("/readyz")[0], second.get("/readyz")[0]} != set(), 60
+            )
+            assert sorted(second.trained()) == two.expected
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "says"),
+    [
+        (b"", {"clickloop": b"{"}, "cannot be read"),
+        (b"not arrow", None, "not an Arrow IPC stream"),
+    ],
+)
+def test_poison_ends_it_and_is_never_skipped(
+    one: Case, tmp_path: Path, value: bytes, headers: dict[str, bytes] | None, says: str
+) -> None:
+    log = one.logs[0]
+    at = next(i for i, each in enumerate(log.messages) if i > 20 and each.value)
+    topic = unique("poison")
+    create(one.address, topic, partitions=1)
+    messages = [(each.value, {"clickloop": each.header}) for each in log.messages[:at]]
+    poison = (value, headers or {"clickloop": log.messages[at].header})
+    fill(one.address, topic, 0, [*messages, poison])
+    for _ in range(2):
+        with one.learner(tmp_path, topic=topic) as worker:
+            assert worker.ended() == 3, worker.output
+            last = worker.output.splitlines()[-1]
+            assert says in last
+            assert f"topic {topic}, partition 0, offset {at}" in last
+            assert "--from" in last
+            assert "Traceback" not in worker.output
+
+
+def test_starting_from_a_store(one: Case, straight: dict[str, Any], tmp_path: Path) -> None:
+    with one.learner(tmp_path) as worker:
+        worker.until_ready()
+        worker.stop()
+    topic = unique("empty")
+    create(one.address, topic, partitions=1)
+    source, new = str(tmp_path / "store"), tmp_path / "new"
+    with one.learner(new, topic=topic, source=source) as worker:
+        worker.until_ready()
+        worker.stop()
+    found = state(new / "store")
+    assert found["weights"] == straight["weights"]
+    assert found["values"]["learner"] == straight["values"]["learner"]
+    assert found["values"]["cut"][0] == 0
+    other = tmp_path / "other.toml"
+    other.write_text(CONFIG.replace('crosses = ["ad^city"]', "crosses = []"))
+    with one.learner(tmp_path / "refused", source=source, config=str(other)) as worker:
+        assert worker.ended() == 2
+        assert "[features] crosses: [] here, ['ad^city'] in the checkpoint" in worker.output
+    with one.learner(new, topic=one.topic) as worker:
+        assert worker.ended() == 2
+        assert f"learned from the topic {topic}" in worker.output
+
+
+def test_a_store_of_another_kind_is_refused(one: Case, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "file").write_text("here")
+    with one.learner(tmp_path) as worker:
+        assert worker.ended() == 1
+        assert "the folder holds other files" in worker.output
+
+
+def test_examples_of_other_settings_are_refused(one: Case, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(CONFIG.replace('city = { kind = "categorical" }', 'city = { kind = "list" }'))
+    with one.learner(tmp_path, config=str(other)) as worker:
+        assert worker.ended() == 3
+        assert "no column features.city of the type" in worker.output
