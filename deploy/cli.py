@@ -43,7 +43,11 @@ app = typer.Typer(
 snapshots_app = typer.Typer(help="The serving versions in a store.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure this machine; prints ratios too.", no_args_is_help=True)
 topics_app = typer.Typer(help="The topics in Kafka.", no_args_is_help=True)
+worker_app = typer.Typer(
+    help="Workers that run on Kafka until they are stopped.", no_args_is_help=True
+)
 app.add_typer(snapshots_app, name="snapshots")
+app.add_typer(worker_app, name="worker")
 app.add_typer(topics_app, name="topics")
 app.add_typer(bench_app, name="bench")
 
@@ -308,6 +312,23 @@ def verify_command(store: StoreOption, version: Version = None) -> None:
         for manifest in chosen:
             snapshots.weights_of(opened, manifest)
             out.print(f"version {manifest.version}: {manifest.weights:,} weights, intact")
+
+
+@worker_app.command("learn")
+def worker_learn_command(
+    config: Config,
+    store: Annotated[Path, typer.Option("--store", help="Its own folder: made, or gone on with.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A new store begins with the weights of this one."),
+    ] = None,
+) -> None:
+    """Learn from the labelled topic, each example once, and publish serving versions."""
+    from deploy import worker_learn  # here, as Kafka's clients take half a second to load
+
+    with _errors():
+        loaded = settings.load(config)
+        worker_learn.learn(loaded, worker_learn.where(loaded), store, source)
 
 
 @app.command("report")

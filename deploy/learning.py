@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Of the settings only these must be those a state was saved with.
 _FIXED = ("features", "learner", "admission", "calibration")
-_POISON = (
+POISON = (
     "Nothing of this message was learned from, and it is never skipped: the learner stops here "
     "until it can be read. If another program wrote it, end that one; if it is damaged for good, "
     "go on in a new labelled topic, from the weights learned so far: --from with this store, "
@@ -172,7 +172,7 @@ class Learning:
         try:
             batches = self._intake.take(partition, entry, value)
         except DataError as error:
-            raise DataError(f"{where}: {error} {_POISON}") from error
+            raise DataError(f"{where}: {error} {POISON}") from error
         return [self._checked(batch, where) for batch in batches]
 
     def _checked(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
@@ -187,7 +187,7 @@ class Learning:
             raise DataError(
                 f"{where}: these examples have no column {', '.join(wrong)} of the type that the "
                 "settings say; the join worker and the learner need the same [features] and "
-                f"[join] click_types. {_POISON}"
+                f"[join] click_types. {POISON}"
             )
         return batch.select(expected.names)
 
@@ -196,7 +196,7 @@ class Learning:
             for _ in self._training.learn(batch, partition):
                 pass
         except (ValueError, DataError) as error:
-            raise DataError(f"{where}: cannot be learned from ({error}). {_POISON}") from error
+            raise DataError(f"{where}: cannot be learned from ({error}). {POISON}") from error
 
     def _publish(self, ts: int) -> None:
         with self._metrics.step("publish"):

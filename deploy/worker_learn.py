@@ -15,20 +15,21 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy.health import Health
 from deploy.learn_metrics import LearnMetrics
-from deploy.learning import Learning
+from deploy.learning import POISON, Learning
 from deploy.settings import Settings
 from deploy.store import StoreHeldError
 from deploy.watchdog import Watch, Watchdog
 from ftrl.agent import entry_of, learn_from, place_of
-from streams.errors import ClickloopError
+from streams.errors import ClickloopError, DataError
 from streams.kafka.app import create_app, run
 from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.security import faust_options
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,12 +40,24 @@ RETRY_S = 0.5  # how often it tries to open a store that another process has
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a learner reads: brokers (`host:port`, separated by commas), its group, its topic."""
+    """What a learner reads: brokers (`host:port`, separated by commas), its group, its topic.
+
+    session_timeout: after so many seconds a learner that died is replaced. more: further options
+    of the Faust app, credentials for example.
+    """
 
     brokers: str
-    group: str = "clickloop-learn"
-    topic: str = "labelled"
+    group: str
+    topic: str
     session_timeout: float = 10.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def where(settings: Settings) -> Where:
+    """What a learner with these settings reads. Raises ConfigError without its credentials."""
+    kafka = settings.kafka
+    group, topic = f"{kafka.group_prefix}-learn", settings.topics.labelled
+    return Where(kafka.bootstrap_servers, group, topic, more=faust_options(kafka))
 
 
 class LearnWorker:
@@ -78,6 +91,7 @@ class LearnWorker:
             self,
             session_timeout=where.session_timeout,
             one_owner=True,
+            **where.more,
         )
         self.app.companions = (self.health, watchdog, _Ticking(self._tick))
         learn_from(self.app, where.topic, self._take)
@@ -111,7 +125,7 @@ class LearnWorker:
     ) -> Mapping[Partition, int]:
         """With all partitions: open the store, and read on where it says. Else wait."""
         mine = {number for topic, number in partitions if topic == self._topic}
-        count = self.app.edge.topic_partitions(self._topic)
+        count = self.app.edge.partition_count(self._topic)
         try:
             if count and len(mine) == count and self.failure is None:
                 return await self._begin(count, epoch)
@@ -208,12 +222,12 @@ class LearnWorker:
         for record in chunk.records:
             if self._learning is None or self._leaving or chunk.epoch != self._epoch:
                 return {}
-            self._learning.take(
-                chunk.partition.number,
-                entry_of(chunk.partition, record),
-                record.value or b"",
-                place_of(chunk.partition, record),
-            )
+            place = place_of(chunk.partition, record)
+            try:
+                entry = entry_of(chunk.partition, record)
+            except DataError as error:
+                raise DataError(f"{error} {POISON}") from error
+            self._learning.take(chunk.partition.number, entry, record.value or b"", place)
             self._read[chunk.partition.number] = record.offset + 1
             done |= self._learning.keep(time.monotonic())
         self._read[chunk.partition.number] = chunk.end

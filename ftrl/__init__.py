@@ -5,9 +5,10 @@
     features           a batch to coordinates    kernels, learner    FTRL-Proximal
     fixedpoint         16-bit weights            serving, logistic   from weights to P(click)
     histogram, measures, evaluation              progressive validation
+    intake             which blocks count        agent               Kafka's chunks to messages
 
     labelled batch ─▶ Features ─▶ Coordinates ─▶ Learner ─▶ logits ─▶ Evaluation
                                                     └─▶ weights ─▶ ServingTable
 
-Pure: no file, no clock, nothing imported from the joiner.
+Pure but for `agent`: no file, no clock, nothing imported from the joiner.
 """

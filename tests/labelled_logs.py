@@ -50,11 +50,11 @@ def labelled_logs(
 def _labelled(
     settings: Settings, logs: SmallLogs, partition: int, partitions: int, random: Random
 ) -> LabelledLog:
-    inputs = tuple(
-        _input(settings, source, path, partition, partitions)
-        for source, path in (("impressions", logs.impressions), ("clicks", logs.clicks))
+    inputs = (
+        _input(settings, "impressions", logs.impressions, partition, partitions),
+        _input(settings, "clicks", logs.clicks, partition, partitions),
     )
-    world = World(random, settings.events, (inputs[0], inputs[1]))
+    world = World(random, settings.events, inputs)
     setup = Setup(
         settings.events, settings.join, settings.sampling, max_message_bytes=9000, cut_rows=40
     )
@@ -63,7 +63,7 @@ def _labelled(
         worker = JoinWorker(world, setup, f"writer {number}")
         _work(worker, random, dead, die_after=60 if number < DEATHS else None)
         dead.append(worker)
-    blocks = counting_blocks(world)
+    blocks = counting_blocks(world.labelled)
     examples = [row for _, value in blocks for row in rows_of(value)]
     all_rows = sum(len(rows_of(each.value)) for each in world.labelled)
     return LabelledLog(world.labelled, examples, all_rows - len(examples))

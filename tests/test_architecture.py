@@ -28,6 +28,8 @@ ONLY_IN = {
     "faust": {
         "deploy/bench_ingest_worker.py",
         "joiner/agent.py",
+        "ftrl/agent.py",
+        "streams/kafka/alone.py",
         "streams/kafka/app.py",
         "streams/kafka/fetch.py",
         "streams/kafka/security.py",
@@ -40,6 +42,8 @@ ONLY_IN = {
         "streams/kafka/records.py",
         "streams/kafka/topics.py",
     },
+    "aiohttp": {"deploy/health.py"},
+    "prometheus_client": {"deploy/health.py", "deploy/learn_metrics.py"},
     "typer": {"deploy/cli.py"},
     "pydantic_settings": {"deploy/settings.py"},
     "msgspec": {"joiner/agent.py", "streams/blocks.py", "streams/ndjson.py"},

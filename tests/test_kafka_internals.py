@@ -17,6 +17,7 @@ from aiokafka.consumer.subscription_state import (
     TopicPartitionState,
 )
 from aiokafka.errors import ConsumerStoppedError
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.serializers.schemas import Schema
 from faust.transport import consumer as base
 from faust.transport.drivers import TRANSPORTS
@@ -52,12 +53,24 @@ OVERRIDDEN: list[tuple[Callable[..., Any], list[str]]] = [
     (driver.Producer._settings_extra, ["self"]),
     (Schema.loads_key, ["self", "app", "message", "loads", "serializer"]),
     (Schema.loads_value, ["self", "app", "message", "loads", "serializer"]),
+    (faust.App.on_start, ["self"]),
     (faust.App.on_stop, ["self"]),
+    (faust.App.on_shutdown, ["self"]),
+    (PartitionAssignor._perform_assignment, ["self", "cluster", "member_metadata"]),
     (faust.App._create_directories, ["self"]),
 ]
 
 # Called by us.
 CALLED: list[tuple[Callable[..., Any], list[str]]] = [
+    (PartitionAssignor._get_client_metadata, ["metadata"]),
+    (PartitionAssignor._update_member_urls, ["self", "clients_metadata"]),
+    (PartitionAssignor._get_changelog_distribution, ["self", "assignments"]),
+    (PartitionAssignor._get_external_topic_distribution, ["self", "assignments"]),
+    (
+        PartitionAssignor._protocol_assignments,
+        ["self", "assignments", "cl_distribution", "tp_distribution", "topic_groups"],
+    ),
+    (AIOKafkaConsumer.partitions_for_topic, ["self", "topic"]),
     (base.Consumer._get_active_partitions, ["self"]),
     (base.Consumer.stop_flow, ["self"]),
     (base.Consumer.commit, ["self", "topics", "start_new_transaction"]),

@@ -1,6 +1,9 @@
 """The learn worker on a real broker: every example that counts, exactly once."""
 
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from deploy import settings
 from tests import small_logs
 from tests.kafka.topics import committed, create, eventually, fill, unique
 from tests.kafka.workers.learner import STEPS
-from tests.kafka.workers.learning import LearnProcess, state
+from tests.kafka.workers.learning import ANY, ROOT, LearnProcess, answer, state
 from tests.labelled_logs import LabelledLog, labelled_logs
 
 STOPS_WITHIN_S = 10.0
@@ -92,11 +95,27 @@ def test_killed_at_every_step_of_a_save_it_comes_to_the_same_weights(
     assert state(tmp_path / "store") == straight
 
 
+def test_stopped_in_the_middle_it_comes_to_the_same_weights(
+    one: Case, straight: dict[str, Any], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with one.learner(tmp_path, slow_s=0.1) as worker:
+            worker.until_waiting_for("catching up")
+            assert worker.stop() < STOPS_WITHIN_S
+            assert 0 < len(worker.trained()) < len(one.expected)
+    with one.learner(tmp_path) as worker:
+        worker.until_ready()
+        worker.stop()
+        assert worker.trained() == one.expected
+    assert state(tmp_path / "store") == straight
+
+
 def test_killed_at_any_message_it_learns_everything_once(two: Case, tmp_path: Path) -> None:
     for number in (7, 30, 1, 23):
         with two.learner(tmp_path, die=f"learned:{number}") as worker:
             assert worker.ended() == -signal.SIGKILL, worker.output
-    with two.learner(tmp_path, group="two") as worker:
+    group = unique("two")
+    with two.learner(tmp_path, group=group) as worker:
         worker.until_ready()
         metrics = worker.metrics()
         lags = [metrics[f'clickloop_learn_lag_messages{{partition="{n}"}}'] for n in (0, 1)]
@@ -104,8 +123,8 @@ def test_killed_at_any_message_it_learns_everything_once(two: Case, tmp_path: Pa
         worker.stop()
         found = worker.trained()
         ends = [len(log.messages) for log in two.logs]
-        assert [committed(two.address, "two", two.topic, n) for n in (0, 1)] == ends
-    assert sorted(found) == two.expected
+        assert [committed(two.address, f"{group}-learn", two.topic, n) for n in (0, 1)] == ends
+    assert sorted(found) == sorted(two.expected)
     for number, log in enumerate(two.logs):
         assert [line for line in found if line[0] == number] == log.audit(number)
     kept = state(tmp_path / "store")
@@ -148,7 +167,7 @@ def test_a_second_learner_stands_by_and_takes_over(two: Case, tmp_path: Path) ->
             first.until_waiting_for("catching up")
             first.kill()
             second.until_ready()
-            assert sorted(second.trained()) == two.expected
+            assert sorted(second.trained()) == sorted(two.expected)
             second.stop()
 
 
@@ -165,7 +184,7 @@ def test_a_learner_that_froze_keeps_the_store_to_itself(two: Case, tmp_path: Pat
             eventually(
                 lambda: {200} & {first.get("/readyz")[0], second.get("/readyz")[0]} != set(), 60
             )
-            assert sorted(second.trained()) == two.expected
+            assert sorted(second.trained()) == sorted(two.expected)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +212,28 @@ def test_poison_ends_it_and_is_never_skipped(
             assert f"topic {topic}, partition 0, offset {at}" in last
             assert "--from" in last
             assert "Traceback" not in worker.output
+
+
+def test_the_command(one: Case, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "CLICKLOOP_KAFKA__BOOTSTRAP_SERVERS": one.address,
+        "CLICKLOOP_KAFKA__GROUP_PREFIX": unique("command"),
+        "CLICKLOOP_TOPICS__LABELLED": one.topic,
+        "CLICKLOOP_WORKER__LEARN_HTTP": ANY,
+    }
+    words = ["worker", "learn", "--config", str(one.config), "--store", str(tmp_path / "store")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploy", *words], env=environment, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        said = worker.stdout.readline()
+        ready = said.split()[-1] + "/readyz"
+        eventually(lambda: answer(ready)[0] == 200)
+        worker.terminate()
+        assert worker.wait(STOPS_WITHIN_S) == 0
+    assert state(tmp_path / "store")["values"]["cut"][0] == len(one.expected)
 
 
 def test_starting_from_a_store(one: Case, straight: dict[str, Any], tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class ChunkThread(AIOKafkaConsumerThread):
         found: dict[TP, int | None] = await self.call_thread(ask)
         return found
 
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions a topic has that is read; None: it is not there."""
+        numbers = self._ensure_consumer().partitions_for_topic(topic)
+        return len(numbers) if numbers else None
+
     async def place(self, starts: Mapping[TP, int]) -> None:
         """Read on from `starts`."""
         consumer = self._ensure_consumer()

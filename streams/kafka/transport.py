@@ -92,6 +92,10 @@ class Consumer(driver.Consumer):
         except AssertionError:  # aiokafka's, whose thread may lose the partition at any moment
             return None
 
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions a topic has that the worker reads; None: it is not there."""
+        return self._thread.partition_count(topic)
+
     def hold(self, partitions: Iterable[Partition]) -> None:
         """Fetch nothing from them for now; what has been fetched still comes."""
         self._held.update(TP(*each) for each in partitions)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -32,7 +32,7 @@ def delete_before(address: str, topic: str, partition: int, offset: int) -> None
         done.result(PATIENCE_S)
 
 
-Message = tuple[bytes, dict[str, bytes]]  # a value and its headers
+Message = tuple[bytes, Mapping[str, bytes]]  # a value and its headers
 
 
 def fill(
@@ -52,7 +52,11 @@ def fill(
         while True:
             try:
                 producer.produce(
-                    topic, value, partition=partition, headers=headers, on_delivery=delivered
+                    topic,
+                    value,
+                    partition=partition,
+                    headers=list(headers.items()),
+                    on_delivery=delivered,
                 )
                 break
             except BufferError:

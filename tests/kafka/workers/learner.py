@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from deploy import pages, settings
 from deploy.learning import Learning
 from deploy.store import Store
 from deploy.training import Training
-from deploy.worker_learn import Where, learn
+from deploy.worker_learn import learn, where
 from streams.errors import ClickloopError
 
 # The steps of a save, in their order: what is about to happen when the process dies. The value is
@@ -64,10 +64,14 @@ def main(address: str, options: str) -> None:
         _die_at(step, int(number))
     if learns.slow_s:
         _slow_down(learns.slow_s)
-    where = Where(address, learns.group, learns.topic, learns.session_timeout)
+    os.environ["CLICKLOOP_KAFKA__BOOTSTRAP_SERVERS"] = address
+    os.environ["CLICKLOOP_KAFKA__GROUP_PREFIX"] = learns.group
+    os.environ["CLICKLOOP_TOPICS__LABELLED"] = learns.topic
     source = None if learns.source is None else Path(learns.source)
     try:
-        learn(settings.load(Path(learns.config)), where, Path(learns.store), source)
+        loaded = settings.load(Path(learns.config))
+        told = replace(where(loaded), session_timeout=learns.session_timeout)
+        learn(loaded, told, Path(learns.store), source)
     except ClickloopError as error:
         print(f"clickloop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

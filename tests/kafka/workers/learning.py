@@ -18,6 +18,7 @@ from ftrl.table import LAYOUTS
 from tests.kafka.topics import eventually
 
 ROOT = Path(__file__).parents[3]
+ANY = "127.0.0.1:0"
 
 
 class LearnProcess:
@@ -54,15 +55,7 @@ class LearnProcess:
     def get(self, path: str) -> tuple[int, str]:
         """The status and text of an HTTP answer; 0 while there is none."""
         found = re.search(r"http://(\S+)", self.output)
-        if found is None:
-            return 0, ""
-        try:
-            with urllib.request.urlopen(f"http://{found[1]}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return (0, "") if found is None else answer(f"http://{found[1]}{path}")
 
     def metrics(self) -> dict[str, float]:
         """Every sample by its name and labels."""
@@ -110,7 +103,15 @@ class LearnProcess:
         return self._process.wait(patience)
 
 
-ANY = "127.0.0.1:0"
+def answer(url: str) -> tuple[int, str]:
+    """The status and text of an HTTP answer; 0 if there is none."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as found:
+            return found.status, found.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 def state(store: Path) -> dict[str, Any]:
