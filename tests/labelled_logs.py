@@ -23,6 +23,7 @@ from tests.simulation.world import InputLog, Message, World
 from tests.small_logs import SmallLogs
 
 DEATHS = 3  # of writers, one after another
+SILENT_TURNS = 20  # before a death, in which nothing it sends arrives
 MOST_TURNS = 10_000
 
 
@@ -81,7 +82,8 @@ def _work(
         for other in dead:
             if worker.claim is not None and other.wire:
                 other.land()
-        if worker.wire and random.random() < 0.8:
+        dying = die_after is not None and turn > die_after - SILENT_TURNS
+        if worker.wire and random.random() < 0.8 and not dying:
             worker.land()
         while worker.landed and worker.alive:
             worker.acknowledge()

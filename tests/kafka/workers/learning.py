@@ -76,6 +76,10 @@ class LearnProcess:
         """Wait until it says why it is not ready, with these words."""
         eventually(lambda: words in self.get("/readyz")[1], patience)
 
+    def until_more_than(self, examples: int) -> None:
+        """Wait until it has learned from more."""
+        eventually(lambda: len(self.trained()) > examples)
+
     def trained(self) -> list[list[Any]]:
         """The examples that it, and those before it, learned from and did not forget again."""
         lines = self.audit.read_text().splitlines() if self.audit.exists() else []
