@@ -79,6 +79,7 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
             rows=rows,
             plain=values["join"],
         ),
+        loop.spill,
     )
     restore_training(loop, saved)
 

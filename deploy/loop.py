@@ -9,17 +9,23 @@ from collections.abc import Callable
 
 from deploy.settings import Settings
 from deploy.training import Training
-from joiner import Joiner, JoinOutput
+from joiner import Joiner, JoinOutput, Spill
 from streams.merge import Step
 
 
 class Loop(Training):
     """Joiner and training of one run."""
 
-    def __init__(self, settings: Settings, on_mark: Callable[[int], None]) -> None:
-        """All parts fresh, for a run from the start of the logs. on_mark: as `Training` says."""
+    def __init__(
+        self, settings: Settings, on_mark: Callable[[int], None], spill: Spill | None = None
+    ) -> None:
+        """All parts fresh, for a run from the start of the logs.
+
+        on_mark: as `Training` says. spill: the joiner's.
+        """
         super().__init__(settings, on_mark)
-        self.joiner = Joiner(settings.events, settings.join, settings.sampling)
+        self.spill = spill
+        self.joiner = Joiner(settings.events, settings.join, settings.sampling, spill)
 
     def join(self, step: Step) -> JoinOutput:
         """Take one step of the merged logs."""

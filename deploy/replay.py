@@ -25,6 +25,7 @@ from joiner.letters import letters_of
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
 from streams.merge import Step
+from streams.spill import spill_of
 from streams.writer import NdjsonWriter
 
 STORE = "store"
@@ -32,7 +33,7 @@ EXAMPLES = "examples"
 DEAD_LETTERS = "dead-letter.ndjson"
 LATE_CLICKS = "late-clicks.ndjson"
 
-_FREE_TO_CHANGE = {"snapshots.checkpoint_every"}
+_FREE_TO_CHANGE = {"snapshots.checkpoint_every", "spill.memory_budget", "spill.folder"}
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
@@ -104,7 +105,7 @@ class _Replay:
         self._inputs = inputs
         self._store = store
         self._kept = Kept(store)
-        self._loop = Loop(settings, self.publish)
+        self._loop = Loop(settings, self.publish, spill_of(settings.spill))
         self._rejections: Counter[str] = Counter()
         self._published: list[dict[str, Any]] = []
         self._seconds = 0.0

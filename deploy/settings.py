@@ -23,6 +23,7 @@ from streams.errors import ConfigError
 from streams.guard import GuardSettings
 from streams.kafka.settings import SECRETS, KafkaSettings, TopicSettings
 from streams.schema import EventSchema
+from streams.spill import SpillSettings
 
 ENV_PREFIX = "CLICKLOOP_"
 
@@ -115,6 +116,7 @@ class Settings(BaseSettings):
     learner: LearnerSettings = LearnerSettings()
     admission: AdmissionSettings = AdmissionSettings()
     sampling: SamplingSettings = SamplingSettings()
+    spill: SpillSettings = SpillSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     worker: WorkerSettings = WorkerSettings()

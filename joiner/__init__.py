@@ -10,6 +10,7 @@
     kernels     the join, event by event, compiled; rules and sampling are what it goes by
     ring        the known impressions and the index that finds them, as the kernels see them
     pending     the same with their rows: room, growth, release
+    rows        those rows, in memory or moved out of it
     breaker     when missing clicks make emission wait
     waiting     clicks that came before their impression
     labels      labelled examples: rows, sliced, beside their labels
@@ -26,6 +27,7 @@ from joiner.delays import DelayHistogram
 from joiner.joiner import Joiner, Watermarks
 from joiner.ledger import ClickLedger, Ledger
 from joiner.outputs import LATE_SCHEMA, REJECTED_SCHEMA, JoinOutput
+from joiner.rows import Spill
 from joiner.rules import FOREVER, NEVER, REASONS
 from joiner.settings import JoinSettings, SamplingSettings
 from joiner.state import JoinState
@@ -45,5 +47,6 @@ __all__ = [
     "Joiner",
     "Ledger",
     "SamplingSettings",
+    "Spill",
     "Watermarks",
 ]

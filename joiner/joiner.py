@@ -16,6 +16,7 @@ from joiner.labels import Labeller
 from joiner.ledger import ClickCount, ImpressionCount, Ledger, ledger_of
 from joiner.outputs import JoinOutput, Reporter
 from joiner.pending import Pending
+from joiner.rows import Spill
 from joiner.rules import (
     CORRECTED,
     LIFT_CLICKS,
@@ -63,9 +64,16 @@ class Joiner:
     """Joins one partition's impressions and clicks in event time."""
 
     def __init__(
-        self, schema: EventSchema, settings: JoinSettings, sampling: SamplingSettings
+        self,
+        schema: EventSchema,
+        settings: JoinSettings,
+        sampling: SamplingSettings,
+        spill: Spill | None = None,
     ) -> None:
-        """Raises ValueError if schema and settings declare different click types."""
+        """spill: where rows wait that are too many for memory; None: all stay there.
+
+        Raises ValueError if schema and settings declare different click types.
+        """
         if schema.click_types != settings.click_types:
             raise ValueError(
                 f"the schema declares the click types {schema.click_types}, the join settings "
@@ -79,7 +87,9 @@ class Joiner:
         self._front = Front(NEVER, -1)
         self._tally = empty_tally(len(schema.click_types))
         self._breaker = fresh_breaker()
-        self._pending = Pending(schema.impressions, settings.known_span, self._rules.corrects_from)
+        self._pending = Pending(
+            schema.impressions, settings.known_span, self._rules.corrects_from, spill
+        )
         self._waiting = WaitingClicks(schema.clicks)
         self._reader = StepReader(schema)
         self._labeller = Labeller(schema, sampling.keep_rate)
@@ -102,7 +112,8 @@ class Joiner:
         watermark; default: `ts`. How events are divided into steps changes nothing but the
         division of the output.
 
-        Raises ValueError if the batches and the order do not fit together.
+        Raises ValueError if the batches and the order do not fit together; OSError if rows cannot
+        be moved out of memory, after which the joiner is of no use: its output is lost.
         """
         events = self._reader.read(impressions, clicks, order, clocks, self._marks)
         self._pending.reserve(impressions.num_rows, self.watermarks.join)
@@ -206,7 +217,7 @@ class Joiner:
     def undecided(self) -> Place | None:
         """The place of the first impression that is open."""
         pending = self._pending
-        rows = pending.slices(pending.decided, min(pending.decided + 1, pending.following))
+        rows = pending.rows.slices(pending.decided, min(pending.decided + 1, pending.following))
         return next((place_of(first, 0) for first in rows), None)
 
     @property
@@ -227,8 +238,13 @@ class Joiner:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the impressions' rows that are kept for emission or correction."""
-        return self._pending.row_bytes
+        """Bytes in memory of the impressions' rows that are kept for emission or correction."""
+        return self._pending.rows.bytes_in_memory
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes of such rows that were moved out of memory."""
+        return self._pending.rows.bytes_moved
 
     def state(self) -> JoinState:
         """Everything needed to go on exactly from here, see `restore`."""
@@ -260,14 +276,16 @@ class Joiner:
         settings: JoinSettings,
         sampling: SamplingSettings,
         state: JoinState,
+        spill: Spill | None = None,
     ) -> Self:
         """A joiner that goes on exactly as the one whose `state` this is.
 
+        spill: as in the constructor; it need not be the one the state was saved with.
         Raises ValueError if the state has another version or was saved with other settings.
         """
         plain = state["plain"]
         check_plain(plain, settings, sampling)
-        self = cls(schema, settings, sampling)
+        self = cls(schema, settings, sampling, spill)
         self._resume(plain)
         known = known_entries(state["known"])
         self._pending.refill(known, plain["open"], state["rows"], self.watermarks.join)
@@ -275,7 +293,9 @@ class Joiner:
         return self
 
     @classmethod
-    def without_rows(cls, schema: EventSchema, plain: dict[str, Any]) -> Self:
+    def without_rows(
+        cls, schema: EventSchema, plain: dict[str, Any], spill: Spill | None = None
+    ) -> Self:
         """A joiner as it was at a point of which nothing is known any more, from its `plain`.
 
         It goes on exactly as that one, with the rows after that point, for every event that
@@ -286,7 +306,7 @@ class Joiner:
         join = JoinSettings.model_validate(plain["join"])
         sampling = SamplingSettings.model_validate(plain["sampling"])
         check_plain(plain, join, sampling)
-        self = cls(schema, join, sampling)
+        self = cls(schema, join, sampling, spill)
         self._resume(plain)
         # Those that were open then would have held back the ones after them.
         self._marks[FLOOR] = plain["open_front"]

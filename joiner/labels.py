@@ -82,7 +82,7 @@ class Labeller:
         columns = _columns(labels, kind=0)
         batches = []
         at = 0
-        for rows in pending.slices(start, pending.decided):
+        for rows in pending.rows.slices(start, pending.decided):
             end = at + rows.num_rows
             kept = labels.kept[at:end]
             batch = self._join(rows, [column.slice(at, end - at) for column in columns])
@@ -100,7 +100,7 @@ class Labeller:
         labels.label[0] = 1
         labels.click_ts[:] = click_ts
         labels.no_click[:] = False
-        return self._join(pending.rows_at(sequence), _columns(labels, kind=1))
+        return self._join(pending.rows.at(sequence), _columns(labels, kind=1))
 
     def _read(self, entries: npt.NDArray[Any]) -> Labels:
         rows = len(entries)

@@ -28,6 +28,7 @@ from joiner.needed import Needed
 from joiner.outputs import JoinOutput
 from joiner.rebuild import Rebuild
 from joiner.restart import FIRST_LOOK, Last, Written, cuts_since, last_block
+from joiner.rows import Spill
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.blocks import Base, Block, Claim, Cut, Entry
 from streams.deadletter import DeadLetter
@@ -51,7 +52,7 @@ class Setup:
     """What the joiners of a worker have in common.
 
     max_message_bytes: of a block. cut_rows: so many input rows after a cut the next is published
-    even if nothing was labelled.
+    even if nothing was labelled. spill: where rows wait that are too many for memory.
     """
 
     schema: EventSchema
@@ -59,6 +60,7 @@ class Setup:
     sampling: SamplingSettings
     max_message_bytes: int = 900_000
     cut_rows: int = 100_000
+    spill: Spill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +230,9 @@ class JoinPartition:
             (Position(base.impressions, newest[0]), Position(base.clicks, newest[1])),
         )
         self._joiner = (
-            Joiner(setup.schema, setup.join, setup.sampling)
+            Joiner(setup.schema, setup.join, setup.sampling, setup.spill)
             if cut is None
-            else Joiner.without_rows(setup.schema, cut.joiner)
+            else Joiner.without_rows(setup.schema, cut.joiner, setup.spill)
         )
         self._needed = Needed(base)
         for one in written:

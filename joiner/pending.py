@@ -1,15 +1,13 @@
-"""Impressions that are open or still known: their rows, and the ring that indexes them."""
+"""Impressions that are open or still known: the ring that indexes them, and their rows."""
 
-from bisect import bisect_right
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.batches import concat, take_each, with_small_tail
 from joiner.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
+from joiner.rows import KeptRows, Spill
 from joiner.rules import FOREVER, NEVER
 from streams.jit import I64, U32
 
@@ -20,23 +18,24 @@ _RING_GROWTH = 1.0625
 _MIN_SLOTS, _GROWN_SLOTS = 2.0, 2.75  # for each impression
 _MAX_LOAD = 0.8
 
-_SMALL_BATCH = 1 << 10  # rows that are kept together
-
 
 def _slots(count: int) -> U32:
     return np.full(count, EMPTY, np.uint32)
 
 
 class Pending:
-    """The ring the kernels use, and beside it the impressions' batches, in the same order.
+    """The ring the kernels use, and beside it the impressions' `rows`, in the same order.
 
     A sequence number counts accepted impressions from 0. Rows are kept of undecided impressions,
     and of known ones that corrections may need.
     """
 
-    def __init__(self, schema: pa.Schema, known_span: int, rows_from: int) -> None:
+    def __init__(
+        self, schema: pa.Schema, known_span: int, rows_from: int, spill: Spill | None
+    ) -> None:
         """schema: of the impression batches. known_span: W + max(H, D), milliseconds. rows_from:
-        rows are kept of known impressions from this sequence number on.
+        rows are kept of known impressions from this sequence number on. spill: where rows go that
+        are too many for memory.
         """
         slots = _slots(int(_SMALLEST * _GROWN_SLOTS))
         self.ring = Ring(
@@ -45,11 +44,9 @@ class Pending:
             bits=len(slots).bit_length(),
             cursor=np.zeros(4, np.int64),
         )
-        self._schema = schema
+        self.rows = KeptRows(schema, spill)
         self._known_span = known_span
         self._rows_from = rows_from
-        self._batches: list[pa.RecordBatch] = []
-        self._starts: list[int] = []  # the sequence number of each batch's first row
 
     @property
     def open(self) -> int:
@@ -89,11 +86,6 @@ class Pending:
         """Bytes of ring and index, counted at capacity."""
         return self.ring.entries.nbytes + self.ring.slots.nbytes
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of the impressions' rows that are kept."""
-        return sum(batch.nbytes for batch in self._batches)
-
     def reserve(self, impressions: int, watermark: int) -> None:
         """Make room in ring and index for so many more impressions.
 
@@ -115,20 +107,11 @@ class Pending:
 
     def append(self, rows: pa.RecordBatch) -> None:
         """Keep the rows of the impressions the kernel has just accepted."""
-        if rows.num_rows == 0:
-            return
-        rows = with_small_tail(self._batches, rows, _SMALL_BATCH)
-        del self._starts[len(self._batches) :]
-        self._batches.append(rows)
-        self._starts.append(int(self.ring.cursor[NEXT]) - rows.num_rows)
+        self.rows.append(rows, int(self.ring.cursor[NEXT]))
 
     def release(self) -> None:
         """Let go of batches of which no row is needed any more."""
-        needed = self._first_needed()
-        done = 0
-        while done < len(self._batches) and self._end(done) <= needed:
-            done += 1
-        del self._batches[:done], self._starts[:done]
+        self.rows.release(self._first_needed())
 
     def entries(self, start: int, stop: int) -> npt.NDArray[Any]:
         """The ring's entries of the sequence numbers start to stop, ENTRY [stop - start]."""
@@ -144,28 +127,9 @@ class Pending:
         """The ring's entries of these sequence numbers, ENTRY [len(sequence)]."""
         return self.ring.entries[sequence % len(self.ring.entries)]
 
-    def slices(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """The rows of the sequence numbers start to stop, without a copy, in order."""
-        at = bisect_right(self._starts, start) - 1
-        while start < stop:
-            end = min(self._end(at), stop)
-            yield self._batches[at].slice(start - self._starts[at], end - start)
-            start, at = end, at + 1
-
-    def rows_at(self, sequence: I64) -> pa.RecordBatch:
-        """The rows of these sequence numbers, copied."""
-        starts = np.array(self._starts, np.int64)
-        which = np.searchsorted(starts, sequence, side="right") - 1
-        by_batch = np.argsort(which, kind="stable")
-        rows = (sequence - starts[which])[by_batch]
-        pieces = take_each(self._batches, which[by_batch], rows)
-        back = np.empty_like(by_batch)
-        back[by_batch] = np.arange(len(sequence))
-        return concat(pieces, self._schema).take(pa.array(back))
-
     def needed_rows(self) -> list[pa.RecordBatch]:
         """The rows that are still needed, in order."""
-        return list(self.slices(self._first_needed(), int(self.ring.cursor[NEXT])))
+        return list(self.rows.slices(self._first_needed(), int(self.ring.cursor[NEXT])))
 
     def known(self) -> npt.NDArray[Any]:
         """The entries of all impressions in the ring, in order of arrival, the open ones last."""
@@ -182,9 +146,9 @@ class Pending:
         sweep(self.ring, watermark, self._known_span)
         start = len(known) - sum(batch.num_rows for batch in rows)
         for batch in rows:
-            self._batches.append(batch)
-            self._starts.append(start)
             start += batch.num_rows
+            self.rows.append(batch, start)
+        self.release()
 
     def change(self, known_span: int, rows_from: int, watermark: int) -> None:
         """From here on impressions are known for another span; what was forgotten stays so.
@@ -200,9 +164,6 @@ class Pending:
     def _first_needed(self) -> int:
         retired, undecided = self.ring.cursor[[RETIRED, UNDECIDED]].tolist()
         return int(min(max(retired, self._rows_from), undecided))
-
-    def _end(self, at: int) -> int:
-        return self._starts[at] + int(self._batches[at].num_rows)
 
     def _resize(self, capacity: int) -> None:
         known, first = self.known(), int(self.ring.cursor[RETIRED] % capacity)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from joiner import DelayHistogram, Joiner, JoinState, Ledger
 from joiner import pending as pending_module
+from joiner import rows as rows_module
 from joiner import steps as steps_module
 from joiner import waiting as waiting_module
 from streams.jit import U64
@@ -46,7 +47,7 @@ def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Sizes as they are, and so small that a few events grow, wrap, sweep and rebuild."""
     if request.param == "tight":
         monkeypatch.setattr(pending_module, "_SMALLEST", 2)
-        monkeypatch.setattr(pending_module, "_SMALL_BATCH", 4)
+        monkeypatch.setattr(rows_module, "_SMALL_BATCH", 4)
         monkeypatch.setattr(waiting_module, "_SMALLEST", 2)
 
 

@@ -125,6 +125,7 @@ def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"\[features\] fields.city.kind: None here"):
         replay(loaded(logs).model_copy(update={"features": features}), *paths, out, resume=True)
     replay(loaded(logs, snapshots__checkpoint_every=3), *paths, out, resume=True)
+    replay(loaded(logs, spill__memory_budget=1), *paths, out, resume=True)
 
 
 def test_changed_logs_are_refused(logs: SmallLogs, tmp_path: Path) -> None:
