@@ -53,7 +53,7 @@ def run(examples: int, *, roofline: bool, uniform: bool) -> dict[str, Any]:
         path = folder / "examples.arrow"
         err.print("writing the workload")
         _write(path, workload.chunks(examples, SEED, uniform=uniform))
-        with _one_core():
+        with one_core():
             rates, shares, stats = _kernel(path, examples, roofline)
         figures = [figure("kernel_examples_per_s", statistics.median(rates), "1/s", ASKED_KERNEL)]
         if roofline:
@@ -186,7 +186,7 @@ def _seconds(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> fl
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
     """Stay on one core meanwhile."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from deploy import (
+    bench_join,
     bench_learn,
     bench_replay,
     console,
@@ -369,6 +370,37 @@ def bench_learn_command(
         _print_json(document)
         return
     out.print(console.figures(document))
+
+
+@bench_app.command("join")
+def bench_join_command(
+    open_: Annotated[
+        int, typer.Option("--open", min=50_000, help="How many impressions are open at a time.")
+    ] = 1_000_000,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="Rounds of so many impressions; medians count.")
+    ] = 5,
+    events: Annotated[
+        int, typer.Option("--events", min=0, help="How many are joined from NDJSON; 0: none.")
+    ] = 5_000_000,
+    flink: Annotated[
+        Path | None,
+        typer.Option(
+            "--flink",
+            envvar="CLICKLOOP_FLINK",
+            help="A virtual environment with apache-flink, to be compared with.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The joiner alone on seeded traffic: speed, memory, spilling; beside Flink SQL if given."""
+    with _errors():
+        document = bench_join.run(open_, rounds, events, flink)
+    if as_json:
+        _print_json(document)
+        return
+    out.print(console.figures(document))
+    out.print(*document["notes"], sep="\n", highlight=False)
 
 
 @bench_app.command("replay")

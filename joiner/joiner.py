@@ -214,6 +214,11 @@ class Joiner:
         return self._pending.open
 
     @property
+    def known_impressions(self) -> int:
+        """How many impressions are in the ring: open, or decided and remembered."""
+        return self._pending.following - self._pending.retired
+
+    @property
     def undecided(self) -> Place | None:
         """The place of the first impression that is open."""
         pending = self._pending

@@ -14,6 +14,7 @@ The names that other rooms use:
 - `streams.guard`: `GuardSettings`, against clocks that run ahead
 - `streams.deadletter`: `DeadLetter`, `DeadLetterWriter`
 - `streams.kafka`: records from Kafka in chunks, for workers (a room of its own)
+- `streams.spill`: `SpillSettings`, `FileSpill`, for batches that memory has no room for
 - `streams.errors`: `DataError`, when a file as a whole cannot be read
 - `streams.duration`, `streams.jit`: the settings' durations, the one way to compile kernels
 """

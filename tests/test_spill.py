@@ -27,8 +27,6 @@ from tests.simulation.schedule import Schedule
 from tests.test_joiner import cases, through_bytes
 from tests.test_joiner_memory import SCHEMA, stream
 
-pytestmark = pytest.mark.kernel
-
 EXAMPLES = settings(
     max_examples=80,
     deadline=None,
@@ -52,6 +50,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "_SMALL_BATCH", 3)
 
 
+@pytest.mark.kernel
 @pytest.mark.usefixtures("_small_batches")
 @pytest.mark.parametrize("budget", [0, 300])
 def test_results_are_those_without(tmp_path: Path, budget: int) -> None:

@@ -1,0 +1,154 @@
+"""The benchmark of the joiner: its traffic, its files, and the document it prints."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from deploy import bench_join, ndjson_join
+from deploy.cli import app
+from deploy.join_workload import DELAY_MS, DISORDER_MS, JOIN, SCHEMA, Traffic, write_ndjson
+from joiner import Joiner, SamplingSettings
+from streams.deadletter import Source
+from streams.logs import open_log
+from streams.schema import PLACE
+
+GAP = 90.0  # milliseconds: 20,000 impressions open
+FLINK = Path(bench_join.__file__).with_name("flink_join.py")
+
+
+def tables(traffic: Traffic, bounds: list[int]) -> tuple[pa.Table, pa.Table]:
+    """Both logs, from parts with these bounds."""
+    parts = [traffic.part(a, b) for a, b in pairwise(bounds)]
+    return (
+        pa.Table.from_batches([part.impressions for part in parts]).unify_dictionaries(),
+        pa.Table.from_batches([part.clicks for part in parts]),
+    )
+
+
+def test_the_traffic_is_seeded_and_the_same_in_any_parts() -> None:
+    one = tables(Traffic(20_000, GAP, 1), [0, 20_000])
+    same = tables(Traffic(20_000, GAP, 1), [0, 10, 5_000, 5_001, 20_000])
+    other = tables(Traffic(20_000, GAP, 2), [0, 20_000])
+    for a, b, c in zip(one, same, other, strict=True):
+        assert a.combine_chunks().equals(b.combine_chunks())
+        assert a["impression_id"][0] != c["impression_id"][0]
+
+
+def test_the_traffic_is_as_it_says() -> None:
+    impressions, clicks = tables(Traffic(60_000, GAP, 1), [0, 60_000])
+    for table, schema in ((impressions, SCHEMA.impressions), (clicks, SCHEMA.clicks)):
+        assert table.schema == schema
+        table.validate(full=True)
+    ids = impressions["impression_id"].to_pylist()
+    assert len(set(ids)) == 60_000
+    assert {len(one) for one in ids} == {32}
+    ts = impressions["ts"].to_numpy()
+    behind = np.maximum.accumulate(ts) - ts
+    assert 0 < behind.max() <= DISORDER_MS
+    assert clicks.num_rows == pytest.approx(0.05 * 60_000, rel=0.1)
+    shown = dict(zip(ids, ts.tolist(), strict=True))
+    clicked = zip(clicks["impression_id"].to_pylist(), clicks["ts"].to_pylist(), strict=True)
+    delays = [came - shown[one] for one, came in clicked]
+    assert min(delays) >= 0
+    assert np.mean(delays) == pytest.approx(DELAY_MS, rel=0.1)
+    cities = impressions["features.city"].combine_chunks().dictionary_decode()
+    assert cities.value_counts()[0]["counts"].as_py() > 60_000 / 300
+
+
+def test_the_files_are_the_traffic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traffic = Traffic(30_000, GAP, 1)
+    expected = tables(traffic, [0, 30_000])
+    events = write_ndjson(tmp_path / "logs", traffic, 30_000)
+    assert events == sum(table.num_rows for table in expected)
+    places = [field.name for field in PLACE]
+    sources: tuple[Source, Source] = "impressions", "clicks"
+    for source, table in zip(sources, expected, strict=True):
+        log = open_log(tmp_path / "logs" / f"{source}.ndjson", SCHEMA, source)
+        chunks = list(log)
+        assert not any(chunk.rejects for chunk in chunks)
+        found = pa.Table.from_batches([chunk.rows for chunk in chunks])
+        assert found.drop_columns(places).to_pylist() == table.drop_columns(places).to_pylist()
+    ndjson_join.main(tmp_path / "logs")
+    rows, positives = map(int, capsys.readouterr().out.split())
+    assert rows == 30_000
+    assert 0.9 * expected[1].num_rows < positives <= expected[1].num_rows
+
+
+def test_known_impressions_are_open_and_remembered_ones() -> None:
+    joiner = Joiner(SCHEMA, JOIN, SamplingSettings())
+    bench = bench_join.Stream(Traffic(50_000, GAP, 1), (joiner,))
+    bench.rates(0, 50_000)
+    ratio = (JOIN.lateness + JOIN.window) / GAP
+    assert joiner.open_impressions == pytest.approx(ratio, rel=0.02)
+    both = (JOIN.lateness + JOIN.known_span) / GAP
+    assert joiner.known_impressions == pytest.approx(both, rel=0.02)
+
+
+def environment(folder: Path, script: str) -> Path:
+    """What looks like a virtual environment, with a program for its Python."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    return folder
+
+
+def test_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for Flink that takes a time in proportion to the files."""
+    monkeypatch.setattr(bench_join, "PART", 4_096)
+    sleep = 'sleep "$(wc -l < "$4/clicks.ndjson")e-4"'
+    # Flink's program is given the window, the lateness and the folder.
+    flink = environment(tmp_path / "flink", f'test "$1" = "{FLINK}" || exit 9\n{sleep}')
+    command = ["bench", "join", "--open", "50000", "--rounds", "1", "--events", "100000"]
+    done = CliRunner().invoke(app, [*command, "--flink", str(flink), "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    figures = {entry["name"]: entry for entry in document["figures"]}
+    assert list(figures) == [
+        "events_per_s",
+        "events_per_s_with_merge",
+        "bytes_per_open_impression",
+        "bytes_per_known_impression",
+        "bytes_with_remembered_per_open",
+        "spilled_speed_ratio",
+        "ndjson_events_per_s",
+        "flink_events_per_s",
+        "ratio_flink",
+    ]
+    assert all(entry["value"] > 0 for entry in figures.values())
+    assert [figures[n]["asked"] for n in ("events_per_s", "ratio_flink")] == [4_000_000, 4]
+    sizes = document["sizes"]
+    assert sizes["open"] == pytest.approx(50_000, rel=0.01)
+    assert sizes["known"] == pytest.approx(2 * sizes["open"], rel=0.02)
+    assert 0.5 < sizes["spilled_share"] < 1
+    value = {name: entry["value"] for name, entry in figures.items()}
+    assert value["events_per_s_with_merge"] < value["events_per_s"]
+    known = value["bytes_per_known_impression"] * sizes["known"] / sizes["open"]
+    assert value["bytes_with_remembered_per_open"] == pytest.approx(known)
+    # A click to about 21 events, 0.1 ms each.
+    assert value["flink_events_per_s"] == pytest.approx(210_000, rel=0.4)
+
+
+def test_without_files_or_flink(tmp_path: Path) -> None:
+    command = ["bench", "join", "--open", "50000", "--rounds", "1", "--events", "0"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "spilled_speed_ratio" in done.stdout
+    assert "ndjson" not in done.stdout
+    missing = CliRunner().invoke(app, [*command, "--flink", str(tmp_path)])
+    assert missing.exit_code == 2
+    assert "no bin/python" in missing.stderr
+
+
+def test_a_flink_that_fails_is_quoted(tmp_path: Path) -> None:
+    flink = environment(tmp_path / "flink", 'echo "no Java here" >&2; exit 3')
+    command = ["bench", "join", "--open", "50000", "--rounds", "1", "--events", "30000"]
+    done = CliRunner().invoke(app, [*command, "--flink", str(flink)])
+    assert done.exit_code == 1
+    assert "exited with 3" in done.stderr
+    assert "no Java here" in done.stderr
