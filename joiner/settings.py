@@ -39,7 +39,7 @@ class JoinSettings(BaseModel):
         default=0,
         description="H: how long after the window a click still corrects the label of an "
         "impression that was emitted as a negative. 0 emits no corrections. A duration; "
-        "W + H + L at most 45 days. The impressions' rows are kept in memory for as long.",
+        "W + H + L at most 45 days. The impressions' rows are kept for as long.",
     )
     dedupe_horizon: Duration | None = Field(
         default=None,

@@ -1,20 +1,24 @@
 """A run that is stopped and resumed ends as one that was not: rows, weights, metrics, files."""
 
+import errno
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from deploy import inputs, settings
+from deploy import replay as replay_module
 from deploy.replay import Stopped, replay
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.logs import open_log
+from streams.spill import FileSpill
 from tests import small_logs
 from tests.outcomes import outcome
 from tests.small_logs import SmallLogs
@@ -167,3 +171,34 @@ def test_damage_then_resume_with_the_file_mended(logs: SmallLogs, tmp_path: Path
     document = replay(loaded(logs), str(folder), str(logs.clicks), out, resume=True)
     assert document["ledger"]["impressions"] == len(lines)
     assert document["ledger"]["open"] == 0
+
+
+class FullDisk(FileSpill):
+    """Every row goes to a file, until there have been so many files."""
+
+    left = 12
+
+    def moved(self, batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", "the disk")
+        return super().moved(batches)
+
+
+def test_a_full_disk_then_resume(
+    logs: SmallLogs,
+    straight: tuple[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The step that could not be finished is taken again; all rows come back from files."""
+    layout, expected = straight
+    values = loaded(logs, learner__layout=layout, snapshots__checkpoint_every=100)
+    out = tmp_path / "out"
+    monkeypatch.setattr(replay_module, "spill_of", lambda _: FullDisk(0, tmp_path))
+    with pytest.raises(OSError, match="No space left"):
+        replay(values, str(logs.impressions), str(logs.clicks), out)
+    assert list((out / "examples").iterdir())
+    assert not (out / "metrics.json").exists()
+    monkeypatch.setattr(replay_module, "spill_of", lambda _: FileSpill(0, tmp_path))
+    assert run(logs, out, values, []) == expected
