@@ -315,6 +315,15 @@ def verify_command(store: StoreOption, version: Version = None) -> None:
             out.print(f"version {manifest.version}: {manifest.weights:,} weights, intact")
 
 
+@worker_app.command("join")
+def worker_join_command(config: Config) -> None:
+    """Join impressions and clicks of Kafka, and publish labelled examples, each once."""
+    from deploy import worker_join  # here, as Kafka's clients take half a second to load
+
+    with _errors():
+        worker_join.join(settings.load(config))
+
+
 @worker_app.command("learn")
 def worker_learn_command(
     config: Config,

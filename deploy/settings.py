@@ -77,6 +77,19 @@ class WorkerSettings(BaseModel):
         description="The same for `worker learn`. `host:port`; workers of one machine need ports "
         "of their own.",
     )
+    linger: Duration = Field(
+        default=50,
+        le=5_000,
+        description="`worker join` gathers what comes for so long before it joins it: fewer and "
+        "larger blocks for some delay. A duration, 0 to 5s.",
+    )
+    idle_timeout: Duration = Field(
+        default=10_000,
+        ge=100,
+        description="A topic that is read to its end and silent for so long does not hold the "
+        "watermark back, unless the breaker is open. A duration, at least 100ms; longer than the "
+        "pauses of a producer that is well.",
+    )
     stuck_after: Duration = Field(
         default=300_000,
         ge=1000,

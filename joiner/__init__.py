@@ -18,6 +18,14 @@
     ledger      what became of every event; it always balances
     delays      how long clicks take
     state       everything a joiner must remember, to go on exactly
+    letters     rows that the join refused, as dead letters
+
+On Kafka, one partition's joiner as a state machine, and what drives it:
+
+    partition   from the claim on; effects are what it asks for
+    restart     how it finds what was done before; rebuild takes the rows since again
+    cutting     the cut being made; needed tells from which one a restart would begin
+    runner      carries out the effects; agent is Faust's side of it
 
 Event time only: no clock is read, nothing is written, nothing is imported from the learner.
 """

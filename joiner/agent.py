@@ -7,6 +7,7 @@ state machine of each.
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -71,6 +72,9 @@ class JoinWorker:
         self._reader: RangeReader | None = None
         self._executor = executor
         self._pace = pace
+        self.letters: Counter[str] = Counter()  # dead letters sent, by reason
+        self._done = 0  # messages of partitions that have gone
+        self._superseded: set[int] = set()
         self._runners: dict[int, Runner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
@@ -80,6 +84,31 @@ class JoinWorker:
     def runners(self) -> Mapping[int, Runner]:
         """The driver of each partition that is ours, to look at."""
         return self._runners
+
+    @property
+    def pending(self) -> int:
+        """Messages to read, of all partitions that are ours."""
+        return sum(sum(runner.lag) for runner in list(self._runners.values()))
+
+    @property
+    def processed(self) -> int:
+        """Messages read, ever."""
+        return self._done + sum(runner.processed for runner in list(self._runners.values()))
+
+    def not_ready(self) -> str | None:
+        """Why it does not do its work; None: it does."""
+        if not self._tasks:
+            return "no partitions are assigned yet"
+        if self._superseded:
+            return f"another worker has claimed the partitions {sorted(self._superseded)}"
+        runners = list(self._runners.items())
+        behind = [number for number, runner in runners if not runner.is_caught_up]
+        if behind:
+            return f"catching up: {self.pending} messages to go in the partitions {behind}"
+        broken = [number for number, runner in runners if runner.machine.joiner.breaker.open]
+        if broken:
+            return f"the clicks of the partitions {broken} stay away; labels wait for them"
+        return None
 
     def attach(self, app: App) -> None:
         """Read the input topics of `app`."""
@@ -122,7 +151,9 @@ class JoinWorker:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._done = self.processed
         runners, self._runners, self._tasks = self._runners, {}, {}
+        self._superseded.clear()
         draining = [asyncio.create_task(runner.drain()) for runner in runners.values()]
         if draining:
             _, late = await asyncio.wait(draining, timeout=DRAIN_S)
@@ -138,6 +169,7 @@ class JoinWorker:
         except SupersededError as error:
             # Whoever claimed it has it; the group will say whether it is ours again.
             log.warning("partition %d: %s", number, error)
+            self._superseded.add(number)
         except Exception as error:  # whatever it is, this worker must not go on
             log.error("partition %d: %s", number, error)
             assert self._app is not None
@@ -147,6 +179,7 @@ class JoinWorker:
     def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
         assert self._app is not None
         link = KafkaLink(self._app, reader, self._reading, self._topics, self._setup, number, epoch)
+        link.letters = self.letters
         decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
         machine = JoinPartition(self._setup, uuid.uuid4().hex)
         both = decode_each[IMPRESSION], decode_each[CLICK]
@@ -167,6 +200,7 @@ class KafkaLink:
         epoch: int,
     ) -> None:
         """reading: held while the reader is used. epoch: of the assignment."""
+        self.letters: Counter[str] = Counter()
         self._epoch = epoch
         self._app = app
         self._reader = reader
@@ -225,6 +259,7 @@ class KafkaLink:
         return str(self._inputs[source == "clicks"])
 
     async def _send_letter(self, letter: DeadLetter) -> asyncio.Future[int]:
+        self.letters[letter.reason] += 1
         headers = {
             CONTENT_TYPE: JSON,
             "source": letter.file,

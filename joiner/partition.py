@@ -98,6 +98,11 @@ class JoinPartition:
         return self.phase == "live" and self._behind
 
     @property
+    def in_flight(self) -> int:
+        """Blocks published and not acknowledged."""
+        return len(self._in_flight)
+
+    @property
     def breaker_wait(self) -> int:
         """How long emission waits at most for clicks that stay away, ms."""
         return self._setup.join.breaker_wait

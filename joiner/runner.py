@@ -97,7 +97,8 @@ class Runner:
         now = time.monotonic()
         self._heard = [now, now]
         self._flushed = now
-        self.processed = 0
+        self.processed = 0  # messages
+        self.seconds = 0.0  # spent in turns
 
     async def claim(self) -> tuple[int, int]:
         """Claim the partition and learn what was done: the offsets to read the inputs from."""
@@ -191,6 +192,7 @@ class Runner:
         flush: bool,
     ) -> list[Effect]:
         """The machine's part of a turn, in a thread."""
+        begun = time.perf_counter()
         machine = self.machine
         effects: list[Effect] = []
         for offset in offsets:
@@ -210,6 +212,7 @@ class Runner:
         while more:
             effects += more
             more = machine.advance((idle[0], idle[1]), waited=waited) if machine.is_behind else []
+        self.seconds += time.perf_counter() - begun
         return effects
 
     async def _perform(self, effects: list[Effect]) -> None:

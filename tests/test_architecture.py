@@ -43,7 +43,11 @@ ONLY_IN = {
         "streams/kafka/topics.py",
     },
     "aiohttp": {"deploy/health.py"},
-    "prometheus_client": {"deploy/health.py", "deploy/learn_metrics.py"},
+    "prometheus_client": {
+        "deploy/health.py",
+        "deploy/join_metrics.py",
+        "deploy/learn_metrics.py",
+    },
     "typer": {"deploy/cli.py"},
     "pydantic_settings": {"deploy/settings.py"},
     "msgspec": {"joiner/agent.py", "streams/blocks.py", "streams/ndjson.py"},

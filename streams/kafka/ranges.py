@@ -50,14 +50,10 @@ class RangeReader:
 
 
 @asynccontextmanager
-async def range_reader(brokers: str, **security: Any) -> AsyncIterator[RangeReader]:
-    """A reader connected to `brokers`; security: aiokafka's settings for it."""
+async def range_reader(client: Mapping[str, Any]) -> AsyncIterator[RangeReader]:
+    """A reader; client: aiokafka's settings of address and credentials."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=brokers,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        **security,
+        group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", **client
     )
     await consumer.start()
     try:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.worker_join import join_app
+from deploy.worker_join import Where, join_app
 from joiner import JoinSettings, SamplingSettings
 from joiner.agent import JoinTopics
 from joiner.partition import Setup
@@ -26,7 +26,7 @@ class Joining:
     join: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
     pace: dict[str, Any] = field(default_factory=dict)
-    setup: dict[str, int] = field(default_factory=dict)
+    setup: dict[str, Any] = field(default_factory=dict)
     app: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,16 +51,16 @@ def main(options: str) -> None:
         SamplingSettings.model_validate(asked.sampling),
         **asked.setup,
     )
-    app, _ = join_app(
-        setup,
-        asked.topics,
+    where = Where(
         brokers=asked.address,
         group=asked.name,
+        topics=asked.topics,
         partitions=asked.partitions,
         max_skew=60_000,
-        pace=Pace(**asked.pace),
-        **asked.app,
+        clients={"bootstrap_servers": asked.address},
+        app=asked.app,
     )
+    app, _ = join_app(setup, where, Pace(**asked.pace))
     run(app)
 
 
