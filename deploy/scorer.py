@@ -14,10 +14,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from deploy import snapshots
+from deploy.manifest import Manifest
 from deploy.store import Store
 from ftrl.features import Features
 from ftrl.logistic import probabilities
-from ftrl.serving import ServingTable
+from ftrl.serving import Served
 from streams.deadletter import DeadLetterWriter
 from streams.errors import ConfigError
 from streams.guard import OFF
@@ -36,7 +37,7 @@ SCORES = pa.schema(
 class Scorer:
     """One serving version, held in memory. Read-only, so threads may share it."""
 
-    def __init__(self, manifest: snapshots.Manifest, table: ServingTable) -> None:
+    def __init__(self, manifest: Manifest, table: Served) -> None:
         """Score with `table`, as `manifest` describes it."""
         self.manifest = manifest
         self._table = table

@@ -4,100 +4,34 @@
     keys/00000007/00000       uint64, ascending over the version
     weights/00000007/00000    int16 in q2.13, beside the keys
 
+Of a learner of layout q2.13 a key is a group and a tag (`ftrl.table`), and the manifest says how
+many groups there are:
+
+    groups/00000007/00000     uint16, how many keys each group has
+    keys/00000007/00000       uint32, the tags, ascending in each group
+
 A version is written once, in one atomic write, and never changed.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
+from deploy.manifest import COLUMNS, Manifest
 from deploy.store import Store, StoreError
 from deploy.training import Cut
 from ftrl.config import FeatureConfig
 from ftrl.learner import Learner
-from ftrl.serving import ServingTable, serving_weights
-from streams.jit import I16, U64
+from ftrl.serving import Served, ServingTable, serving_weights
+from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
 
-PAGE = 65_536  # slots
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a serving version is: where it comes from, what it holds, and its digests.
-
-    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had
-    been learned from. weights: how many are non-zero. saturated: how many were outside q2.13's
-    [-4, 4). bias: float64, exact. pages: (keys, weights) digests of each page.
-    """
-
-    version: int
-    parent: int | None
-    made_by: str
-    ts: int | None
-    cut: Cut
-    features: FeatureConfig
-    click_types: tuple[str, ...]
-    weights: int
-    saturated: int
-    bias: float
-    pages: tuple[tuple[str, str], ...]
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of its keys and weights."""
-        return self.weights * (np.dtype(np.uint64).itemsize + np.dtype(np.int16).itemsize)
-
-    def summary(self) -> dict[str, Any]:
-        """One line of a listing."""
-        return {
-            "version": self.version,
-            "ts": self.cut.ts if self.ts is None else self.ts,
-            "examples": self.cut.examples,
-            "nonzero": self.weights,
-            "bytes": self.bytes,
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Every field as plain JSON; the bias in hexadecimal, so that no digit is lost."""
-        return {
-            "version": self.version,
-            "parent": self.parent,
-            "kind": "full",
-            "made_by": self.made_by,
-            "ts": self.ts,
-            "cut": {"examples": self.cut.examples, "ts": self.cut.ts, "place": self.cut.place},
-            "features": self.features.model_dump(mode="json"),
-            "click_types": self.click_types,
-            "weights": self.weights,
-            "saturated": self.saturated,
-            "bias": self.bias.hex(),
-            "pages": self.pages,
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Manifest":
-        """The manifest that `to_json` gave. Raises KeyError, TypeError or ValueError."""
-        cut = values["cut"]
-        place = cut["place"]
-        return cls(
-            version=values["version"],
-            parent=values["parent"],
-            made_by=values["made_by"],
-            ts=values["ts"],
-            cut=Cut(cut["examples"], cut["ts"], None if place is None else (place[0], place[1])),
-            features=FeatureConfig.model_validate(values["features"]),
-            click_types=tuple(values["click_types"]),
-            weights=values["weights"],
-            saturated=values["saturated"],
-            bias=float.fromhex(values["bias"]),
-            pages=tuple((k, w) for k, w in values["pages"]),
-        )
+PAGE = 65_536  # weights, or groups
 
 
 def publish(
@@ -119,12 +53,12 @@ def publish(
     keys, weights, saturated = serving_weights(
         *learner.weights(), seed=learner.settings.seed, variant=number
     )
+    columns: dict[str, npt.NDArray[Any]] = {"keys": keys, "weights": weights}
+    if learner.groups:
+        counts, tags = grouped_keys(keys, learner.groups)
+        columns |= {"groups": counts, "keys": tags}
     puts: dict[bytes, bytes] = {}
-    pages = []
-    for index, start in enumerate(range(0, len(keys), PAGE)):
-        page = keys[start : start + PAGE].tobytes(), weights[start : start + PAGE].tobytes()
-        puts[_key("keys", number, index)], puts[_key("weights", number, index)] = page
-        pages.append((_digest(page[0]), _digest(page[1])))
+    pages = {name: _put(puts, name, number, column) for name, column in columns.items()}
     manifest = Manifest(
         version=number,
         parent=parent,
@@ -133,10 +67,12 @@ def publish(
         cut=cut,
         features=features,
         click_types=click_types,
+        groups=learner.groups,
         weights=len(keys),
         saturated=saturated,
         bias=learner.bias,
-        pages=tuple(pages),
+        pages=tuple(zip(pages["keys"], pages["weights"], strict=True)),
+        group_pages=pages.get("groups", ()),
     )
     values = manifest.to_json()
     puts[_key("manifest", number)] = _canonical({**values, "digest": _digest(_canonical(values))})
@@ -190,31 +126,45 @@ def manifest_of(store: Store, number: int) -> Manifest:
         ) from error
 
 
-def weights_of(store: Store, manifest: Manifest) -> tuple[U64, I16]:
-    """Keys (uint64, ascending) and q2.13 weights (int16) of a version, checksums verified.
+def weights_of(store: Store, manifest: Manifest) -> Served:
+    """The weights of a version, its checksums verified, ready to serve.
 
     Raises StoreError that names the page which is missing or does not fit its digest.
     """
-    keys, weights = [], []
-    for index, (key_digest, weight_digest) in enumerate(manifest.pages):
-        keys.append(_page(store, manifest.version, "keys", index, key_digest))
-        weights.append(_page(store, manifest.version, "weights", index, weight_digest))
-    all_keys: U64 = np.frombuffer(b"".join(keys), dtype=np.uint64)
-    all_weights: I16 = np.frombuffer(b"".join(weights), dtype=np.int16)
-    if not len(all_keys) == len(all_weights) == manifest.weights:
-        raise StoreError(
-            f"{store.path}: serving version {manifest.version} holds {len(all_keys)} keys and "
-            f"{len(all_weights)} weights, its manifest says {manifest.weights}; score with "
-            "another version (`clickloop snapshots list`)"
+    digests = {
+        "keys": tuple(keys for keys, _ in manifest.pages),
+        "weights": tuple(weights for _, weights in manifest.pages),
+        "groups": manifest.group_pages,
+    }
+    columns = {}
+    for name, dtype in manifest.columns.items():
+        pages = (
+            _page(store, manifest.version, name, index, digest)
+            for index, digest in enumerate(digests[name])
         )
-    return all_keys, all_weights
+        columns[name] = np.frombuffer(b"".join(pages), dtype)
+    keys, weights = columns["keys"], columns["weights"]
+    try:
+        if len(keys) != manifest.weights:
+            raise ValueError(f"{len(keys)} keys")
+        if not manifest.groups:
+            return ServingTable(keys, weights, manifest.bias)
+        counts = columns["groups"]
+        if len(counts) != manifest.groups:
+            raise ValueError(f"{len(counts)} groups")
+        return GroupedServingTable(GroupedKeys(counts, keys), weights, manifest.bias)
+    except ValueError as error:
+        raise StoreError(
+            f"{store.path}: serving version {manifest.version} holds {error}; its manifest says "
+            f"{manifest.weights} weights in {manifest.groups} groups; score with another version "
+            "(`clickloop snapshots list`)"
+        ) from error
 
 
-def load(store: Store, number: int | None = None) -> tuple[Manifest, ServingTable]:
+def load(store: Store, number: int | None = None) -> tuple[Manifest, Served]:
     """Version `number`, or the newest, verified and ready to serve. Raises StoreError."""
     manifest = chosen(store, number)
-    keys, weights = weights_of(store, manifest)
-    return manifest, ServingTable(keys, weights, manifest.bias)
+    return manifest, weights_of(store, manifest)
 
 
 def _numbers(store: Store) -> list[int]:
@@ -223,8 +173,20 @@ def _numbers(store: Store) -> list[int]:
 
 def _keys(store: Store, number: int) -> Iterator[bytes]:
     yield _key("manifest", number)
-    for part in ("keys", "weights"):
+    for part in COLUMNS:
         yield from store.keys(_key(part, number) + b"/")
+
+
+def _put(
+    puts: dict[bytes, bytes], name: str, number: int, column: npt.NDArray[Any]
+) -> tuple[str, ...]:
+    """Add the pages of a column to `puts`; returns their digests."""
+    digests = []
+    for index, start in enumerate(range(0, len(column), PAGE)):
+        page = column[start : start + PAGE].tobytes()
+        puts[_key(name, number, index)] = page
+        digests.append(_digest(page))
+    return tuple(digests)
 
 
 def _page(store: Store, number: int, column: str, index: int, digest: str) -> bytes:

@@ -62,7 +62,7 @@ def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
         raise ValueError("a key is 0, which no feature hashes to")
     if not np.isfinite(values).all():
         raise ValueError("a value is not a finite number")
-    return Batch(_view(indptr, np.int64), _view(keys, np.uint64), _within(values))
+    return Batch(read_only(indptr, np.int64), read_only(keys, np.uint64), _within(values))
 
 
 def examples_of(
@@ -99,13 +99,13 @@ def examples_of(
             raise ValueError(f"{name} of row {row} is {column[row]}, which it must not be")
     sampled = (label == 0) & (kind != CORRECTION)
     return Examples(
-        _view(label, np.int8),
+        read_only(label, np.int8),
         _within(offset),
         _within(np.where(sampled, weight / rate, weight)),
-        _view(rate, np.float64),
-        _view(kind, np.int8),
-        _view(kept, np.bool_),
-        _view(place, np.int64),
+        read_only(rate, np.float64),
+        read_only(kind, np.int8),
+        read_only(kept, np.bool_),
+        read_only(place, np.int64),
     )
 
 
@@ -113,10 +113,10 @@ def _within(array: F64) -> F64:
     """`array` with everything beyond ±`LIMIT` brought to it."""
     if np.abs(array).max(initial=0) > LIMIT:
         array = array.clip(-LIMIT, LIMIT)
-    return _view(array, np.float64)
+    return read_only(array, np.float64)
 
 
-def _view(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def read_only(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """`array` as contiguous and read-only, so that the kernels are compiled for one type only."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False

@@ -1,30 +1,35 @@
-"""State in 16 bits: fixed point for weights, a logarithm for sums; both rounded at random.
+"""State in 16 bits: fixed point for weights, a short float for sums; both rounded at random.
 
 q2.13 of McMahan et al., KDD 2013, section 4.2: v becomes ⌊2¹³ v + R⌋ 2⁻¹³ with R uniform in
 [0, 1), so the rounding has no bias: 2 bits before the point, 13 after, one for the sign. A sum n
-of squared gradients is kept as a code c with n = (2^(c / 2048) - 1) / 1024, rounded to one of its
-two neighbours such that n has no bias. R is a hash of what is rounded and why, never a stateful
-generator: neither order, nor restarts, nor storage layouts can change a run.
+of squared gradients is kept as 1 + 1024 n in 5 bits of exponent and 11 of mantissa: a logarithm,
+but for the straight lines between its octaves, that takes no logarithm to compute. It is rounded to
+one of its two neighbours such that n has no bias. R is a hash of what is rounded and why, never a
+stateful generator: neither order, nor restarts, nor storage layouts can change a run.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from streams.jit import F64, I16, U64, kernel
+from streams.jit import F64, I16, U64, inlined, kernel
 
 SCALE = 2.0**13
 LOWEST = -32768
 HIGHEST = 32767
-HIGHEST_SUM = 65535  # the code of 4.19 million
+HIGHEST_SUM = np.uint64(65535)  # the code of 4.19 million
 
 # Of `kind`: a published weight; the learner's η·z and n.
-SERVING, STORED_Z, STORED_N = range(3)
+SERVING, STORED = range(2)
 
 _SUM_SCALE = 1024.0
-_OCTAVE = 2048  # codes from 1 + 1024 n to its double
-_POWERS = np.exp2(np.arange(_OCTAVE) / _OCTAVE)
+_DROPPED = np.uint64(52 - 11)  # bits of a float64's mantissa that the code of a sum lacks
+_ONE = np.uint64(0x3FF << 52)  # the bits of 1.0
+_FIRST_CODE = np.uint64(0x3FF << 11)
+_DRAWN = np.uint64(32)  # bits of a draw
+_LOW = np.uint64(0xFFFFFFFF)
+_TO_SUM = np.uint64(52 - 11 - 32)
+_TO_UNIT = np.uint64(52 - 32)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
@@ -55,7 +60,14 @@ def stem(seed: np.uint64, kind: np.uint64, variant: np.uint64) -> np.uint64:
 @kernel
 def draw(stem: np.uint64, coordinate: np.uint64) -> np.float64:
     """R in [0, 1), a multiple of 2⁻³²: few enough bits that 2¹³ v + R is all but exact."""
-    return np.float64(mix(stem, coordinate) >> np.uint64(32)) * 2.0**-32
+    return np.float64(mix(stem, coordinate) >> _DRAWN) * 2.0**-32
+
+
+@inlined
+def draws(stem: np.uint64, coordinate: np.uint64) -> tuple[np.uint64, float]:
+    """Two independent ones of these circumstances: one as 32 bits, the other in [0, 1)."""
+    h = mix(stem, coordinate)
+    return h >> _DRAWN, np.uint64(_ONE | ((h & _LOW) << _TO_UNIT)).view(np.float64) - 1.0
 
 
 @kernel
@@ -66,28 +78,21 @@ def uniform(
     return draw(stem(seed, kind, variant), coordinate)
 
 
-@kernel
-def _power(code: int | np.int64) -> float:
-    """1 + 1024 n of a sum's code."""
-    power: float = _POWERS[code & (_OCTAVE - 1)] * (1 << (code >> 11))
-    return power
-
-
-@kernel
-def decode_sum(code: int | np.int64) -> float:
+@inlined
+def decode_sum(code: np.uint64) -> float:
     """The sum n that `code` (0 to 65535) stands for."""
-    return (_power(code) - 1) / _SUM_SCALE
+    power = np.uint64(_ONE + (code << _DROPPED)).view(np.float64)
+    return (power - 1.0) / _SUM_SCALE
 
 
-@kernel
-def encode_sum(n: float, r: float) -> int:
-    """The code of n ≥ 0 under the draw r: one of its two neighbours, or 65536 beyond the last."""
-    power = 1 + _SUM_SCALE * n
-    if power > _power(HIGHEST_SUM):
-        return HIGHEST_SUM + 1
-    below = min(math.floor(math.log2(power) * _OCTAVE), HIGHEST_SUM - 1)
-    low = _power(below)
-    return below + math.floor((power - low) / (_power(below + 1) - low) + r)
+@inlined
+def encode_sum(n: float, drawn: np.uint64) -> np.uint64:
+    """The code of n ≥ 0 under a draw of 32 bits: one of its neighbours; beyond 65535 too.
+
+    Between two codes n grows as the bits of 1 + 1024 n do, and so does the chance of a carry.
+    """
+    bits = np.float64(1.0 + _SUM_SCALE * n).view(np.uint64)
+    return ((bits + (drawn << _TO_SUM)) >> _DROPPED) - _FIRST_CODE
 
 
 @kernel

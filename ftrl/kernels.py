@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from ftrl import admission, sketch, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
-from ftrl.fixedpoint import mix
 from ftrl.scratch import BLOCK, Scratch, close_up, look_up
-from ftrl.stored import decode, encode, gather, scatter
+from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
 from streams.jit import F64, I64, U8, U64, inlined, kernel
 
@@ -27,6 +26,8 @@ TALLY = np.dtype(
         ("refused", np.int64),
         ("examples", np.int64),
         ("saturated", np.int64),
+        ("rounded", np.int64),
+        ("rounding", np.float64),
     ]
 )
 Tally = npt.NDArray[np.void]
@@ -45,19 +46,18 @@ class Model(NamedTuple):
     """What learning changes, and its bounds.
 
     touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
-    fixed: whether the slots are of layout q2.13. seed: of its roundings.
+    seed: of the roundings of layout q2.13.
     """
 
     slots: table.Slots
     touched: U64
-    shift: np.uint64
+    shift: table.Shift
     room: int
     max_features: int
     words: U64
     rules: admission.Rules
     seen: U8
     tally: Tally
-    fixed: bool
     seed: np.uint64
 
 
@@ -86,16 +86,16 @@ def weight(z: float, root: float, rates: Rates, l1: float) -> float:
 
 
 @inlined
-def announce(slots: table.Slots, shift: np.uint64, keys: U64, first: int, end: int) -> None:
+def announce(slots: table.Slots, shift: table.Shift, keys: U64, first: int, end: int) -> None:
     """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
     for i in range(first, end):
-        prefetch(slots, np.int64(keys[i] >> shift))
+        prefetch(slots, np.int64(table.home(slots, shift, keys[i])))
 
 
 @inlined
 def insert(
     slots: table.Slots,
-    shift: np.uint64,
+    shift: table.Shift,
     max_features: int,
     tally: Tally,
     keys: U64,
@@ -103,18 +103,20 @@ def insert(
     chosen: I64,
     size: int,
 ) -> int:
-    """Give slots to the keys `keys[chosen[i]]`, i < `size`; refuse them once the table is full.
+    """Give slots to the keys `keys[chosen[i]]`, i < `size`; refuse them where there is no room.
 
     Returns how many slots it has given.
     """
     given = 0
     for i in range(size):
+        slot = np.int64(table.ABSENT)
         if tally[0]["used"] < max_features:
             key = keys[chosen[i]]
-            slot = ~table.find(slots, shift, key)
-            slots[slot]["key"] = key
+            slot = table.place_for(slots, shift, key)
+        if slot >= 0:
+            tally[0]["used"] += 1 if slots[slot]["key"] == table.EMPTY else 0
+            slots[slot]["key"] = table.name(shift, key)
             at[chosen[i]] = slot
-            tally[0]["used"] += 1
             given += 1
         else:
             tally[0]["refused"] += 1
@@ -123,10 +125,9 @@ def insert(
 
 @inlined
 def dot(s: Scratch, begin: int, size: int, rates: Rates) -> float:
-    """x·w of `size` coordinates of a block; leaves √n and w in scratch."""
-    x, z, n, root, w = s.x, s.z, s.n, s.root, s.w
+    """x·w of `size` coordinates of a block; leaves w in scratch."""
+    x, z, root, w = s.x, s.z, s.root, s.w
     for j in range(size):
-        root[j] = math.sqrt(n[j])
         w[j] = weight(z[j], root[j], rates, rates.l1)
     total = 0.0
     for j in range(size):
@@ -149,6 +150,14 @@ def step(s: Scratch, begin: int, size: int, rates: Rates, slope: float, own: flo
         h = clip(own * value, LIMIT)
         n[j] += h * h
         z[j] += g - (math.sqrt(n[j]) - root[j]) * pace * w[j]
+
+
+@inlined
+def note_rounding(shift: table.Shift, tally: Tally, error: F64, size: int) -> None:
+    """Add one coordinate of a row to the measure of what its roundings are."""
+    if shift is None and size > 0:
+        tally[0]["rounded"] += 1
+        tally[0]["rounding"] += abs(error[0])
 
 
 @kernel
@@ -175,7 +184,7 @@ def learn(
     row may find features in the table that were not there when its block was looked up, so those
     without a slot are looked up again.
     """
-    slots, touched, shift, room, max_features, words, rules, seen, tally, fixed, seed = model
+    slots, touched, shift, room, max_features, words, rules, seen, tally, seed = model
     indptr, keys, _ = batch
     label, offset, omega, rate, kind, kept, place = examples
     alpha, beta = rates.alpha, rates.beta
@@ -217,9 +226,7 @@ def learn(
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
             stop = close_up(s, begin, end) if absent > 0 else end
             size = stop - begin
-            gather(slots, s, begin, size)
-            if fixed:
-                decode(s.z, s.n, size, alpha, beta)
+            load(slots, shift, s, begin, size, alpha, beta)
 
             bias_root = math.sqrt(tally[0]["bias_n"])
             bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
@@ -229,12 +236,10 @@ def learn(
             slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
 
             step(s, begin, size, rates, slope, own)
-            if fixed:
-                here = mix(seed, np.uint64(place[row]))
-                tally[0]["saturated"] += encode(
-                    s, begin, size, alpha, beta, here, np.uint64(kind[row])
-                )
-            scatter(slots, touched, s, begin, size)
+            here = circumstances(shift, seed, place[row], kind[row])
+            saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
+            tally[0]["saturated"] += saturated
+            note_rounding(shift, tally, s.root, size)
             bias_n = tally[0]["bias_n"] + own * own
             tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
             tally[0]["bias_n"] = bias_n
@@ -244,8 +249,7 @@ def learn(
 @kernel
 def predict(
     slots: table.Slots,
-    shift: np.uint64,
-    fixed: bool,
+    shift: table.Shift,
     rates: Rates,
     bias: float,
     batch: Batch,
@@ -258,7 +262,5 @@ def predict(
         end, away = look_up(slots, shift, batch, row, s, 0)
         if table.find_again(slots, shift, found, at, chosen, away) > 0:
             end = close_up(s, 0, end)
-        gather(slots, s, 0, end)
-        if fixed:
-            decode(s.z, s.n, end, rates.alpha, rates.beta)
+        load(slots, shift, s, 0, end, rates.alpha, rates.beta)
         logits[row] = logits[row] + bias + dot(s, 0, end, rates)

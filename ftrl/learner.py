@@ -14,15 +14,17 @@ import numpy.typing as npt
 from ftrl import kernels, sketch, stored
 from ftrl.admission import Admission
 from ftrl.examples import batch_of, examples_of
+from ftrl.fixedpoint import SCALE
 from ftrl.kernels import TALLY, Model, Rates
 from ftrl.scratch import scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import FIXED, Slots, Table, columns
+from ftrl.table import GROUP, GROUPS_A_MIB, TAGS, Shift, Slots, Table, columns
 from streams.errors import ConfigError, DataError
 from streams.jit import F64, I8, I64, U64, Bool
 
 STATE_FORMAT = 1
 COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated")
+COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
@@ -50,10 +52,13 @@ class LearnerStats:
 
     examples: rows learned from, corrections of rows learned from apart. features_seen: an
     estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
-    with a weight. refused: sightings turned away because the table was full. saturated: values
-    stored that lay outside the layout's range (q2.13). nbytes: memory of the table, the filters
-    and the sketch. filter_fill: the share of the filters' counters in use. false_positives: the
-    share of new features that the filters take for seen.
+    with a weight. refused: sightings turned away because the table was full. Of layout q2.13, else
+    0: saturated, values stored that lay outside its range; rounding, by how much storing changes
+    η·z on average, which is of a weight's size, measured on one coordinate an example;
+    collision_rate, the share of features outside the table that would be taken for one in it.
+    nbytes: memory of the table, the filters and the sketch. filter_fill: the share of the
+    filters' counters in use. false_positives: the share of new features that the filters take for
+    seen.
     """
 
     examples: int
@@ -62,6 +67,8 @@ class LearnerStats:
     nonzero_weights: int
     refused: int
     saturated: int
+    rounding: float
+    collision_rate: float
     nbytes: int
     filter_fill: float
     false_positives: float
@@ -77,8 +84,7 @@ class Learner:
     def __init__(self, settings: LearnerSettings, admission: AdmissionSettings) -> None:
         self.settings = settings
         self._rates = Rates(settings.alpha, settings.beta, settings.l1, settings.l2)
-        self._fixed = settings.layout == FIXED
-        self._table = Table(settings.layout, settings.max_features)
+        self._table = Table(settings.layout, settings.max_features, settings.memory)
         self._admission = Admission(admission)
         self._seen = sketch.registers()
         self._tally = np.zeros(1, TALLY)
@@ -111,7 +117,7 @@ class Learner:
         Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
         do not fit together and for NaN or infinities; nothing has been learned then.
         """
-        if self._fixed and place is None:
+        if self._table.grouped and place is None:
             raise ValueError("layout q2.13 rounds by the rows' places: give them")
         rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
@@ -131,7 +137,6 @@ class Learner:
         kernels.predict(
             self._table.slots,
             self._table.shift,
-            self._fixed,
             self._rates,
             self.bias,
             batch,
@@ -164,13 +169,16 @@ class Learner:
         """The model's size and the filters' state; reads all of their memory."""
         admission, slots = self._admission, self._table.slots
         alpha, beta, l1, _ = self._rates
+        rounded, rounding = int(self._tally["rounded"][0]), float(self._tally["rounding"][0])
         return LearnerStats(
             examples=int(self._tally["examples"][0]),
             features_seen=max(round(sketch.estimate(self._seen)), self.features),
             features_admitted=self.features,
-            nonzero_weights=stored.nonzero(slots, self._fixed, alpha, beta, l1),
+            nonzero_weights=stored.nonzero(slots, self.shift, alpha, beta, l1),
             refused=int(self._tally["refused"][0]),
             saturated=int(self._tally["saturated"][0]),
+            rounding=rounding / max(rounded, 1) / SCALE,
+            collision_rate=self.features / self.groups / TAGS if self.groups else 0.0,
             nbytes=slots.nbytes + admission.words.nbytes + self._seen.nbytes,
             filter_fill=admission.fill(),
             false_positives=admission.false_positives(),
@@ -182,9 +190,14 @@ class Learner:
         return self._table.slots
 
     @property
-    def shift(self) -> np.uint64:
-        """The right shift from a key to its home among the slots."""
+    def shift(self) -> Shift:
+        """Where among the slots keys live, as kernels are told it."""
         return self._table.shift
+
+    @property
+    def groups(self) -> int:
+        """How many groups the slots are in, 0 if in none: the geometry of layout q2.13."""
+        return len(self.slots) // GROUP if self._table.grouped else 0
 
     def take_touched(self) -> U64:
         """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""
@@ -200,9 +213,11 @@ class Learner:
     def state_without_table(self) -> State:
         """`state` but for what `columns_state` gives of the slots."""
         rules = self._admission.rules
+        grouped: State = {"groups": self.groups} if self._table.grouped else {}
         return {
             "format": STATE_FORMAT,
-            **{name: self._tally[name][0].item() for name in COUNTED},
+            **grouped,
+            **{name: self._tally[name][0].item() for name in self._counted},
             "generations": rules.generations,
             "rotate_every": rules.rotate_every,
             "filters": self._admission.words.copy(),
@@ -232,15 +247,22 @@ class Learner:
                 f"{settings.max_features}: set it to {features} or more"
             )
         learner = cls(settings, admission)
-        if stored.is_fixed(state["z"]) != learner._fixed:
-            kind = "floating" if learner._fixed else "fixed"
+        if stored.is_fixed(state["z"]) != learner._table.grouped:
+            kind = "floating" if learner._table.grouped else "fixed"
             raise ConfigError(
                 f"the checkpoint's features are in {kind} point, learner.layout is "
                 f"{settings.layout}: set it to the layout they were saved in"
             )
+        if state.get("groups", 0) != learner.groups:
+            saved = state["groups"] // GROUPS_A_MIB
+            raise ConfigError(
+                f"the checkpoint's table takes {saved} MiB, learner.memory allows "
+                f"{settings.memory}: set it to {saved}; features of one size cannot be found in "
+                "another"
+            )
         learner._table.load(state["keys"], state["z"], state["n"])
         learner._tally["used"] = features
-        for name in COUNTED:
+        for name in learner._counted:
             learner._tally[name] = state[name]
         rules, words = learner._admission.rules, learner._admission.words
         shape = (len(words), rules.generations, rules.rotate_every)
@@ -249,17 +271,20 @@ class Learner:
         learner._seen[:] = state["seen"]
         return learner
 
+    @property
+    def _counted(self) -> tuple[str, ...]:
+        return COUNTED + COUNTED_GROUPED if self._table.grouped else COUNTED
+
     def _model(self) -> Model:
         return Model(
             self._table.slots,
             self._table.touched,
             self._table.shift,
             self._table.room,
-            self.settings.max_features,
+            self._table.max_features,
             self._admission.words,
             self._admission.rules,
             self._seen,
             self._tally,
-            self._fixed,
             np.uint64(self.settings.seed),
         )

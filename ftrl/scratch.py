@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ftrl.examples import Batch
-from ftrl.table import Slots
+from ftrl.table import Shift, Slots, home, name
 from streams.jit import F64, I64, U64, inlined
 
 BLOCK = 8  # rows looked up together: their slots' cache lines fit into 16 KiB
@@ -18,7 +18,7 @@ class Scratch(NamedTuple):
     marks: int64, more than twice as many as a row has coordinates, a power of two; -1 at first.
     Of a block: ends (int64 [BLOCK], where each row's coordinates end), found (uint64, their
     keys), x (float64, their values), at (int64, their slots; ABSENT where there is none). Of a
-    row: chosen, totals (int64), z, n, root (√n), w (float64).
+    row: chosen, totals (int64), z, n, root (√n), w (float64), codes (uint64, of n as it is stored).
     """
 
     marks: I64
@@ -32,6 +32,7 @@ class Scratch(NamedTuple):
     n: F64
     root: F64
     w: F64
+    codes: U64
 
 
 def scratch_for(batch: Batch) -> Scratch:
@@ -43,12 +44,13 @@ def scratch_for(batch: Batch) -> Scratch:
     chosen, totals = np.empty((2, longest), np.int64)
     z, n, root, w = np.empty((4, longest))
     ends = np.empty(BLOCK, np.int64)
-    return Scratch(marks, ends, found, x, at, chosen, totals, z, n, root, w)
+    codes = np.empty(longest, np.uint64)
+    return Scratch(marks, ends, found, x, at, chosen, totals, z, n, root, w, codes)
 
 
 @inlined
 def look_up(
-    slots: Slots, shift: np.uint64, batch: Batch, row: int, s: Scratch, size: int
+    slots: Slots, shift: Shift, batch: Batch, row: int, s: Scratch, size: int
 ) -> tuple[int, int]:
     """Append a row's coordinates to the block's, the values of repeated keys summed.
 
@@ -75,12 +77,12 @@ def look_up(
             x[np.uint64(marks[mark] - start)] += value
             continue
         marks[mark] = start + size
-        home, here = key >> shift, np.uint64(size)
+        first_slot, here = home(slots, shift, key), np.uint64(size)
         found[here] = key
         x[here] = value
-        at[here] = np.int64(home)
+        at[here] = np.int64(first_slot)
         away[np.uint64(moved)] = size
-        moved += 1 if slots[home]["key"] != key else 0
+        moved += 1 if slots[first_slot]["key"] != name(shift, key) else 0
         size += 1
     return size, moved
 

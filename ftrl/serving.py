@@ -1,5 +1,6 @@
 """What a scorer needs of a model: the non-zero weights in 16 bits, and the bias."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,34 @@ def _score(
         logits[row] += bias + total / SCALE
 
 
-class ServingTable:
+class Served(ABC):
+    """The weights of one version in memory, however they are kept. bias: a logit."""
+
+    bias: float
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of memory the table takes."""
+
+    def logit(self, indptr: I64, keys: U64, values: F64, offset: F64) -> F64:
+        """The rows' logits: offset + bias + x·w, float64.
+
+        Row i has the coordinates `indptr[i]` up to `indptr[i + 1]` of keys (uint64) and values
+        (float64, or empty where every value is 1); repeats add up. Within Σ|x| 2⁻¹³ of the
+        learner the weights came from, where no weight saturated. Raises ValueError for arrays
+        that do not fit together.
+        """
+        logits = np.array(offset, np.float64)
+        self._add(batch_of(indptr, keys, values, len(logits)), logits)
+        return logits
+
+    @abstractmethod
+    def _add(self, batch: Batch, logits: F64) -> None:
+        """Add bias + x·w to the logits."""
+
+
+class ServingTable(Served):
     """The weights of one version, read-only; any number of threads may score with it.
 
     keys: uint64, distinct, none 0; q: int16 in units of 2⁻¹³; bias: a logit. Raises ValueError
@@ -96,15 +124,5 @@ class ServingTable:
         """Bytes of memory the table takes."""
         return self._keys.nbytes + self._q.nbytes
 
-    def logit(self, indptr: I64, keys: U64, values: F64, offset: F64) -> F64:
-        """The rows' logits: offset + bias + x·w, float64.
-
-        Row i has the coordinates `indptr[i]` up to `indptr[i + 1]` of keys (uint64) and values
-        (float64, or empty where every value is 1); repeats add up. Within Σ|x| 2⁻¹³ of the
-        learner the weights came from, where no weight saturated. Raises ValueError for arrays
-        that do not fit together.
-        """
-        logits = np.array(offset, np.float64)
-        batch = batch_of(indptr, keys, values, len(logits))
+    def _add(self, batch: Batch, logits: F64) -> None:
         _score(self._keys, self._q, self._shift, self.bias, batch, logits)
-        return logits

@@ -37,19 +37,27 @@ class LearnerSettings(BaseModel):
     )
     layout: Literal["float32", "float64", "q2.13"] = Field(
         default="float32",
-        description="How a coordinate's z and n are stored: `float32` (16 bytes a slot), "
-        "`float64` (32), or `q2.13` (12): η·z in 16 bits of fixed point, from -4 to 4, and n "
-        "as a logarithm in 16 bits, up to 4 million, both rounded at random without bias; "
-        "what lies outside is cut off and counted (`saturated`). Needs alpha · l1 / beta "
+        description="How a coordinate is stored: `float32` (16 bytes a slot), `float64` (32), or "
+        "`q2.13` (8): a tag of 32 bits for its key, η·z in 16 bits of fixed point, from -4 to 4, "
+        "and n as a logarithm in 16 bits, up to 4 million, both rounded at random without bias "
+        "(`rounding`); what lies outside is cut off and counted (`saturated`), and now and then "
+        "two features are taken for one (`collision_rate`). Needs alpha · l1 / beta "
         "below 4. Arithmetic is in 64 bits in all. Source: 32 bits lose nothing that matters, "
         "and 16 next to nothing (McMahan et al., KDD 2013, section 4.2).",
     )
     max_features: Annotated[int, Field(ge=1, le=2**32)] = Field(
         default=20_000_000,
         description="How many features the table holds at most; further ones are refused and "
-        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, in "
-        "`q2.13` 18 to 36, because the table doubles when two thirds of its slots are used. "
-        "Source: the memory there is.",
+        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, "
+        "because the table doubles when two thirds of its slots are used; in `q2.13` see `memory` "
+        "too. Source: the memory there is.",
+    )
+    memory: Annotated[int, Field(ge=1, le=2**20)] = Field(
+        default=128,
+        description="The size of the table of layout `q2.13`, which never grows; a MiB holds "
+        "114,688 features (seven eighths of its slots), further ones are refused and counted. The "
+        "other layouts do not use it. MiB; range 1 to 2^20. Source: the memory there is, and 11 "
+        "bytes for each feature expected, which leaves three slots in ten empty.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,

@@ -1,4 +1,4 @@
-"""What a slot stores, turned into z and n in float64 and back: one pair of kernels a layout.
+"""What a slot stores, turned into z and n in float64 and back.
 
 The floating layouts hold z and n themselves. q2.13 holds η·z with η = α / (β + √n), as McMahan et
 al., KDD 2013, section 4.2, do, so a coordinate keeps its progress while it is dormant; n is a
@@ -14,15 +14,15 @@ from ftrl.fixedpoint import (
     HIGHEST_SUM,
     LOWEST,
     SCALE,
-    STORED_N,
-    STORED_Z,
+    STORED,
     decode_sum,
-    draw,
+    draws,
     encode_sum,
+    mix,
     stem,
 )
 from ftrl.scratch import Scratch
-from ftrl.table import FIXED, LAYOUTS, Slots, Stored
+from ftrl.table import FIXED, LAYOUTS, Shift, Slots, Stored
 from streams.jit import F64, U64, inlined, kernel
 
 _1 = np.uint64(1)
@@ -31,84 +31,107 @@ _63 = np.uint64(63)
 
 
 @inlined
-def gather(slots: Slots, s: Scratch, begin: int, size: int) -> None:
-    """Read z and n, as they are stored, of `size` coordinates of a block, from `begin` on."""
-    at, z, n = s.at, s.z, s.n
-    for j in range(size):
-        slot = np.uint64(at[np.uint64(begin + j)])
-        z[j] = slots[slot]["z"]
-        n[j] = slots[slot]["n"]
+def load(
+    slots: Slots, shift: Shift, s: Scratch, begin: int, size: int, alpha: float, beta: float
+) -> None:
+    """Read z, n and √n of `size` coordinates of a block, from `begin` on, into scratch."""
+    at, z, n, root, codes = s.at, s.z, s.n, s.root, s.codes
+    if shift is None:
+        for j in range(size):
+            slot = np.uint64(at[np.uint64(begin + j)])
+            z[j] = slots[slot]["z"]
+            codes[j] = slots[slot]["n"]
+        for j in range(size):
+            n[j] = decode_sum(codes[j])
+            root[j] = math.sqrt(n[j])
+            z[j] = decode_z(z[j], root[j], alpha, beta)
+    else:
+        for j in range(size):
+            slot = np.uint64(at[np.uint64(begin + j)])
+            z[j] = slots[slot]["z"]
+            n[j] = slots[slot]["n"]
+        for j in range(size):
+            root[j] = math.sqrt(n[j])
 
 
 @inlined
-def decode_z(q: float, n: float, alpha: float, beta: float) -> float:
-    """z of a stored η·z, in units of 2⁻¹³, and its coordinate's decoded n."""
-    return q / SCALE * (beta + math.sqrt(n)) / alpha
+def decode_z(q: float, root: float, alpha: float, beta: float) -> float:
+    """z of a stored η·z, in units of 2⁻¹³, and the root of its coordinate's decoded n."""
+    return q * (beta + root) * (1 / (SCALE * alpha))
 
 
 @inlined
-def decode(z: F64, n: F64, size: int, alpha: float, beta: float) -> None:
-    """Turn z and n, as layout q2.13 stores them, into what they stand for."""
-    for j in range(size):
-        n[j] = decode_sum(np.int64(n[j]))
-        z[j] = decode_z(z[j], n[j], alpha, beta)
-
-
-@inlined
-def scatter(slots: Slots, touched: U64, s: Scratch, begin: int, size: int) -> None:
-    """Store z and n of `size` coordinates, from `begin` on, rounded to the table's layout."""
-    at, z, n = s.at, s.z, s.n
-    for j in range(size):
-        slot = np.uint64(at[np.uint64(begin + j)])
-        slots[slot]["z"] = z[j]
-        slots[slot]["n"] = n[j]
-        touched[slot >> _6] |= _1 << (slot & _63)
-
-
-@inlined
-def encode(
+def store(
+    slots: Slots,
+    shift: Shift,
+    touched: U64,
     s: Scratch,
     begin: int,
     size: int,
     alpha: float,
     beta: float,
     here: np.uint64,
-    variant: np.uint64,
 ) -> int:
+    """Store z and n of `size` coordinates, from `begin` on, rounded to the table's layout.
+
+    here: of layout q2.13, see `encode`. Returns how many values lay outside what it can hold.
+    """
+    at, z, n, codes = s.at, s.z, s.n, s.codes
+    saturated = 0
+    if shift is None:
+        saturated = encode(s, begin, size, alpha, beta, here)
+        for j in range(size):
+            slot = np.uint64(at[np.uint64(begin + j)])
+            slots[slot]["z"] = np.int16(z[j])
+            slots[slot]["n"] = np.uint16(codes[j])
+            touched[slot >> _6] |= _1 << (slot & _63)
+    else:
+        for j in range(size):
+            slot = np.uint64(at[np.uint64(begin + j)])
+            slots[slot]["z"] = z[j]
+            slots[slot]["n"] = n[j]
+            touched[slot >> _6] |= _1 << (slot & _63)
+    return saturated
+
+
+@inlined
+def circumstances(shift: Shift, seed: np.uint64, place: int, kind: int) -> np.uint64:
+    """What a row's roundings depend on but for the coordinate; 0 in layouts that need none."""
+    if shift is None:
+        return stem(mix(seed, np.uint64(place)), np.uint64(STORED), np.uint64(kind))
+    return np.uint64(0)
+
+
+@inlined
+def encode(s: Scratch, begin: int, size: int, alpha: float, beta: float, here: np.uint64) -> int:
     """Turn z and n into what layout q2.13 stores; returns how many lay outside what it can hold.
 
     n is rounded first, and η·z taken with the η of the rounded n: so z, too, has no bias. here:
-    a hash of the seed and the row's place.
+    from `circumstances`. Leaves by how much η·z was rounded up, in units of 2⁻¹³, in `root`.
     """
-    keys, z, n = s.found, s.z, s.n
-    of_n = stem(here, np.uint64(STORED_N), variant)
-    of_z = stem(here, np.uint64(STORED_Z), variant)
+    keys, z, n, codes, error = s.found, s.z, s.n, s.codes, s.root
+    scaled_alpha = alpha * SCALE
     saturated = 0
     for j in range(size):
-        key = keys[np.uint64(begin + j)]
-        code = encode_sum(n[j], draw(of_n, key))
-        if code > HIGHEST_SUM:
-            code = HIGHEST_SUM
-            saturated += 1
-        eta = alpha / (beta + math.sqrt(decode_sum(code)))
-        scaled = np.floor(eta * z[j] * SCALE + draw(of_z, key))
-        z[j] = min(max(scaled, LOWEST), HIGHEST)
-        n[j] = code
-        if z[j] != scaled:
-            saturated += 1
+        of_n, of_z = draws(here, keys[np.uint64(begin + j)])
+        code = encode_sum(n[j], of_n)
+        saturated += 1 if code > HIGHEST_SUM else 0
+        code = min(code, HIGHEST_SUM)
+        exact = scaled_alpha / (beta + math.sqrt(decode_sum(code))) * z[j]
+        rounded = np.floor(exact + of_z)
+        kept = min(max(rounded, LOWEST), HIGHEST)
+        saturated += 1 if kept != rounded else 0
+        error[j] = rounded - exact
+        codes[j] = code
+        z[j] = kept
     return saturated
 
 
 @kernel
 def _decode(q: Stored, codes: Stored, alpha: float, beta: float, z: F64, n: F64) -> None:
     for i in range(len(q)):
-        z[i], n[i] = q[i], codes[i]
-    decode(z, n, len(q), alpha, beta)
-
-
-def is_fixed(z: Stored) -> bool:
-    """Whether a column of stored z, or a slot's, is of layout q2.13."""
-    return z.dtype == LAYOUTS[FIXED]["z"]
+        n[i] = decode_sum(np.uint64(codes[i]))
+        z[i] = decode_z(np.float64(q[i]), math.sqrt(n[i]), alpha, beta)
 
 
 def decoded(z: Stored, n: Stored, alpha: float, beta: float) -> tuple[F64, F64]:
@@ -120,16 +143,24 @@ def decoded(z: Stored, n: Stored, alpha: float, beta: float) -> tuple[F64, F64]:
     return found_z, found_n
 
 
+def is_fixed(z: Stored) -> bool:
+    """Whether a column of stored z, or a slot's, is of layout q2.13."""
+    return z.dtype == LAYOUTS[FIXED]["z"]
+
+
 @kernel
-def nonzero(slots: Slots, fixed: bool, alpha: float, beta: float, l1: float) -> int:
+def nonzero(slots: Slots, shift: Shift, alpha: float, beta: float, l1: float) -> int:
     """How many used slots have a weight other than 0."""
     count = 0
     for i in range(len(slots)):
-        if fixed:
-            n = decode_sum(np.int64(slots[i]["n"]))
-            z = decode_z(float(slots[i]["z"]), n, alpha, beta)
-        else:
-            z = float(slots[i]["z"])
-        if abs(z) > l1:
+        if abs(_z_of(slots, shift, i, alpha, beta)) > l1:
             count += 1
     return count
+
+
+@inlined
+def _z_of(slots: Slots, shift: Shift, slot: int, alpha: float, beta: float) -> float:
+    if shift is None:
+        root = math.sqrt(decode_sum(np.uint64(slots[slot]["n"])))
+        return decode_z(np.float64(slots[slot]["z"]), root, alpha, beta)
+    return np.float64(slots[slot]["z"])

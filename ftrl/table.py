@@ -1,11 +1,18 @@
-"""The learner's table: 64-bit keys to (z, n), open addressing, nothing ever collides.
+"""The learner's table: from keys to (z, n), open addressing, a slot in one cache line.
 
-A slot holds its key, z and n side by side, so a coordinate costs one cache line. A key's
-home is given by its highest bits, which keeps slots nearly in key order: growing, saving
-and restoring walk memory forwards. Key 0 marks an empty slot; hashes are never 0.
+In the floating layouts slots hold 64-bit keys, nothing ever collides, and the table grows. A key's
+home is given by its highest bits, which keeps slots nearly in key order: growing, saving and
+restoring walk memory forwards.
+
+Layout q2.13 is sized once. Its slots form groups of 512, a page of memory each. A key's high half
+chooses the group, its low half is the tag that the slot holds, and the tag's highest bits are the
+home within the group, which overflow never leaves. So group and tag are all there is to know of a
+key, and whoever has them needs no key: of those that share both, the least one stands for all.
+
+An empty slot has key 0: hashes are never 0, and a tag of 0 becomes 1.
 """
 
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +21,9 @@ from streams.jit import I64, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them
+# Where keys live: the right shift from a key to its home, or None where slots are in groups. Numba
+# compiles each of the two apart, so a kernel that asks `shift is None` pays nothing for it.
+Shift: TypeAlias = np.uint64 | None
 
 FIXED = "q2.13"
 LAYOUTS = {
@@ -27,14 +37,24 @@ LAYOUTS = {
             "itemsize": 32,
         }
     ),
-    # z is η·z in q2.13, n its code: see `ftrl.stored`.
-    FIXED: np.dtype([("key", np.uint64), ("z", np.int16), ("n", np.uint16)]),
+    # key is the tag, z is η·z in q2.13, n its code: see `ftrl.stored`.
+    FIXED: np.dtype([("key", np.uint32), ("z", np.int16), ("n", np.uint16)]),
 }
 CACHE_LINE = 64
 FIRST_CAPACITY = 64
 ABSENT = -1
 EMPTY = np.uint64(0)
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
+GROUP = 512  # slots: at a load of 0.7 one in 10^15 groups overflows
+GROUPS_A_MIB = 2**20 // (GROUP * LAYOUTS[FIXED].itemsize)
+TAGS = 2.0**32
+
+_IN_GROUP = np.int64(GROUP - 1)
+_GROUP_BITS = np.uint64(GROUP.bit_length() - 1)
+_TAG_BITS = np.uint64(32)
+_TO_HOME = _TAG_BITS - _GROUP_BITS
+_TAG = np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
 
 
 def aligned(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -55,20 +75,75 @@ def home_shift(capacity: int) -> np.uint64:
     return np.uint64(65 - capacity.bit_length())
 
 
-@kernel
-def find(slots: Slots, shift: np.uint64, key: np.uint64) -> np.int64:
-    """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
-    mask = len(slots) - 1
-    slot = np.int64(key >> shift)
-    while slots[slot]["key"] != key:
-        if slots[slot]["key"] == EMPTY:
-            return ~slot
-        slot = (slot + 1) & mask
-    return slot
+@inlined
+def group_of(groups: int, key: np.uint64) -> np.uint64:
+    """Which of the groups a key belongs to, from its high half."""
+    return ((key >> _TAG_BITS) * np.uint64(groups)) >> _TAG_BITS
 
 
 @inlined
-def find_again(slots: Slots, shift: np.uint64, keys: U64, at: I64, chosen: I64, size: int) -> int:
+def tag_of(key: np.uint64) -> np.uint64:
+    """What tells a key from the others of its group, 1 to 2³² - 1: its low half."""
+    return max(key & _TAG, _ONE)
+
+
+@inlined
+def home(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
+    """The slot where the search for a key begins."""
+    if shift is None:
+        group = group_of(len(slots) // GROUP, key)
+        return (group << _GROUP_BITS) | (tag_of(key) >> _TO_HOME)
+    return key >> shift
+
+
+@inlined
+def name(shift: Shift, key: np.uint64) -> np.uint64:
+    """What a slot that is a key's holds as its key."""
+    if shift is None:
+        return tag_of(key)
+    return key
+
+
+@inlined
+def after(slots: Slots, shift: Shift, slot: np.int64) -> np.int64:
+    """The slot to look at when `slot` is taken by another key."""
+    if shift is None:
+        return (slot & ~_IN_GROUP) | ((slot + 1) & _IN_GROUP)
+    return (slot + 1) & (len(slots) - 1)
+
+
+@kernel
+def find(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
+    """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
+    sought = name(shift, key)
+    slot = np.int64(home(slots, shift, key))
+    while slots[slot]["key"] != sought:
+        if slots[slot]["key"] == EMPTY:
+            return ~slot
+        slot = after(slots, shift, slot)
+    return slot
+
+
+@kernel
+def place_for(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
+    """The slot that `key` is to have; ABSENT if its group has only one empty slot left.
+
+    That one stays empty, for every search ends at one. Where slots are in groups it may be a key
+    of the same row that has the slot already.
+    """
+    slot = find(slots, shift, key)
+    if shift is None:
+        if slot >= 0:
+            return slot
+        other = after(slots, shift, ~slot)
+        while slots[other]["key"] != EMPTY:
+            other = after(slots, shift, other)
+        return ~slot if other != ~slot else np.int64(ABSENT)
+    return ~slot
+
+
+@inlined
+def find_again(slots: Slots, shift: Shift, keys: U64, at: I64, chosen: I64, size: int) -> int:
     """Put into `at` the slots of `keys[chosen[i]]`, i < `size`, or ABSENT where there is none.
 
     Keeps those at the front of `chosen`, and returns how many they are.
@@ -84,55 +159,85 @@ def find_again(slots: Slots, shift: np.uint64, keys: U64, at: I64, chosen: I64, 
 
 
 @kernel
-def insert_all(slots: Slots, shift: np.uint64, entries: Slots) -> None:
-    """Put every used slot of `entries`, with keys new to `slots`, into `slots`."""
+def insert_all(slots: Slots, shift: Shift, keys: U64, entries: Slots) -> None:
+    """Put each of `entries` whose key is not 0, all new to `slots`, into `slots`."""
     for i in range(len(entries)):
-        if entries[i]["key"] != EMPTY:
-            slots[~find(slots, shift, entries[i]["key"])] = entries[i]
+        if keys[i] != EMPTY:
+            slots[~find(slots, shift, keys[i])] = entries[i]
+
+
+def is_grouped(slots: Slots) -> bool:
+    """Whether the slots are in groups."""
+    return slots.dtype == LAYOUTS[FIXED]
+
+
+def keys_of(groups: I64, tags: npt.NDArray[np.uint32], count: int) -> U64:
+    """The least key of each group and tag, uint64; count: of all groups there are."""
+    high = -(-(groups << 32) // count)
+    return (high.astype(np.uint64) << _TAG_BITS) | tags
 
 
 def columns(slots: Slots) -> tuple[U64, Stored, Stored]:
-    """The used slots' keys in ascending order, uint64, with their z and n as stored."""
-    used = slots[slots["key"] != EMPTY]
-    order = np.argsort(used["key"])
-    return used["key"][order], used["z"][order], used["n"][order]
+    """The used slots' keys in ascending order, uint64, with their z and n as stored.
+
+    Where slots are in groups, the least key of each group and tag.
+    """
+    at = np.flatnonzero(slots["key"])
+    used = slots[at]
+    keys = used["key"]
+    if is_grouped(slots):
+        keys = keys_of(at // GROUP, keys, len(slots) // GROUP)
+    order = np.argsort(keys)
+    return keys[order], used["z"][order], used["n"][order]
 
 
 class Table:
     """The slots, and when there are to be more of them.
 
     layout: how z and n are stored, a name in `LAYOUTS`. max_features: the number of keys that
-    will be asked for, at most. How many are used is the learner's to count.
+    will be asked for, at most. memory: of the slots of layout q2.13, MiB. How many are used is the
+    learner's to count.
     """
 
-    def __init__(self, layout: str, max_features: int) -> None:
+    def __init__(self, layout: str, max_features: int, memory: int) -> None:
         self.dtype = LAYOUTS[layout]
+        capacity = FIRST_CAPACITY
+        if layout == FIXED:
+            capacity = memory * GROUPS_A_MIB * GROUP
+            max_features = min(max_features, capacity * 7 // 8)  # beyond, searches grow long
         self.max_features = max_features
         self._largest = FIRST_CAPACITY
         while room(self._largest) < max_features:
             self._largest *= 2
-        self.slots: Slots = aligned(FIRST_CAPACITY, self.dtype)
-        self.touched: U64 = np.full(FIRST_CAPACITY // 64, ALL_TOUCHED)
+        self.slots: Slots = aligned(capacity, self.dtype)
+        self.touched: U64 = np.full(capacity // 64, ALL_TOUCHED)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the slots are in groups, and never become more."""
+        return is_grouped(self.slots)
 
     @property
     def room(self) -> int:
         """How many keys fit before the table must grow; never above `max_features`."""
-        return min(room(len(self.slots)), self.max_features)
+        return self.max_features if self.grouped else min(room(len(self.slots)), self.max_features)
 
     @property
-    def shift(self) -> np.uint64:
-        """The right shift from a key to its home slot."""
-        return home_shift(len(self.slots))
+    def shift(self) -> Shift:
+        """Where keys live; see `Shift`."""
+        return None if self.grouped else home_shift(len(self.slots))
 
     def reserve(self, features: int) -> None:
         """Grow, if need be, until `features` keys fit or the table is at its largest."""
         capacity = len(self.slots)
+        if self.grouped:
+            return
         while room(capacity) < features and capacity < self._largest:
             capacity *= 2
         if capacity > len(self.slots):
             entries, self.slots = self.slots, aligned(capacity, self.dtype)
             self.touched = np.full(capacity // 64, ALL_TOUCHED)  # for every slot has moved
-            insert_all(self.slots, self.shift, entries)
+            insert_all(self.slots, self.shift, entries["key"], entries)
 
     def take_touched(self) -> U64:
         """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""
@@ -142,6 +247,7 @@ class Table:
     def load(self, keys: U64, z: Stored, n: Stored) -> None:
         """Take in what `columns` gave, of the same layout or both of floats; must be empty."""
         entries = np.empty(len(keys), self.dtype)
-        entries["key"], entries["z"], entries["n"] = keys, z, n
+        entries["key"] = np.maximum(keys & _TAG, _ONE) if self.grouped else keys
+        entries["z"], entries["n"] = z, n
         self.reserve(len(keys))
-        insert_all(self.slots, self.shift, cast(Slots, entries))
+        insert_all(self.slots, self.shift, keys, cast(Slots, entries))

@@ -27,7 +27,7 @@ def outcome(out: Path) -> dict[str, Any]:
         order = used["key"].argsort()
         versions = {
             key: store.get(key)
-            for part in (b"manifest/", b"keys/", b"weights/")
+            for part in (b"manifest/", b"groups/", b"keys/", b"weights/")
             for key in store.keys(part)
         }
     assert not list(out.glob("**/*.partial"))

@@ -12,7 +12,7 @@ from deploy.cli import app
 from ftrl.learner import Learner
 from ftrl.roofline import pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS
+from ftrl.table import LAYOUTS, home
 from tests.learning import learn, of, random_rows
 
 
@@ -67,7 +67,7 @@ def test_the_bare_traffic_changes_nothing(layout: str) -> None:
     learn(learner, rows)
     before = learner.slots.tobytes()
     keys = np.array([key for row in rows for key, _ in row.coordinates], np.uint64)
-    homes = learner.slots[(keys >> learner.shift).astype(np.int64)]
+    homes = learner.slots[[int(home(learner.slots, learner.shift, key)) for key in keys]]
     total = pass_through(learner.slots, learner.shift, keys, 5)
     assert total == pytest.approx(float(homes["z"].astype(np.float64).sum()))
     assert learner.slots.tobytes() == before

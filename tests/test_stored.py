@@ -12,7 +12,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS
 from tests import learning
-from tests.learning import arrays, learn, of, random_rows, same_state
+from tests.learning import arrays, by_least, learn, least, of, random_rows, same_state
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 
 pytestmark = pytest.mark.kernel
@@ -31,7 +31,8 @@ def codes(learner: Learner) -> Codes:
 
 def meaning(z: int, n: int, alpha: float = 0.1, beta: float = 1.0) -> tuple[float, float]:
     """z and n of their codes, from the definition."""
-    total = (2 ** (n / 2048) - 1) / 1024
+    octave, part = divmod(n, 2048)
+    total = (2**octave * (1 + part / 2048) - 1) / 1024
     return z / 8192 * (beta + math.sqrt(total)) / alpha, total
 
 
@@ -45,15 +46,16 @@ def oracle_at(learner: Learner, l1: float) -> Ftrl:
     return oracle
 
 
-def test_a_slot_takes_12_bytes() -> None:
-    assert LAYOUTS["q2.13"].itemsize == 12
+def test_a_slot_takes_8_bytes() -> None:
+    assert LAYOUTS["q2.13"].itemsize == 8
+    assert Learner(of("q2.13", memory=3), OFF).slots.nbytes == 3 * 2**20
 
 
 @quick
 @given(learning.few_keys, st.sampled_from([0.0, 0.1, 1.0]))
 def test_each_step_is_the_algorithms_and_rounded(rows: list[Row], l1: float) -> None:
     learner = Learner(of("q2.13", l1=l1), OFF)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(map(by_least, rows)):
         oracle = oracle_at(learner, l1)
         before = learner.stats().saturated
         logit = learn(learner, [row], first=place).logit[0]
@@ -63,14 +65,14 @@ def test_each_step_is_the_algorithms_and_rounded(rows: list[Row], l1: float) -> 
         if learner.stats().saturated > before:
             continue
         for key, (z, n) in found.items():
-            # A step may add 0.034% to n, and 2^-13 to the exact z times the rounded n's rate.
+            # A step may add 0.049% to n, and 2^-13 to the exact z times the rounded n's rate.
             total = meaning(z, n)[1]
-            assert abs(total - oracle.n[key]) < 3.39e-4 * (oracle.n[key] + 1 / 1024)
+            assert abs(total - oracle.n[key]) < 4.89e-4 * (oracle.n[key] + 1 / 1024)
             scaled = 0.1 / (1 + math.sqrt(total)) * oracle.z[key] * 8192
             assert abs(z - scaled) < 1 + 1e-6
 
 
-@pytest.mark.parametrize("value", [1.0, -0.37, 0.01])
+@pytest.mark.parametrize("value", [1.1, -0.37, 0.01])
 def test_a_step_has_no_bias(value: float) -> None:
     """Many keys take the same step: on average they end where the algorithm does."""
     count = 4000
@@ -106,7 +108,7 @@ def test_a_stream_ends_near_the_exact_one() -> None:
     assert abs(difference.mean()) < 0.001
     held = dict(zip(*(column.tolist() for column in rounded.weights()), strict=True))
     for key in set(oracle.z) - {BIAS}:
-        assert held.get(key, 0.0) == pytest.approx(oracle.weight(key), abs=0.01)
+        assert held.get(least(key), 0.0) == pytest.approx(oracle.weight(key), abs=0.01)
     assert rounded.stats().saturated == 0
 
 
@@ -158,7 +160,7 @@ def test_saturations_are_counted_and_saved() -> None:
 
 @pytest.mark.parametrize("change", ["seed", "place", "kind"])
 def test_each_circumstance_rounds_in_its_own_way(change: str) -> None:
-    row = Row(tuple((key, 1.0) for key in range(1, 401)), 1)
+    row = Row(tuple((key, 1.1) for key in range(1, 401)), 1)  # of 1.0, n would be exact
     one = Learner(of("q2.13"), OFF)
     learn(one, [row])
     other = Learner(of("q2.13", seed=int(change == "seed")), OFF)
@@ -179,7 +181,7 @@ def test_each_circumstance_rounds_in_its_own_way(change: str) -> None:
 
 def test_z_and_n_of_a_coordinate_round_independently() -> None:
     learner = Learner(of("q2.13"), OFF)
-    learn(learner, [Row(tuple((key, 1.0) for key in range(1, 2001)), 1)])
+    learn(learner, [Row(tuple((key, 1.1) for key in range(1, 2001)), 1)])
     n = np.array([pair[1] for pair in codes(learner).values()])
     z = np.array([pair[0] for pair in codes(learner).values()])
     # η falls with n's code by far less than one unit of η·z, so all that is left is chance.

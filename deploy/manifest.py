@@ -1,0 +1,107 @@
+"""What a serving version says of itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.training import Cut
+from ftrl.config import FeatureConfig
+
+_WEIGHT = np.dtype(np.int16)
+_WHOLE: dict[str, np.dtype[Any]] = {"keys": np.dtype(np.uint64), "weights": _WEIGHT}
+_GROUPED: dict[str, np.dtype[Any]] = {
+    "groups": np.dtype(np.uint16),
+    "keys": np.dtype(np.uint32),
+    "weights": _WEIGHT,
+}
+COLUMNS = tuple(_GROUPED)  # all there may be
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a serving version is: where it comes from, what it holds, and its digests.
+
+    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had
+    been learned from. groups: that the keys are in, 0 if in none; what a scorer must know to find a
+    feature. weights: how many are non-zero. saturated: how many were outside q2.13's
+    [-4, 4). bias: float64, exact. pages: (keys, weights) digests of each page;
+    group_pages: those of the groups.
+    """
+
+    version: int
+    parent: int | None
+    made_by: str
+    ts: int | None
+    cut: Cut
+    features: FeatureConfig
+    click_types: tuple[str, ...]
+    groups: int
+    weights: int
+    saturated: int
+    bias: float
+    pages: tuple[tuple[str, str], ...]
+    group_pages: tuple[str, ...]
+
+    @property
+    def columns(self) -> dict[str, np.dtype[Any]]:
+        """What it is stored as: the types of its columns, by name."""
+        return _GROUPED if self.groups else _WHOLE
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its groups, keys and weights."""
+        sizes = {name: dtype.itemsize for name, dtype in self.columns.items()}
+        return self.groups * sizes.get("groups", 0) + self.weights * (
+            sizes["keys"] + sizes["weights"]
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """One line of a listing."""
+        return {
+            "version": self.version,
+            "ts": self.cut.ts if self.ts is None else self.ts,
+            "examples": self.cut.examples,
+            "nonzero": self.weights,
+            "bytes": self.bytes,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as plain JSON; the bias in hexadecimal, so that no digit is lost."""
+        return {
+            "version": self.version,
+            "parent": self.parent,
+            "kind": "full",
+            "made_by": self.made_by,
+            "ts": self.ts,
+            "cut": {"examples": self.cut.examples, "ts": self.cut.ts, "place": self.cut.place},
+            "features": self.features.model_dump(mode="json"),
+            "click_types": self.click_types,
+            "groups": self.groups,
+            "weights": self.weights,
+            "saturated": self.saturated,
+            "bias": self.bias.hex(),
+            "pages": self.pages,
+            "group_pages": self.group_pages,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Manifest":
+        """The manifest that `to_json` gave. Raises KeyError, TypeError or ValueError."""
+        cut = values["cut"]
+        place = cut["place"]
+        return cls(
+            version=values["version"],
+            parent=values["parent"],
+            made_by=values["made_by"],
+            ts=values["ts"],
+            cut=Cut(cut["examples"], cut["ts"], None if place is None else (place[0], place[1])),
+            features=FeatureConfig.model_validate(values["features"]),
+            click_types=tuple(values["click_types"]),
+            groups=values["groups"],
+            weights=values["weights"],
+            saturated=values["saturated"],
+            bias=float.fromhex(values["bias"]),
+            pages=tuple((k, w) for k, w in values["pages"]),
+            group_pages=tuple(values["group_pages"]),
+        )
