@@ -29,6 +29,7 @@ from deploy.workload import FIELDS, Chunk
 from ftrl.learner import Learner, LearnerStats
 from ftrl.roofline import pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.table import FIXED, LAYOUTS
 
 P = ParamSpec("P")
 
@@ -38,6 +39,8 @@ ASKED_KERNEL = 1_200_000
 ASKED_ROOFLINE = 0.25
 ASKED_VOWPAL = 4.0
 ASKED_RIVER = 50.0
+ASKED_COMPACT = 0.8
+COMPACT_LOAD = 0.7
 RIVER_EXAMPLES = 20_000
 ADMISSION = AdmissionSettings(kind="bloom")
 
@@ -60,6 +63,8 @@ def run(examples: int, *, roofline: bool, uniform: bool) -> dict[str, Any]:
             share = statistics.median(shares)
             figures.append(figure("roofline_share", share, "", ASKED_ROOFLINE))
         figures.append(figure("learner_memory", stats.nbytes / 2**20, "MiB", None))
+        with _one_core():
+            figures += _compact(examples)
         figures += _beside_others(folder, path, examples)
     return {
         "bench": "learn",
@@ -81,7 +86,15 @@ def _learn(learner: Learner, chunk: Chunk) -> None:
     indptr = np.arange(rows + 1) * FIELDS
     zeros, ones = np.zeros(rows), np.ones(rows)
     values = np.empty(0)  # all of them 1
-    learner.learn(indptr, chunk.keys.ravel(), values, label=chunk.label, offset=zeros, weight=ones)
+    learner.learn(
+        indptr,
+        chunk.keys.ravel(),
+        values,
+        label=chunk.label,
+        offset=zeros,
+        weight=ones,
+        place=np.arange(rows),
+    )
 
 
 def _kernel(
@@ -92,7 +105,9 @@ def _kernel(
     The roofline is the whole workload's traffic over the table as it is at the end.
     """
     rates, shares = [], []
-    _learn(Learner(LearnerSettings(), ADMISSION), next(_read(path, 1000)))  # compiles
+    few, learner = next(_read(path, 1000)), Learner(LearnerSettings(), ADMISSION)
+    _learn(learner, few)  # compiles, and so does what follows
+    pass_through(learner.slots, learner.shift, few.keys.ravel(), FIELDS)
     for number in range(ROUNDS):
         err.print(f"kernel: round {number + 1} of {ROUNDS}")
         learner = Learner(LearnerSettings(), ADMISSION)
@@ -106,6 +121,34 @@ def _kernel(
             )
             shares.append(bare / taken)
     return rates, shares, learner.stats()
+
+
+def _compact(examples: int) -> list[dict[str, Any]]:
+    """How fast layout q2.13 learns beside float32: the same chunks in turn, of even values.
+
+    Every feature is let in, so that the tables are as large as can be, and each chunk is learned
+    once before it is timed, so that none is new. The compact table is as full as it should be.
+    """
+    err.print("compact layout")
+    chunks = list(workload.chunks(examples, SEED, uniform=True))
+    exact = Learner(LearnerSettings(), AdmissionSettings())
+    for chunk in chunks:
+        _learn(exact, chunk)
+    needed = exact.features * LAYOUTS[FIXED].itemsize / COMPACT_LOAD
+    settings = LearnerSettings(layout="q2.13", memory=max(round(needed / 2**20), 1))
+    compact = Learner(settings, AdmissionSettings())
+    for chunk in chunks:
+        _learn(compact, chunk)
+    ratios = [_seconds(_learn, exact, c) / _seconds(_learn, compact, c) for c in chunks]
+    stats = compact.stats()
+    return [
+        figure("compact_rate_ratio", statistics.median(ratios), "", ASKED_COMPACT),
+        figure("compact_bytes_a_slot", compact.slots.itemsize, "B", None),
+        figure("compact_load", compact.features / len(compact.slots), "", None),
+        figure("compact_collision_rate", stats.collision_rate, "", None),
+        figure("compact_memory", compact.slots.nbytes / 2**20, "MiB", None),
+        figure("compact_memory_float32", exact.slots.nbytes / 2**20, "MiB", None),
+    ]
 
 
 def _beside_others(folder: Path, path: Path, examples: int) -> list[dict[str, Any]]:

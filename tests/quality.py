@@ -106,22 +106,30 @@ def corrections(folder: Path) -> list[Figure]:
 
 
 def fixed_point(folder: Path) -> list[Figure]:
-    """Training in 16 bits against float32, on trivago's log with crosses."""
-    crosses = settings.load(trivago.example("trivago-crosses.toml"))
-    documents = {}
-    for layout in ("float32", FIXED):
-        values = changed(crosses, learner__layout=layout)
-        impressions, clicks = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
-        documents[layout] = replay(values, impressions, clicks, folder / layout)
-    exact, rounded = (document["metrics"] for document in documents.values())
-    saturated = documents[FIXED]["model"]["saturated"]
-    entropy = exact["normalized_entropy"]
-    return [
-        Figure("float32, NE", f"{entropy:.4f}"),
-        _entropy(FIXED, rounded["normalized_entropy"], entropy, 0.0002),
-        _calibration(FIXED, rounded["calibration"], 0.01),
-        Figure(f"{FIXED}, values out of range", f"{saturated}", "none", saturated == 0),
-    ]
+    """Training in 8 bytes a slot against float64, on trivago's log, plain and with crosses."""
+    figures = []
+    for name in ("trivago", "trivago-crosses"):
+        plain = settings.load(trivago.example(f"{name}.toml"))
+        documents = {}
+        for layout in ("float64", FIXED):
+            values = changed(plain, learner__layout=layout)
+            impressions, clicks = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
+            documents[layout] = replay(values, impressions, clicks, folder / name / layout)
+        exact, rounded = (document["metrics"] for document in documents.values())
+        model = documents[FIXED]["model"]
+        entropy = exact["normalized_entropy"]
+        figures += [
+            Figure(f"{name}, float64, NE", f"{entropy:.5f}"),
+            _entropy(f"{name}, {FIXED}", rounded["normalized_entropy"], entropy, 0.0002),
+            _calibration(f"{name}, {FIXED}", rounded["calibration"], 0.01),
+            *(
+                Figure(f"{name}, {what}", f"{model[key]}", "none", model[key] == 0)
+                for key, what in (("saturated", "values out of range"), ("refused", "refused"))
+            ),
+            Figure(f"{name}, mean rounding of a weight", f"{model['rounding']:.2e}"),
+            Figure(f"{name}, collision rate", f"{model['collision_rate']:.2e}"),
+        ]
+    return figures
 
 
 def planted_truth(folder: Path) -> list[Figure]:
@@ -154,7 +162,7 @@ def planted_truth(folder: Path) -> list[Figure]:
 
 TABLES = {
     "Late labels: trivago, plain features, judged on all clicks, last 80%": (corrections, True),
-    "16-bit state: trivago, crosses": (fixed_point, True),
+    "8 bytes a slot: trivago, plain and crosses": (fixed_point, True),
     "Planted truth: 2,000,000 simulated impressions, seed 1, ctr 0.1": (planted_truth, False),
 }
 
@@ -165,7 +173,7 @@ def _calibration(name: str, value: float, most: float | None = None) -> Figure:
 
 def _entropy(name: str, value: float, best: float, most: float | None) -> Figure:
     by = value / best - 1
-    return _figure(f"{name}, NE", f"{value:.4f} ({by:+.3%})", by, most)
+    return _figure(f"{name}, NE", f"{value:.5f} ({by:+.4%})", by, most)
 
 
 def _figure(name: str, value: str, by: float, most: float | None) -> Figure:

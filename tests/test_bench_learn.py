@@ -16,6 +16,9 @@ from ftrl.table import LAYOUTS, home
 from tests.learning import learn, of, random_rows
 
 
+COMPACT = ("rate_ratio", "bytes_a_slot", "load", "collision_rate", "memory", "memory_float32")
+
+
 def test_cardinalities_are_log_uniform_from_5_to_2_million() -> None:
     sizes = workload.cardinalities()
     assert (len(sizes), sizes[0], sizes[-1]) == (30, 5, 2_000_000)
@@ -94,7 +97,9 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     figures = {entry["name"]: entry for entry in document["figures"]}
-    expected = ["kernel_examples_per_s", "roofline_share", "learner_memory", "examples_per_s"]
+    expected = ["kernel_examples_per_s", "roofline_share", "learner_memory"]
+    expected += [f"compact_{name}" for name in COMPACT]
+    expected += ["examples_per_s"]
     for name, package in (("vowpal_wabbit", "vowpalwabbit"), ("river", "river")):
         if rivals.installed(package):
             expected += [f"{name}_examples_per_s", f"ratio_{name}"]
@@ -102,4 +107,7 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     assert all(entry["value"] > 0 for entry in figures.values())
     assert figures["kernel_examples_per_s"]["asked"] == 1_200_000
     assert 0 < figures["roofline_share"]["value"] < 1
+    assert figures["compact_rate_ratio"]["asked"] == 0.8
+    assert figures["compact_bytes_a_slot"]["value"] == 8
+    assert 0.6 < figures["compact_load"]["value"] < 0.8
     assert document["sizes"]["examples"] == 100_000

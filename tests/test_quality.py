@@ -71,8 +71,8 @@ def check(figures: list[quality.Figure], asked: int) -> None:
 
 
 @real
-def test_16_bits_of_state_cost_next_to_nothing(tmp_path: Path) -> None:
-    check(quality.fixed_point(tmp_path), asked=3)
+def test_8_bytes_a_slot_cost_next_to_nothing(tmp_path: Path) -> None:
+    check(quality.fixed_point(tmp_path), asked=8)
 
 
 @real

@@ -57,12 +57,12 @@ def test_each_step_is_the_algorithms_and_rounded(rows: list[Row], l1: float) -> 
     learner = Learner(of("q2.13", l1=l1), OFF)
     for place, row in enumerate(map(by_least, rows)):
         oracle = oracle_at(learner, l1)
-        before = learner.stats().saturated
+        before = learner.state()["saturated"]
         logit = learn(learner, [row], first=place).logit[0]
         assert logit == pytest.approx(oracle.learn(row), rel=1e-9, abs=1e-9)
         found = codes(learner)
         assert set(found) == set(oracle.z) - {BIAS}
-        if learner.stats().saturated > before:
+        if learner.state()["saturated"] != before:
             continue
         for key, (z, n) in found.items():
             # A step may add 0.049% to n, and 2^-13 to the exact z times the rounded n's rate.
