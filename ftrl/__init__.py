@@ -3,7 +3,7 @@
     config, settings   what can be set           admission, sketch   which features enter
     hashing, numbers   values to 64-bit keys     table, scratch      keys to (z, n)
     features           a batch to coordinates    kernels, learner    FTRL-Proximal
-    fixedpoint         16-bit weights            serving, logistic   from weights to P(click)
+    fixedpoint, stored state in 16 bits          serving, logistic   from weights to P(click)
     histogram, measures, evaluation              progressive validation
     intake             which blocks count        agent               Kafka's chunks to messages
 

@@ -15,7 +15,6 @@ from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS, home
 from tests.learning import learn, of, random_rows
 
-
 COMPACT = ("rate_ratio", "bytes_a_slot", "load", "collision_rate", "memory", "memory_float32")
 
 

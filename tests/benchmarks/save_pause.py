@@ -20,6 +20,7 @@ from deploy.loop import Loop
 from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.learner import Learner
+from ftrl.table import LAYOUTS
 from streams.jit import U64
 
 FEATURES_A_ROW = 20
@@ -47,6 +48,7 @@ def learn(learner: Learner, keys: U64) -> float:
         label=(np.arange(rows) % 20 == 0).astype(np.int8),
         offset=np.zeros(rows),
         weight=np.ones(rows),
+        place=np.arange(rows),
     )
     return time.perf_counter() - start
 
@@ -55,8 +57,10 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--coordinates", type=int, default=4_000_000)
+    parser.add_argument("--layout", default="float32", choices=list(LAYOUTS))
     args = parser.parse_args()
-    loop = Loop(settings.parse(tomllib.loads(CONFIG), "here"), on_mark=lambda _: None)
+    values = tomllib.loads(CONFIG) | {"learner": {"layout": args.layout, "memory": 64}}
+    loop = Loop(settings.parse(values, "here"), on_mark=lambda _: None)
     learner = loop.learner
     rng = np.random.default_rng(1)
     ids: U64 = rng.integers(1, 2**64, args.coordinates, dtype=np.uint64)

@@ -1,0 +1,108 @@
+"""Serving versions in the store: what is written is what is served, and damage is noticed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy import snapshots
+from deploy.loop import Cut
+from deploy.manifest import Manifest
+from deploy.scorer import Scorer
+from deploy.store import Store, StoreError
+from ftrl.config import FeatureConfig, FieldConfig
+from ftrl.learner import Learner
+from ftrl.settings import AdmissionSettings
+from ftrl.table import FIXED, LAYOUTS
+from tests.learning import arrays, learn, of, random_rows
+
+FEATURES = FeatureConfig(fields={"ad": FieldConfig(kind="categorical")})
+ROWS = random_rows(200, fields=6, features=400, seed=1)
+STEP = 2.0**-13
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "PAGE", 100)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store", create=True) as opened:
+        yield opened
+
+
+def taught(layout: str) -> Learner:
+    learner = Learner(of(layout, l1=0.01), AdmissionSettings())
+    learn(learner, ROWS)
+    return learner
+
+
+def publish(store: Store, learner: Learner) -> Manifest:
+    return snapshots.publish(
+        store, learner, features=FEATURES, click_types=("click",), cut=Cut(len(ROWS)), ts=None
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_version_is_its_learner(store: Store, layout: str) -> None:
+    learner = taught(layout)
+    made = publish(store, learner)
+    manifest, table = snapshots.load(store)
+    assert manifest == made
+    assert manifest.groups == (256 if layout == FIXED else 0)
+    assert manifest.weights > 200
+    a = arrays(ROWS)
+    coordinates = (a["indptr"], a["keys"], a["values"], a["offset"])
+    difference = table.logit(*coordinates) - learner.predict(*coordinates)
+    assert np.abs(difference).max() <= 6 * STEP
+    assert np.abs(difference).max() > 0
+    assert Scorer(manifest, table).manifest.bias == learner.bias
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_its_bytes_are_as_stated(store: Store, layout: str) -> None:
+    """6 for a weight and 2 for a group where features are tags, else 10 for a weight."""
+    manifest = publish(store, taught(layout))
+    kinds = (b"groups/", b"keys/", b"weights/")
+    found = sum(len(store.get(key) or b"") for kind in kinds for key in store.keys(kind))
+    assert manifest.bytes == found
+    assert found == (manifest.weights * 6 + 256 * 2 if layout == FIXED else manifest.weights * 10)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_page_is_checked(store: Store, layout: str) -> None:
+    manifest = publish(store, taught(layout))
+    keys = [
+        key for key in store.keys(b"") if key.split(b"/")[0] in (b"groups", b"keys", b"weights")
+    ]
+    assert len(keys) > 2 * (manifest.weights // 100)
+    for key in keys:
+        whole = store.get(key)
+        assert whole is not None
+        store.write({key: bytes([whole[0] ^ 1]) + whole[1:]})
+        with pytest.raises(StoreError, match="does not fit its digest"):
+            snapshots.load(store)
+        store.write({}, deletes=(key,))
+        with pytest.raises(StoreError, match="is missing"):
+            snapshots.load(store)
+        store.write({key: whole})
+    snapshots.load(store)
+
+
+@pytest.mark.parametrize("change", ["weights", "groups"])
+def test_a_manifest_that_does_not_fit_is_refused(store: Store, change: str) -> None:
+    manifest = publish(store, taught(FIXED))
+    wrong = Manifest.from_json({**manifest.to_json(), change: 257})
+    with pytest.raises(StoreError, match=r"serving version 1 holds .*score with another version"):
+        snapshots.weights_of(store, wrong)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_versions_are_removed_whole(store: Store, layout: str) -> None:
+    for _ in range(2):
+        publish(store, taught(layout))
+    snapshots.remove_after(store, 1)
+    assert [manifest.version for manifest in snapshots.versions(store)] == [1]
+    assert not [key for key in store.keys(b"") if b"/00000002" in key]
