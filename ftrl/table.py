@@ -6,8 +6,9 @@ restoring walk memory forwards.
 
 Layout q2.13 is sized once. Its slots form groups of 512, a page of memory each. A key's high half
 chooses the group, its low half is the tag that the slot holds, and the tag's highest bits are the
-home within the group, which overflow never leaves. So group and tag are all there is to know of a
-key, and whoever has them needs no key: of those that share both, the least one stands for all.
+home within the group. What overflows fills the home's cache line first, then the next, and never
+leaves the group. So group and tag are all there is to know of a key, and whoever has them needs no
+key: of those that share both, the least one stands for all.
 
 An empty slot has key 0: hashes are never 0, and a tag of 0 becomes 1.
 """
@@ -50,6 +51,7 @@ GROUPS_A_MIB = 2**20 // (GROUP * LAYOUTS[FIXED].itemsize)
 TAGS = 2.0**32
 
 _IN_GROUP = np.int64(GROUP - 1)
+_IN_LINE = np.int64(CACHE_LINE // LAYOUTS[FIXED].itemsize - 1)
 _GROUP_BITS = np.uint64(GROUP.bit_length() - 1)
 _TAG_BITS = np.uint64(32)
 _TO_HOME = _TAG_BITS - _GROUP_BITS
@@ -92,7 +94,7 @@ def home(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
     """The slot where the search for a key begins."""
     if shift is None:
         group = group_of(len(slots) // GROUP, key)
-        return (group << _GROUP_BITS) | (tag_of(key) >> _TO_HOME)
+        return (group << _GROUP_BITS) | ((key & _TAG) >> _TO_HOME)
     return key >> shift
 
 
@@ -105,22 +107,28 @@ def name(shift: Shift, key: np.uint64) -> np.uint64:
 
 
 @inlined
-def after(slots: Slots, shift: Shift, slot: np.int64) -> np.int64:
-    """The slot to look at when `slot` is taken by another key."""
+def after(slots: Slots, shift: Shift, first: np.int64, tries: int) -> np.int64:
+    """The slot to look at when `tries` of them are taken by other keys, from the home `first` on.
+
+    In a group all of the home's cache line comes first, then the next line.
+    """
     if shift is None:
-        return (slot & ~_IN_GROUP) | ((slot + 1) & _IN_GROUP)
-    return (slot + 1) & (len(slots) - 1)
+        line = ((first & ~_IN_LINE) + (tries & ~_IN_LINE)) & _IN_GROUP
+        return (first & ~_IN_GROUP) | line | ((first + tries) & _IN_LINE)
+    return (first + tries) & (len(slots) - 1)
 
 
 @kernel
 def find(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
     sought = name(shift, key)
-    slot = np.int64(home(slots, shift, key))
+    first = np.int64(home(slots, shift, key))
+    slot, tries = first, 0
     while slots[slot]["key"] != sought:
         if slots[slot]["key"] == EMPTY:
             return ~slot
-        slot = after(slots, shift, slot)
+        tries += 1
+        slot = after(slots, shift, first, tries)
     return slot
 
 
@@ -135,10 +143,10 @@ def place_for(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     if shift is None:
         if slot >= 0:
             return slot
-        other = after(slots, shift, ~slot)
-        while slots[other]["key"] != EMPTY:
-            other = after(slots, shift, other)
-        return ~slot if other != ~slot else np.int64(ABSENT)
+        tries = 1
+        while slots[after(slots, shift, ~slot, tries)]["key"] != EMPTY:
+            tries += 1
+        return ~slot if tries < GROUP else np.int64(ABSENT)
     return ~slot
 
 
