@@ -23,10 +23,10 @@ class Manifest:
     """What a serving version is: where it comes from, what it holds, and its digests.
 
     ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had
-    been learned from. groups: that the keys are in, 0 if in none; what a scorer must know to find a
-    feature. weights: how many are non-zero. saturated: how many were outside q2.13's
-    [-4, 4). bias: float64, exact. pages: (keys, weights) digests of each page;
-    group_pages: those of the groups.
+    been learned from. groups: how many the keys are in, 0 if they are whole (`ftrl.table`); without
+    it a scorer finds no feature. weights: how many are non-zero. saturated: how many were outside
+    q2.13's [-4, 4). bias: float64, exact. pages: (keys, weights) digests of each page; group_pages:
+    those of the groups.
     """
 
     version: int
@@ -98,10 +98,10 @@ class Manifest:
             cut=Cut(cut["examples"], cut["ts"], None if place is None else (place[0], place[1])),
             features=FeatureConfig.model_validate(values["features"]),
             click_types=tuple(values["click_types"]),
-            groups=values["groups"],
+            groups=values.get("groups", 0),  # older versions know only whole keys
             weights=values["weights"],
             saturated=values["saturated"],
             bias=float.fromhex(values["bias"]),
             pages=tuple((k, w) for k, w in values["pages"]),
-            group_pages=tuple(values["group_pages"]),
+            group_pages=tuple(values.get("group_pages", ())),
         )

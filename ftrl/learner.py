@@ -254,7 +254,7 @@ class Learner:
                 f"{settings.layout}: set it to the layout they were saved in"
             )
         if state.get("groups", 0) != learner.groups:
-            saved = state["groups"] // GROUPS_A_MIB
+            saved = state.get("groups", 0) // GROUPS_A_MIB
             raise ConfigError(
                 f"the checkpoint's table takes {saved} MiB, learner.memory allows "
                 f"{settings.memory}: set it to {saved}; features of one size cannot be found in "

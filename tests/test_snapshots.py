@@ -99,6 +99,13 @@ def test_a_manifest_that_does_not_fit_is_refused(store: Store, change: str) -> N
         snapshots.weights_of(store, wrong)
 
 
+def test_a_manifest_from_before_there_were_groups_is_read(store: Store) -> None:
+    manifest = publish(store, taught("float32"))
+    values = manifest.to_json()
+    del values["groups"], values["group_pages"]
+    assert Manifest.from_json(values) == manifest
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_versions_are_removed_whole(store: Store, layout: str) -> None:
     for _ in range(2):
