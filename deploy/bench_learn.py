@@ -63,7 +63,7 @@ def run(examples: int, *, roofline: bool, uniform: bool) -> dict[str, Any]:
             share = statistics.median(shares)
             figures.append(figure("roofline_share", share, "", ASKED_ROOFLINE))
         figures.append(figure("learner_memory", stats.nbytes / 2**20, "MiB", None))
-        with _one_core():
+        with one_core():
             figures += _compact(examples)
         figures += _beside_others(folder, path, examples)
     return {

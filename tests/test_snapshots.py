@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from deploy import snapshots
-from deploy.loop import Cut
 from deploy.manifest import Manifest
 from deploy.scorer import Scorer
 from deploy.store import Store, StoreError
+from deploy.training import Cut
 from ftrl.config import FeatureConfig, FieldConfig
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
