@@ -18,7 +18,7 @@ run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything 
 	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
 
 test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 	@$(MAKE) --no-print-directory kernels
 
 check: $(READY_DEV)
@@ -59,8 +59,10 @@ $(DEMO_DATA)/.ready: requirements/demo-data.txt $(READY)
 LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
 
-faults: $(READY_DEV) ## 50 cycles of kill -9 and resume, as a table
+faults: $(READY_DEV) ## kill -9 and resume; a million simulated schedules; every fault on a real broker
 	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.simulation --schedules 1000000
+	@$(BIN)/python -m tests.kafka.faults
 
 kafka: $(READY_DEV) ## a real Apache Kafka on loopback, until Ctrl-C
 	@$(BIN)/python -m tests.kafka

@@ -246,9 +246,9 @@ class KafkaLink:
         """Nothing before this offset of an input log is needed."""
         self._app.edge.commit_through(self._inputs[source], offset, self._epoch)
 
-    def log_end(self, source: int) -> int:
-        """The offset after the last record of an input log; 0 before it is known."""
-        return self._app.edge.log_end(self._inputs[source]) or 0
+    def log_end(self, source: int) -> int | None:
+        """The offset after the last record of an input log; None before it is known."""
+        return self._app.edge.log_end(self._inputs[source])
 
     def hold(self, source: int, held: bool) -> None:
         """Fetch nothing from an input log for now, or again."""

@@ -58,8 +58,8 @@ class Link(Protocol):
     def commit(self, source: int, offset: int) -> None:
         """Nothing before this offset of an input log is needed."""
 
-    def log_end(self, source: int) -> int:
-        """The offset after the last record of an input log."""
+    def log_end(self, source: int) -> int | None:
+        """The offset after the last record of an input log; None before it is known."""
 
     def hold(self, source: int, held: bool) -> None:
         """Fetch nothing from an input log for now, or again."""
@@ -133,15 +133,22 @@ class Runner:
         return (
             self.machine.phase == "live"
             and not self._chunks
-            and all(self._position[s] >= self._link.log_end(s) for s in SOURCES)
+            and all(self._has_read_all(s) for s in SOURCES)
         )
 
     @property
     def lag(self) -> tuple[int, int]:
         """Messages of each log that were not read yet."""
-        ends = (self._link.log_end(s) - self._position[s] for s in SOURCES)
-        impressions, clicks = (max(0, left) for left in ends)
+        ends = [self._link.log_end(source) for source in SOURCES]
+        impressions, clicks = (
+            0 if end is None else max(0, end - at)
+            for end, at in zip(ends, self._position, strict=True)
+        )
         return impressions, clicks
+
+    def _has_read_all(self, source: int) -> bool:
+        end = self._link.log_end(source)
+        return end is not None and self._position[source] >= end
 
     async def run(self) -> None:
         """Go on until cancelled. Raises SupersededError, or whatever went wrong."""
@@ -204,8 +211,7 @@ class Runner:
             self.processed += len(messages.records)
         silent = [now - heard for heard in self._heard]
         idle = tuple(
-            silent[s] >= self._pace.idle_timeout and self._position[s] >= self._link.log_end(s)
-            for s in SOURCES
+            silent[s] >= self._pace.idle_timeout and self._has_read_all(s) for s in SOURCES
         )
         waited = silent[CLICK] * 1000 >= machine.breaker_wait
         more = machine.advance((idle[0], idle[1]), waited=waited, flush=flush)

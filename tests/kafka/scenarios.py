@@ -10,6 +10,7 @@ from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
 from tests.kafka.pipeline import produce
 from tests.kafka.stage import SESSION_S, Stage, joining
+from tests.kafka.topics import set_topic
 
 MOST_TRIES = 4
 
@@ -47,8 +48,9 @@ def zombie(address: str, folder: Path, seed: int) -> Counter[str]:
     """A worker sleeps until its partitions are another's, and then goes on as if nothing was."""
     with Stage(joining(address), folder, seed) as stage:
         for _ in range(MOST_TRIES):
-            first = stage.worker()
-            stage.until_more(12)
+            # One that gathers for long has something in hand whenever it falls asleep.
+            first = stage.worker(pace=stage.joining.pace | {"linger": 1.0})
+            stage.until_more(6)
             first.signal(signal.SIGSTOP)
             stage.worker()
             time.sleep(SESSION_S)
@@ -106,13 +108,14 @@ def clock_jump(address: str, folder: Path, seed: int) -> Counter[str]:
 
 
 def refused(address: str, folder: Path, seed: int) -> Counter[str]:
-    """The broker refuses a block: the worker ends and says why; another, set right, goes on."""
-    with Stage(joining(address), folder, seed, 1500, labelled_bytes=8_000) as stage:
-        worker = stage.worker(setup={"max_message_bytes": 8_000_000}, pace={"linger": 4.0})
+    """The broker refuses a block: the worker ends and says why; the topic is set right."""
+    with Stage(joining(address), folder, seed, labelled_bytes=1_500) as stage:
+        worker = stage.worker()
         assert worker.process.wait(90) != 0
         assert "MessageSizeTooLarge" in worker.said, worker.said
         stage.sent["refused"] += 1
-        stage.worker(setup={"max_message_bytes": 4_500})
+        set_topic(address, stage.joining.topics.labelled, max_message_bytes="1000000")
+        stage.worker()
         stage.until_more()
         return stage.finish()
 

@@ -5,7 +5,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stub exports them not
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 
 PATIENCE_S = 30.0
@@ -23,6 +29,19 @@ def create(address: str, *names: str, partitions: int, **config: str) -> None:
     topics = [NewTopic(name, partitions, 1, config=settings) for name in names]
     for made in admin.create_topics(topics).values():
         made.result(PATIENCE_S)
+
+
+def set_topic(address: str, name: str, **config: str) -> None:
+    """Change a topic's settings; `config` keys have underscores for dots."""
+    resource = ConfigResource(ResourceType.TOPIC, name)
+    for key, value in config.items():
+        entry = ConfigEntry(
+            key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET
+        )
+        resource.add_incremental_config(entry)
+    admin = AdminClient({"bootstrap.servers": address})
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(PATIENCE_S)
 
 
 def delete_before(address: str, topic: str, partition: int, offset: int) -> None:
