@@ -18,7 +18,7 @@ run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything 
 	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
 
 test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 	@$(MAKE) --no-print-directory kernels
 
 check: $(READY_DEV)

@@ -255,7 +255,7 @@ def reason(problem: Any, known: str) -> str:
         text = "a table of keys is expected"
     text = text.removeprefix("Value error, ")
     found = problem.get("input")
-    if problem["loc"][-1] in SECRETS:
+    if problem["loc"] and problem["loc"][-1] in SECRETS:
         return text
     simple = isinstance(found, str | int | float | bool)
     return f"{text} (found {found!r})" if simple and kind != "value_error" else text

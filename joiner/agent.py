@@ -178,8 +178,16 @@ class JoinWorker:
 
     def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
         assert self._app is not None
-        link = KafkaLink(self._app, reader, self._reading, self._topics, self._setup, number, epoch)
-        link.letters = self.letters
+        link = KafkaLink(
+            self._app,
+            reader,
+            self._reading,
+            self._topics,
+            self._setup,
+            number,
+            epoch,
+            self.letters,
+        )
         decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
         machine = JoinPartition(self._setup, uuid.uuid4().hex)
         both = decode_each[IMPRESSION], decode_each[CLICK]
@@ -198,10 +206,13 @@ class KafkaLink:
         setup: Setup,
         number: int,
         epoch: int,
+        letters: Counter[str],
     ) -> None:
-        """reading: held while the reader is used. epoch: of the assignment."""
-        self.letters: Counter[str] = Counter()
+        """reading: held while the reader is used. epoch: of the assignment. letters: dead letters
+        sent, by reason, are counted there.
+        """
         self._epoch = epoch
+        self._letters = letters
         self._app = app
         self._reader = reader
         self._reading = reading
@@ -259,7 +270,7 @@ class KafkaLink:
         return str(self._inputs[source == "clicks"])
 
     async def _send_letter(self, letter: DeadLetter) -> asyncio.Future[int]:
-        self.letters[letter.reason] += 1
+        self._letters[letter.reason] += 1
         headers = {
             CONTENT_TYPE: JSON,
             "source": letter.file,

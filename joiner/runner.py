@@ -184,7 +184,12 @@ class Runner:
         now = time.monotonic()
         flush = now - self._flushed >= self._pace.keepalive
         work = partial(self._step, offsets, answers, chunks, now, flush=flush)
-        effects = await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        turn = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        try:
+            effects = await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            await asyncio.wait([turn])  # the machine is one thread's at a time
+            raise
         await self._perform(effects)
         for source in SOURCES:
             self._pause(source)
