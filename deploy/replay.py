@@ -225,14 +225,9 @@ class _Replay:
 
     def _reject(self, step: Step) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""
-        letters = step.rejects
-        if not letters:
-            return
-        self._loop.joiner.count_rejected(
-            impressions=sum(letter.source == "impressions" for letter in letters),
-            clicks=Counter(x.click_type or "" for x in letters if x.source == "clicks"),
-        )
-        self._write(letters)
+        if step.rejects:
+            self._loop.joiner.count_letters(step.rejects)
+            self._write(step.rejects)
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""

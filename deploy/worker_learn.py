@@ -25,10 +25,11 @@ from deploy.learning import POISON, Learning
 from deploy.settings import Settings
 from deploy.store import StoreHeldError
 from deploy.watchdog import Watch, Watchdog
-from ftrl.agent import entry_of, learn_from, place_of
+from ftrl.agent import learn_from
 from streams.errors import ClickloopError, DataError
 from streams.kafka.app import create_app, run
 from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.labelled import entry_of, place_of
 from streams.kafka.security import faust_options
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -21,10 +21,11 @@ from joiner.effects import Report
 from joiner.letters import letters_of
 from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
 from joiner.runner import Decode, Pace, Runner
-from streams.blocks import HEADER, Entry, Message, decode, encode
+from streams.blocks import HEADER, Entry, Message, encode
 from streams.deadletter import DeadLetter
 from streams.kafka.app import App, chunks
 from streams.kafka.chunk import Partition
+from streams.kafka.labelled import entry_of
 from streams.kafka.ranges import RangeReader
 from streams.merge import CLICK, IMPRESSION, SOURCES
 from streams.messages import ARROW, CONTENT_TYPE, JSON
@@ -241,10 +242,7 @@ class KafkaLink:
         """The labelled partition's messages of these offsets."""
         async with self._reading:
             records = await self._reader.records(self._labelled, start, stop)
-        return [
-            Entry(record.offset, decode_header(record.headers, self._labelled, record.offset))
-            for record in records
-        ]
+        return [entry_of(self._labelled, record) for record in records]
 
     async def beginnings(self) -> Beginnings:
         """The first offset each of the three logs has."""
@@ -281,11 +279,3 @@ class KafkaLink:
         encoded = {name: text.encode() for name, text in headers.items()}
         to = Partition(self._topics.dead_letters, self._labelled.number)
         return await self._app.send_to(to, msgspec.json.encode(asdict(letter)), encoded)
-
-
-def decode_header(
-    headers: Sequence[tuple[str, bytes]], partition: Partition, offset: int
-) -> Message | None:
-    """The claim or block that a message of the labelled topic is; None: neither."""
-    found = dict(headers).get(HEADER)
-    return None if found is None else decode(found, f"{partition}, offset {offset}")

@@ -52,7 +52,7 @@ def encode_parts(
     if rows <= 1:
         raise DataError(
             f"one row takes {len(message)} bytes as a message, more than the {max_bytes} the "
-            "broker accepts; raise max.message.bytes of the topic and [kafka] max_message_bytes"
+            "broker accepts; raise [topics] max_message_bytes, and max.message.bytes of the topic"
         )
     half, first, second = rows // 2, [], []
     for batch in batches:
@@ -84,6 +84,6 @@ def _compact_dictionary(column: pa.DictionaryArray) -> pa.DictionaryArray:
     if len(used) and used[0] == -1:
         used, inverse = used[1:], inverse - 1
     return pa.DictionaryArray.from_arrays(
-        pa.array(inverse.astype(np.int32), mask=indices == -1),
+        pa.array(inverse, column.type.index_type, mask=indices == -1),
         column.dictionary.take(pa.array(used)),
     )

@@ -35,7 +35,7 @@ ONLY_IN = {
         "streams/kafka/security.py",
         "streams/kafka/transport.py",
     },
-    "aiokafka": {"streams/kafka/fetch.py", "streams/kafka/ranges.py"},
+    "aiokafka": {"streams/kafka/app.py", "streams/kafka/fetch.py", "streams/kafka/ranges.py"},
     "kafka": {
         "deploy/bench_ingest.py",
         "streams/kafka/delivery.py",

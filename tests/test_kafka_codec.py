@@ -12,12 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deadletter import DeadLetter, Source
-from streams.kafka.arrow import write_message
 from streams.kafka.chunk import Partition
-from streams.kafka.codec import ARROW, CONTENT_TYPE, Decoder
+from streams.kafka.codec import Decoder
+from streams.messages import ARROW, CONTENT_TYPE
 from streams.murmur2 import partition_of
 from streams.record import Chunk, Record
-from tests.kafka.messages import HEADERS, NOW, Message, arrow_message, arrow_rows
+from tests.kafka.messages import (
+    HEADERS,
+    NOW,
+    Message,
+    arrow_message,
+    arrow_rows,
+    write_message,
+)
 from tests.log_files import SCHEMA, Row, as_read, click, impression, line, read, write_lines
 from tests.test_logs_ndjson import BAD
 

@@ -308,7 +308,7 @@ def test_a_start_outside_the_log_ends_the_worker(
     options = {"topics": [topic], "starts": starts}
     with Worker(kafka, unique("group"), tmp_path / "journal", **options) as worker:
         assert worker.ended() != 0
-        assert f"{topic}-0: offset {start} is to be read, but {says}" in worker.errors
+        assert f"{topic}-0: offset {start} is to be read, but {says}" in worker.said
         assert worker.chunks() == []
 
 
@@ -321,7 +321,7 @@ def test_records_deleted_under_a_worker_end_it(kafka: str, tmp_path: Path) -> No
         worker.until(topic, {0: 2000})
         delete_before(kafka, topic, 0, 19_990)
         assert worker.ended() != 0
-        assert f"to {19_989} were skipped" in worker.errors
+        assert f"to {19_989} were skipped" in worker.said
         assert worker.read_through(topic, 0) < 19_990
 
 
@@ -332,7 +332,7 @@ def test_an_agent_that_fails_ends_the_worker(kafka: str, tmp_path: Path) -> None
     options = {"topics": [topic], "fail_at": 2200, "slow_s": 0.05}
     with Worker(kafka, group, tmp_path / "journal", **options) as worker:
         assert worker.ended() != 0
-        assert "asked to fail" in worker.errors
+        assert "asked to fail" in worker.said
         last = worker.chunks()[-1]
     assert last.begin <= 2200 < last.end
     assert (committed(kafka, group, topic, 0) or 0) <= last.begin
@@ -345,7 +345,7 @@ def test_different_partition_counts_end_the_worker(kafka: str, tmp_path: Path) -
     options = {"topics": [first, second]}
     with Worker(kafka, unique("group"), tmp_path / "journal", **options) as worker:
         assert worker.ended() != 0
-        assert "give the topics the same number of partitions" in worker.errors
+        assert "give the topics the same number of partitions" in worker.said
 
 
 @pytest.fixture
@@ -384,5 +384,5 @@ def test_a_broker_that_dies_and_one_that_hangs_lose_nothing(
         own_broker.pause()
         worker.signal(signal.SIGTERM)
         assert worker.ended(STOPS_WITHIN_S) == 1
-        assert "Kafka did not answer" in worker.errors
+        assert "Kafka did not answer" in worker.said
         assert_nothing_skipped(worker.chunks())

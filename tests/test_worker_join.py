@@ -1,7 +1,5 @@
 """The commands on a real broker: files in, a worker, the labelled topic as replay has it."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,11 +16,11 @@ from streams.messages import ARROW
 from tests import small_logs
 from tests.kafka.pipeline import messages
 from tests.kafka.topics import eventually, unique
+from tests.kafka.workers.child import ROOT, Child
 from tests.simulation.check import counting_blocks
 from tests.simulation.workers import rows_of
 from tests.simulation.world import Message
 
-ROOT = Path(__file__).parents[1]
 CLOSES_MS = 600_000 + 5_000  # window and lateness of the small logs
 
 Row = dict[str, Any]
@@ -48,33 +46,19 @@ def clickloop(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-class Worker:
+class Worker(Child):
     """`clickloop worker join`, and what it says of itself."""
 
     def __init__(self, config: Path) -> None:
-        self._out = config.parent / "worker.out"
-        with self._out.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "deploy", "worker", "join", "--config", str(config)],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=out,
-                stderr=out,
-            )
+        log = config.parent / "worker.out"
+        super().__init__("deploy", "worker", "join", "--config", str(config), log=log)
 
     def __enter__(self) -> "Worker":
         eventually(lambda: "http://" in self.said, 120)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def said(self) -> str:
-        """Its output."""
-        assert self.process.poll() is None, self._out.read_text()
-        return self._out.read_text()
+        self.kill()
 
     def asked(self, path: str) -> tuple[int, str]:
         """Status and text of an answer."""
@@ -88,6 +72,17 @@ class Worker:
     def is_ready(self) -> bool:
         """Whether it has joined all there is."""
         return self.asked("/readyz")[0] == 200
+
+
+@pytest.mark.parametrize("which", ["join", "learn"])
+def test_without_a_broker_one_line_says_so(which: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(settings("127.0.0.1:1") + 'learn_http = "127.0.0.1:0"\n')
+    store = ("--store", tmp_path / "store") if which == "learn" else ()
+    done = clickloop("worker", which, "--config", config, *store)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "is Kafka there, and [kafka] right?" in done.stderr
 
 
 def plain(row: Row) -> Row:
@@ -145,10 +140,7 @@ def test_the_labelled_topic_is_what_replay_writes(
         status, metrics = worker.asked("/metrics")
         assert status == 200
         assert worker.asked("/healthz")[0] == 200
-        begun = time.monotonic()
-        worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(30) == 0
-        assert time.monotonic() - begun < 10
+        assert worker.stop() < 10
     loaded = load(config)
     found = messages(kafka, loaded.topics.labelled, 0)
     blocks = counting_blocks([Message(dict(m.headers)["clickloop"], m.value or b"") for m in found])

@@ -13,8 +13,9 @@ import pytest
 from deploy import settings
 from tests import small_logs
 from tests.kafka.topics import committed, create, eventually, fill, unique
+from tests.kafka.workers.child import ROOT
 from tests.kafka.workers.learner import STEPS
-from tests.kafka.workers.learning import ANY, ROOT, LearnProcess, answer, state
+from tests.kafka.workers.learning import ANY, LearnProcess, answer, state
 from tests.labelled_logs import LabelledLog, labelled_logs
 
 STOPS_WITHIN_S = 10.0
@@ -87,7 +88,7 @@ def test_killed_at_every_step_of_a_save_it_comes_to_the_same_weights(
 ) -> None:
     for step in STEPS:
         with one.learner(tmp_path, die=f"{step}:1") as worker:
-            assert worker.ended() == -signal.SIGKILL, f"{step}: {worker.output}"
+            assert worker.ended() == -signal.SIGKILL, f"{step}: {worker.said}"
     with one.learner(tmp_path) as worker:
         worker.until_ready()
         worker.stop()
@@ -114,7 +115,7 @@ def test_stopped_in_the_middle_it_comes_to_the_same_weights(
 def test_killed_at_any_message_it_learns_everything_once(two: Case, tmp_path: Path) -> None:
     for number in (7, 30, 1, 23):
         with two.learner(tmp_path, die=f"learned:{number}") as worker:
-            assert worker.ended() == -signal.SIGKILL, worker.output
+            assert worker.ended() == -signal.SIGKILL, worker.said
     group = unique("two")
     with two.learner(tmp_path, group=group) as worker:
         worker.until_ready()
@@ -205,12 +206,12 @@ def test_poison_ends_it_and_is_never_skipped(
     fill(one.address, topic, 0, [*messages, poison])
     for _ in range(2):
         with one.learner(tmp_path, topic=topic) as worker:
-            assert worker.ended() == 3, worker.output
-            last = worker.output.splitlines()[-1]
+            assert worker.ended() == 3, worker.said
+            last = worker.said.splitlines()[-1]
             assert says in last
             assert f"topic {topic}, partition 0, offset {at}" in last
             assert "--from" in last
-            assert "Traceback" not in worker.output
+            assert "Traceback" not in worker.said
 
 
 def test_the_command(one: Case, tmp_path: Path) -> None:
@@ -253,10 +254,10 @@ def test_starting_from_a_store(one: Case, straight: dict[str, Any], tmp_path: Pa
     other.write_text(CONFIG.replace('crosses = ["ad^city"]', "crosses = []"))
     with one.learner(tmp_path / "refused", source=source, config=str(other)) as worker:
         assert worker.ended() == 2
-        assert "[features] crosses: [] here, ['ad^city'] in the checkpoint" in worker.output
+        assert "[features] crosses: [] here, ['ad^city'] in the checkpoint" in worker.said
     with one.learner(new, topic=one.topic) as worker:
         assert worker.ended() == 2
-        assert f"learned from the topic {topic}" in worker.output
+        assert f"learned from the topic {topic}" in worker.said
 
 
 def test_a_store_of_another_kind_is_refused(one: Case, tmp_path: Path) -> None:
@@ -264,7 +265,7 @@ def test_a_store_of_another_kind_is_refused(one: Case, tmp_path: Path) -> None:
     (tmp_path / "store" / "file").write_text("here")
     with one.learner(tmp_path) as worker:
         assert worker.ended() == 1
-        assert "the folder holds other files" in worker.output
+        assert "the folder holds other files" in worker.said
 
 
 def test_examples_of_other_settings_are_refused(one: Case, tmp_path: Path) -> None:
@@ -272,4 +273,4 @@ def test_examples_of_other_settings_are_refused(one: Case, tmp_path: Path) -> No
     other.write_text(CONFIG.replace('city = { kind = "categorical" }', 'city = { kind = "list" }'))
     with one.learner(tmp_path, config=str(other)) as worker:
         assert worker.ended() == 3
-        assert "no column features.city of the type" in worker.output
+        assert "no column features.city of the type" in worker.said

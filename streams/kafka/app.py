@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, Protocol, cast
 
 import faust
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 
 from streams.errors import ClickloopError
@@ -186,11 +187,43 @@ async def chunks(stream: faust.StreamT[Any]) -> AsyncIterator[Chunk]:
 
 
 def run(app: App, loglevel: int = logging.WARNING) -> None:
-    """Run the worker until SIGTERM or SIGINT; ends the process, with 0 only if all went well."""
+    """Run the worker until SIGTERM or SIGINT; then ends the process, with 0.
+
+    Raises ClickloopError, what made it stop, where that is something for an operator.
+    """
     app.give_up = _give_up
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
     worker.spinner = None
-    worker.execute_from_commandline()
+    reason = _Reason()
+    for name in ("faust.worker", "mode.worker"):
+        logging.getLogger(name).addFilter(reason)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit:
+        if reason.error is None:
+            raise
+        raise reason.error from None
+
+
+class _Reason(logging.Filter):
+    """Why a worker stopped: Faust only logs it, with a traceback, and exits."""
+
+    error: ClickloopError | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the reason, in place of the traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, KafkaConnectionError):
+            self.error = ClickloopError(f"{error}; is Kafka there, and [kafka] right?")
+        elif isinstance(error, KafkaError):
+            self.error = ClickloopError(
+                f"Kafka: {error!r}; what was not acknowledged is done again"
+            )
+        elif isinstance(error, ClickloopError):
+            self.error = error
+        else:
+            return True
+        return False
 
 
 def _give_up() -> None:

@@ -1,8 +1,7 @@
-"""Messages that are Arrow streams: reading them without trusting them, and writing them."""
+"""Messages that are Arrow streams, read without trusting them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import pyarrow as pa
 
@@ -13,7 +12,6 @@ from streams.record import Record
 MAX_MESSAGE_ROWS = 1 << 20
 
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
-_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +44,6 @@ def read_message(value: bytes, record: Record) -> ArrowMessage:
         raise DataError(f"the message has more than {MAX_MESSAGE_ROWS} rows; send fewer at once")
     rows = joined(batches, pa.schema([schema.field(name) for name in layout.needed]))
     return ArrowMessage(layout, rows, all(valid))
-
-
-def write_message(rows: pa.RecordBatch) -> bytes:
-    """A message that holds these rows, compressed."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema, options=_WRITE) as stream:
-        stream.write_batch(rows)
-    return cast(bytes, sink.getvalue().to_pybytes())
 
 
 def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

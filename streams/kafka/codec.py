@@ -20,14 +20,11 @@ from streams.kafka.arrow import ArrowMessage, joined, read_message
 from streams.kafka.chunk import Partition
 from streams.kafka.chunk import Record as Message
 from streams.lines import MAX_BLOCK_ROWS, Lines, checked
+from streams.messages import ARROW, CONTENT_TYPE, JSON
 from streams.murmur2 import partitions_of
 from streams.ndjson import JsonParser
 from streams.record import Check, Chunk, Found, Record
 from streams.validate import MAX_TS, accepted
-
-CONTENT_TYPE = "content-type"
-JSON = "application/json"
-ARROW = "application/vnd.apache.arrow.stream"
 
 _NEWLINE, _TAB = ord("\n"), ord("\t")
 

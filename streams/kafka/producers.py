@@ -19,12 +19,11 @@ import pyarrow.compute as pc
 from streams.columnar import found_in, layout_of
 from streams.deadletter import Source
 from streams.errors import DataError
-from streams.kafka.arrow import write_message
-from streams.kafka.codec import ARROW, CONTENT_TYPE
 from streams.kafka.delivery import OVERHEAD, Delivery, Outgoing, ProducerSettings
 from streams.kafka.event import encoded
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.wire import json_objects, wire_columns
+from streams.messages import ARROW, CONTENT_TYPE, encode
 from streams.murmur2 import partition_of, partitions_of
 from streams.record import FileOrigin, Record
 from streams.schema import EventSchema
@@ -146,7 +145,7 @@ class Producer:
             self._delivery.post_single(ids[some], values[some], partition)
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
-        value = write_message(_compacted(rows))
+        value = encode([rows], rows.schema)
         if len(value) > self._limit:
             half = len(rows) // 2
             if half == 0:
@@ -173,13 +172,3 @@ class ClickProducer(Producer):
 
 def _too_large(identity: str, size: int) -> DataError:
     return DataError(f"{identity}: {size} bytes, more than a message may have")
-
-
-def _compacted(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows with dictionaries of no more than their own values."""
-    columns = []
-    for column in rows.columns:
-        if pa.types.is_dictionary(column.type) and len(column.dictionary) > len(column):
-            column = column.dictionary_decode().dictionary_encode()
-        columns.append(column)
-    return pa.record_batch(columns, names=rows.schema.names)

@@ -6,8 +6,7 @@ from typing import NamedTuple, cast
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
-from streams.kafka.arrow import write_message
-from streams.kafka.codec import ARROW, CONTENT_TYPE
+from streams.messages import ARROW, CONTENT_TYPE, encode
 from streams.record import Record
 from tests.kafka.topics import PATIENCE_S, ends
 from tests.log_files import SCHEMA, Row
@@ -47,6 +46,11 @@ def arrow_rows(rows: Sequence[Row], record: Record, struct: bool = False) -> pa.
         features = pa.StructArray.from_arrays(list(members.values()), list(members))
         arrays["features"] = features
     return pa.record_batch(arrays)
+
+
+def write_message(rows: pa.RecordBatch) -> bytes:
+    """The bytes of a message with these rows."""
+    return encode([rows], rows.schema)
 
 
 def arrow_message(

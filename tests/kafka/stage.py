@@ -1,11 +1,7 @@
 """A join under load on a real broker: workers come and go, and in the end everything is right."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,10 +18,10 @@ from tests.kafka.pipeline import (
     produce,
 )
 from tests.kafka.topics import ends, eventually, fill, unique
+from tests.kafka.workers.child import Child
 from tests.kafka.workers.join import Joining
 from tests.simulation.check import void_blocks
 
-ROOT = Path(__file__).parents[2]
 WINDOW, LATENESS, HORIZON = 1500, 200, 2000
 FAR = 3_600_000  # what comes so much later closes every window
 CLOSERS = 24  # for each partition, so that everyone gets one
@@ -47,40 +43,11 @@ def joining(address: str, partitions: int = 2, **more: Any) -> Joining:
     )
 
 
-class JoinWorker:
-    """A worker process."""
+class JoinWorker(Child):
+    """A join worker of a stage."""
 
     def __init__(self, joining: Joining, log: Path) -> None:
-        self._log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.kafka.workers.join", json.dumps(asdict(joining))],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=out,
-                stderr=out,
-            )
-
-    @property
-    def said(self) -> str:
-        """What it wrote to its standard streams."""
-        return self._log.read_text()
-
-    def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP, SIGCONT and the like."""
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """kill -9; harmless if it has ended."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> float:
-        """SIGTERM; the seconds until it ended, with code 0."""
-        begun = time.monotonic()
-        self.process.terminate()
-        assert self.process.wait(30) == 0, self.said
-        return time.monotonic() - begun
+        super().__init__("tests.kafka.workers.join", json.dumps(asdict(joining)), log=log)
 
 
 class Stage:

@@ -3,8 +3,9 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stub exports them not
     AdminClient,
     AlterConfigOpType,
@@ -15,6 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stub exp
 from confluent_kafka.cimpl import NewTopic
 
 PATIENCE_S = 30.0
+
+Answer = TypeVar("Answer")
 
 
 def unique(name: str) -> str:
@@ -87,18 +90,30 @@ def fill(
 
 def ends(address: str, topic: str, partition: int) -> tuple[int, int]:
     """The first offset of the log, and the one after its last."""
-    consumer = Consumer({"bootstrap.servers": address, "group.id": "looking"})
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S)
-    consumer.close()
-    return low, high
+    place = TopicPartition(topic, partition)
+    return _ask(address, "looking", lambda it: it.get_watermark_offsets(place, PATIENCE_S))
 
 
 def committed(address: str, group: str, topic: str, partition: int) -> int | None:
     """What a group has committed."""
-    consumer = Consumer({"bootstrap.servers": address, "group.id": group})
-    found = consumer.committed([TopicPartition(topic, partition)], PATIENCE_S)[0].offset
-    consumer.close()
+    place = TopicPartition(topic, partition)
+    found = _ask(address, group, lambda it: it.committed([place], PATIENCE_S))[0].offset
     return found if found >= 0 else None
+
+
+def _ask(address: str, group: str, question: Callable[[Consumer], Answer]) -> Answer:
+    """An answer, asked for again while a broker that has just started knows no leaders yet."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+        try:
+            return question(consumer)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        finally:
+            consumer.close()
+        time.sleep(0.2)
 
 
 def eventually(what: Callable[[], bool], patience: float = PATIENCE_S) -> None:

@@ -1,11 +1,7 @@
 """A learn worker under a test's thumb, and what it leaves in its store."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,45 +12,35 @@ from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.table import LAYOUTS
 from tests.kafka.topics import eventually
+from tests.kafka.workers.child import Child
 
-ROOT = Path(__file__).parents[3]
 ANY = "127.0.0.1:0"
 
 
-class LearnProcess:
+class LearnProcess(Child):
     """A `learner`, killed at the end of the `with` block."""
 
     def __init__(self, address: str, folder: Path, **options: Any) -> None:
         """options: of `Learns`; `store` and `audit` are in `folder` unless told otherwise."""
         self.audit = folder / "audit"
         options = {"store": str(folder / "store"), "audit": str(self.audit), **options}
-        self._output = folder / f"output-{time.monotonic_ns()}"
-        command = [sys.executable, "-m", "tests.kafka.workers.learner", address]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLICKLOOP_WORKER__LEARN_HTTP": ANY}
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [*command, json.dumps(options)],
-                cwd=folder,
-                env=environment,
-                stdout=output,
-                stderr=output,
-            )
+        super().__init__(
+            "tests.kafka.workers.learner",
+            address,
+            json.dumps(options),
+            log=folder / f"output-{time.monotonic_ns()}",
+            CLICKLOOP_WORKER__LEARN_HTTP=ANY,
+        )
 
     def __enter__(self) -> "LearnProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGCONT)
         self.kill()
-
-    @property
-    def output(self) -> str:
-        """What it wrote to its standard streams."""
-        return self._output.read_text()
 
     def get(self, path: str) -> tuple[int, str]:
         """The status and text of an HTTP answer; 0 while there is none."""
-        found = re.search(r"http://(\S+)", self.output)
+        found = re.search(r"http://(\S+)", self.said)
         return (0, "") if found is None else answer(f"http://{found[1]}{path}")
 
     def metrics(self) -> dict[str, float]:
@@ -67,7 +53,7 @@ class LearnProcess:
         """Wait until it has caught up."""
 
         def ready() -> bool:
-            assert self._process.poll() is None, self.output
+            assert self.process.poll() is None, self.said
             return self.get("/readyz")[0] == 200
 
         eventually(ready, patience)
@@ -84,27 +70,6 @@ class LearnProcess:
         """The examples that it, and those before it, learned from and did not forget again."""
         lines = self.audit.read_text().splitlines() if self.audit.exists() else []
         return [json.loads(line) for line in lines]
-
-    def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP, SIGCONT and the like."""
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """kill -9; harmless if it has ended."""
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> float:
-        """SIGTERM: how many seconds it took to end, which it must do with exit code 0."""
-        begun = time.monotonic()
-        self._process.terminate()
-        code = self._process.wait(60)
-        assert code == 0, self.output
-        return time.monotonic() - begun
-
-    def ended(self, patience: float = 40.0) -> int:
-        """Wait until it ends by itself: its exit code."""
-        return self._process.wait(patience)
 
 
 def answer(url: str) -> tuple[int, str]:

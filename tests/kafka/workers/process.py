@@ -1,17 +1,13 @@
 """A worker process under a test's thumb."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.kafka.topics import eventually
+from tests.kafka.workers.child import Child
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,30 +26,20 @@ class Read:
     values: list[int]
 
 
-class Worker:
+class Worker(Child):
     """A `reader` with its journal, killed at the end of the `with` block."""
 
     def __init__(self, address: str, group: str, journal: Path, **options: Any) -> None:
         self.journal = journal
-        self._errors = journal.with_suffix(".errors")
-        command = [sys.executable, "-m", "tests.kafka.workers.reader"]
-        command += [address, group, str(journal), json.dumps(options)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with self._errors.open("ab") as errors:
-            self._process = subprocess.Popen(
-                command, cwd=journal.parent, env=environment, stdout=errors, stderr=errors
-            )
+        words = (address, group, str(journal), json.dumps(options))
+        log = journal.with_suffix(".errors")
+        super().__init__("tests.kafka.workers.reader", *words, log=log)
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-
-    @property
-    def errors(self) -> str:
-        """What it wrote to its standard streams."""
-        return self._errors.read_text()
 
     def lines(self, what: str) -> list[dict[str, Any]]:
         """The journal's lines of one kind, of all workers that write to it."""
@@ -74,31 +60,10 @@ class Worker:
         """Wait until these partitions are read to these offsets."""
 
         def there() -> bool:
-            assert self._process.poll() is None, self.errors
+            assert self.process.poll() is None, self.said
             return all(self.read_through(topic, n) >= end for n, end in ends.items())
 
         eventually(there, patience)
-
-    def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP, SIGCONT and the like."""
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """kill -9; harmless if it has ended."""
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> float:
-        """SIGTERM: how many seconds it took to end, which it must do with exit code 0."""
-        begun = time.monotonic()
-        self._process.terminate()
-        code = self._process.wait(60)
-        assert code == 0, self.errors
-        return time.monotonic() - begun
-
-    def ended(self, patience: float = 40.0) -> int:
-        """Wait until it ends by itself: its exit code."""
-        return self._process.wait(patience)
 
 
 def entries(journal: Path) -> Iterator[dict[str, Any]]:
