@@ -14,7 +14,6 @@ from deploy import settings
 from tests import small_logs
 from tests.kafka.topics import committed, create, eventually, fill, unique
 from tests.kafka.workers.child import ROOT
-from tests.kafka.workers.learner import STEPS
 from tests.kafka.workers.learning import ANY, LearnProcess, answer, state
 from tests.labelled_logs import LabelledLog, labelled_logs
 
@@ -83,19 +82,6 @@ def straight(one: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return state(folder / "store")
 
 
-def test_killed_at_every_step_of_a_save_it_comes_to_the_same_weights(
-    one: Case, straight: dict[str, Any], tmp_path: Path
-) -> None:
-    for step in STEPS:
-        with one.learner(tmp_path, die=f"{step}:1") as worker:
-            assert worker.ended() == -signal.SIGKILL, f"{step}: {worker.said}"
-    with one.learner(tmp_path) as worker:
-        worker.until_ready()
-        worker.stop()
-        assert worker.trained() == one.expected
-    assert state(tmp_path / "store") == straight
-
-
 def test_stopped_in_the_middle_it_comes_to_the_same_weights(
     one: Case, straight: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -114,7 +100,7 @@ def test_stopped_in_the_middle_it_comes_to_the_same_weights(
 
 def test_killed_at_any_message_it_learns_everything_once(two: Case, tmp_path: Path) -> None:
     for number in (7, 30, 1, 23):
-        with two.learner(tmp_path, die=f"learned:{number}") as worker:
+        with two.learner(tmp_path, hurt=f"learned:{number}") as worker:
             assert worker.ended() == -signal.SIGKILL, worker.said
     group = unique("two")
     with two.learner(tmp_path, group=group) as worker:

@@ -12,7 +12,7 @@ import faust
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 
-from streams.errors import ClickloopError
+from streams.errors import ClickloopError, explained
 from streams.kafka.alone import OneOwner
 from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.owner import Owner
@@ -195,7 +195,7 @@ def run(app: App, loglevel: int = logging.WARNING) -> None:
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
     worker.spinner = None
     reason = _Reason()
-    for name in ("faust.worker", "mode.worker"):
+    for name in (__name__, "faust.worker", "mode.worker"):
         logging.getLogger(name).addFilter(reason)
     try:
         worker.execute_from_commandline()
@@ -221,6 +221,8 @@ class _Reason(logging.Filter):
             )
         elif isinstance(error, ClickloopError):
             self.error = error
+        elif isinstance(error, OSError):
+            self.error = ClickloopError(explained(error))
         else:
             return True
         return False

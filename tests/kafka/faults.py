@@ -1,9 +1,11 @@
 """Many seeds of every fault on a real broker: `python -m tests.kafka.faults [--runs 100]`."""
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
-import traceback
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
@@ -20,8 +22,8 @@ SHOWN = (
     "joined corrections",
     "kills",
     "rebalances",
-    "zombies",
     "dead letters",
+    "full disks",
 )
 
 
@@ -30,26 +32,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--first", type=int, default=1, help="seed of the first run")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     args = parser.parse_args()
-    table = Table("scenario", "seed", *(name.removeprefix("joined ") for name in SHOWN), box=None)
     names, failed = list(SCENARIOS), 0
-    with tempfile.TemporaryDirectory() as folder, broker(Path(folder)) as address:
-        for at in range(args.runs):
-            name, seed = names[at % len(names)], args.first + at
-            place = Path(folder) / str(at)
-            place.mkdir()
+    runs = [(args.first + at, names[at % len(names)]) for at in range(args.runs)]
+    found: dict[int, Counter[str]] = {}
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        broker(Path(folder)) as address,
+        ProcessPoolExecutor(args.jobs, spawn, max_tasks_per_child=10) as pool,
+    ):
+        started = {pool.submit(_run, name, address, folder, seed): seed for seed, name in runs}
+        for done in as_completed(started):
+            seed = started[done]
             try:
-                happened = run(name, address, place, seed)
-            except AssertionError:
+                found[seed] = done.result()
+                print(f"seed {seed}: right", file=sys.stderr)
+            except AssertionError as error:
                 failed += 1
-                traceback.print_exc()
-                table.add_row(name, str(seed), "FAILED")
-                continue
-            table.add_row(name, str(seed), *(f"{happened[what]:,}" for what in SHOWN))
-            print(f"{at + 1} of {args.runs}: {name}, seed {seed}: right", file=sys.stderr)
-    Console(width=140).print(table)
+                print(f"seed {seed}: {error}", file=sys.stderr)
+    table = Table("scenario", "seed", *(name.removeprefix("joined ") for name in SHOWN), box=None)
+    for seed, name in sorted(runs, key=lambda each: (names.index(each[1]), each[0])):
+        shown = [f"{found[seed][what]:,}" for what in SHOWN] if seed in found else ["FAILED"]
+        table.add_row(name, str(seed), *shown)
+    Console(width=150).print(table)
     print(f"{args.runs} runs, {failed} with something lost, repeated, mislabelled or not corrected")
     sys.exit(bool(failed))
+
+
+def _run(name: str, address: str, folder: str, seed: int) -> Counter[str]:
+    place = Path(folder) / str(seed)
+    place.mkdir()
+    return run(name, address, place, seed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What may befall a join worker, each as a short scenario; all end in the same check."""
+"""What may befall the workers, each as a short scenario; all end in the same check."""
 
 import signal
 import time
@@ -10,9 +10,15 @@ from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
 from tests.kafka.pipeline import produce
 from tests.kafka.stage import SESSION_S, Stage, joining
-from tests.kafka.topics import set_topic
+from tests.kafka.topics import eventually, set_topic
+from tests.kafka.workers import join, learner
 
-MOST_TRIES = 4
+QUICK_SESSION_S = 2.0
+STEPS_WITHIN_S = 180.0
+JOIN_STEPS = [step for step in join.STEPS if step != "spill"]
+CLAIMING = ("claim", "claimed")
+LEARN_STEPS = list(learner.STEPS)
+WRITES = ("page", "array", "commit", "version")  # of the learner's steps
 
 Scenario = Callable[[str, Path, int], Counter[str]]
 
@@ -20,6 +26,7 @@ Scenario = Callable[[str, Path, int], Counter[str]]
 def killed(address: str, folder: Path, seed: int) -> Counter[str]:
     """A worker is killed again and again, and another takes its place."""
     with Stage(joining(address), folder, seed) as stage:
+        stage.learner()
         for _ in range(3):
             worker = stage.worker()
             stage.until_more(stage.random.randint(4, 12))
@@ -45,23 +52,76 @@ def joined_and_left(address: str, folder: Path, seed: int) -> Counter[str]:
 
 
 def zombie(address: str, folder: Path, seed: int) -> Counter[str]:
-    """A worker sleeps until its partitions are another's, and then goes on as if nothing was."""
+    """A worker sleeps with a block in hand, and sends it when its partitions are another's."""
     with Stage(joining(address), folder, seed) as stage:
-        for _ in range(MOST_TRIES):
-            # One that gathers for long has something in hand whenever it falls asleep.
-            first = stage.worker(pace=stage.joining.pace | {"linger": 1.0})
-            stage.until_more(6)
-            first.signal(signal.SIGSTOP)
-            stage.worker()
-            time.sleep(SESSION_S)
-            stage.until_more(6)
-            first.signal(signal.SIGCONT)
-            stage.sent["zombies"] += 1
-            time.sleep(3)
-            first.kill()
-            if stage.void_blocks():
-                break
+        stage.learner()
+        first = stage.worker(hurt=f"block:{stage.random.randint(6, 20)}:sleep")
+        eventually(lambda: first.is_asleep)
+        stage.worker()
         stage.until_more(6)
+        first.signal(signal.SIGCONT)
+        stage.sent["zombies"] += 1
+        eventually(lambda: stage.void_blocks() > 0)
+        first.kill()
+        stage.until_more(6)
+        return stage.finish()
+
+
+def learner_killed(address: str, folder: Path, seed: int) -> Counter[str]:
+    """The learner is killed again and again, and another takes its place."""
+    with Stage(joining(address), folder, seed) as stage:
+        stage.worker()
+        for _ in range(3):
+            victim = stage.learner()
+            victim.until_more_than(len(victim.trained()) + stage.random.randint(1, 200))
+            time.sleep(stage.random.random())
+            victim.kill()
+            stage.sent["kills"] += 1
+        return stage.finish()
+
+
+def both_killed_at_every_step(address: str, folder: Path, seed: int) -> Counter[str]:
+    """Join workers die at each step of their cycle, and learners at each of theirs."""
+    quickly = {"session_timeout": QUICK_SESSION_S}
+    with Stage(joining(address, partitions=1, app=quickly), folder, seed) as stage:
+        left = {stage.worker: list(JOIN_STEPS), stage.learner: list(LEARN_STEPS)}
+        dying = {start: start(hurt=_death(steps.pop(0), stage)) for start, steps in left.items()}
+        deadline = time.monotonic() + STEPS_WITHIN_S
+        while dying:
+            assert time.monotonic() < deadline, [one.said for one in dying.values()]
+            time.sleep(0.1)
+            for start, one in list(dying.items()):
+                if one.process.poll() is None:
+                    continue
+                assert one.ended() == -signal.SIGKILL, one.said
+                stage.sent["kills"] += 1
+                if left[start]:
+                    dying[start] = start(hurt=_death(left[start].pop(0), stage))
+                else:
+                    del dying[start]
+                    start()
+        return stage.finish()
+
+
+def _death(step: str, stage: Stage) -> str:
+    """At the first or second time; a worker claims a partition only once."""
+    return f"{step}:{1 if step in CLAIMING else stage.random.randint(1, 2)}"
+
+
+def disk_fills(address: str, folder: Path, seed: int) -> Counter[str]:
+    """A disk is full: the worker that needs it ends and says so; when there is room it goes on."""
+    with Stage(joining(address, spill_bytes=10_000), folder, seed) as stage:
+        joins = stage.worker(hurt=f"spill:{stage.random.randint(1, 9)}:full")
+        learns = stage.learner(hurt=f"{stage.random.choice(WRITES)}:2:full")
+        for each in (joins, learns):
+            assert each.ended(90) == 1, each.said
+            assert each.said.splitlines()[-1].startswith("clickloop: "), each.said
+            stage.sent["full disks"] += 1
+        assert "[spill] folder" in joins.said, joins.said
+        assert str(folder) in learns.said.splitlines()[-1], learns.said
+        stage.learner()
+        stage.worker()
+        stage.until_more()
         return stage.finish()
 
 
@@ -128,6 +188,7 @@ def broker_restarts(address: str, folder: Path, seed: int) -> Counter[str]:
     try:
         with Stage(joining(broker.address), folder, seed) as stage:
             stage.worker()
+            stage.learner()
             stage.until_more()
             broker.kill()
             broker.start()
@@ -145,13 +206,16 @@ def broker_restarts(address: str, folder: Path, seed: int) -> Counter[str]:
 
 # What each must have produced, or it has shown nothing.
 SCENARIOS: dict[str, tuple[Scenario, tuple[str, ...]]] = {
-    "a worker is killed": (killed, ("kills", "joined corrections", "late clicks")),
+    "a join worker is killed": (killed, ("kills", "joined corrections", "late clicks")),
+    "the learner is killed": (learner_killed, ("kills", "joined corrections")),
+    "both are killed at every step": (both_killed_at_every_step, ("kills", "joined corrections")),
     "a second worker comes and goes": (joined_and_left, ("rebalances", "joined duplicates")),
     "a zombie wakes up": (zombie, ("zombies", "void blocks")),
     "the clicks stall": (clicks_stall, ("stalls", "joined positives")),
     "poison messages": (poison, ("dead letters",)),
     "a clock jumps": (clock_jump, ("too far ahead",)),
     "a block is refused": (refused, ("refused",)),
+    "a disk is full": (disk_fills, ("full disks",)),
     "the broker restarts": (broker_restarts, ("broker restarts", "broker pauses")),
 }
 

@@ -1,4 +1,8 @@
-"""A join under load on a real broker: workers come and go, and in the end everything is right."""
+"""The loop under load on a real broker: workers come and go, and in the end everything is right.
+
+A feeder sends impressions and clicks; join workers and a learner are hurt by a scenario. In the
+end every labelled row is the oracle's, and the learner has the weights of those rows.
+"""
 
 import json
 import random
@@ -9,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from tests.kafka.learned import check_learned, examples
 from tests.kafka.pipeline import (
     checked,
     is_joined,
@@ -20,12 +25,29 @@ from tests.kafka.pipeline import (
 from tests.kafka.topics import ends, eventually, fill, unique
 from tests.kafka.workers.child import Child
 from tests.kafka.workers.join import Joining
+from tests.kafka.workers.learning import LearnProcess
 from tests.simulation.check import void_blocks
 
 WINDOW, LATENESS, HORIZON = 1500, 200, 2000
 FAR = 3_600_000  # what comes so much later closes every window
 CLOSERS = 24  # for each partition, so that everyone gets one
 SESSION_S = 6.0
+STOPS_WITHIN_S = 10.0
+ADS = 50
+
+# The learner's settings: saves and versions follow each other quickly, so that it dies in them.
+LEARNER = """
+[features.fields]
+ad = { kind = "categorical" }
+[learner]
+alpha = 0.3
+l1 = 0.05
+[snapshots]
+every = "2s"
+checkpoint_every = 300
+[worker]
+save_every = "500ms"
+"""
 
 
 def joining(address: str, partitions: int = 2, **more: Any) -> Joining:
@@ -35,6 +57,7 @@ def joining(address: str, partitions: int = 2, **more: Any) -> Joining:
         address,
         unique("stage"),
         partitions=partitions,
+        fields={"ad": "string"},
         join=join | more.pop("join", {}),
         sampling={"keep_rate": 0.3},
         pace={"idle_timeout": 1.0, "linger": 0.02, "keepalive": 1.0} | more.pop("pace", {}),
@@ -72,6 +95,9 @@ class Stage:
         self.clicks_flow.set()
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         self._workers: list[JoinWorker] = []
+        self._config = folder / "learner.toml"
+        self._config.write_text(LEARNER)
+        self._learners: list[LearnProcess] = []
         self.sent = Counter[str]()
         self._now = int(time.time() * 1000) - 10 * FAR
 
@@ -83,8 +109,20 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self._halt.set()
         self._feeder.join()
-        for worker in self._workers:
+        for worker in (*self._workers, *self._learners):
             worker.kill()
+
+    def learner(self, **options: Any) -> LearnProcess:
+        """Start one; options: of `Learns`."""
+        told = {
+            "config": str(self._config),
+            "topic": self.joining.topics.labelled,
+            "group": self.joining.name,
+            "session_timeout": self.joining.app["session_timeout"],
+        }
+        made = LearnProcess(self.joining.address, self._folder, **told | options)
+        self._learners.append(made)
+        return made
 
     def worker(self, **changes: Any) -> JoinWorker:
         """Start one."""
@@ -131,6 +169,7 @@ class Stage:
         joining = self.joining
         eventually(lambda: all(is_joined(joining, n) for n in range(joining.partitions)), patience)
         happened = Counter(self.sent)
+        self._finish_learning(patience)
         for world, oracle in checked(joining):
             assert (
                 len(oracle.queue) - oracle.head <= CLOSERS * joining.partitions
@@ -139,6 +178,15 @@ class Stage:
             happened.update({f"joined {name}": n for name, n in oracle.counts.items()})
             happened["late clicks"] += len(oracle.late)
         return happened
+
+    def _finish_learning(self, patience: float) -> None:
+        running = [one for one in self._learners if one.process.poll() is None]
+        learner = running[0] if running else self.learner()
+        wanted = sum(examples(self.joining, n).num_rows for n in range(self.joining.partitions))
+        eventually(lambda: len(learner.trained()) >= wanted, patience)
+        for one in running or [learner]:
+            assert one.stop() < STOPS_WITHIN_S
+        check_learned(self.joining, self._config, learner.trained(), self._folder / "store")
 
     def _feed(self) -> None:
         """Impressions, some of them twice, a tenth of them clicked, in time or late."""
@@ -167,7 +215,8 @@ class Stage:
         if self.random.random() < 0.1:
             delay = self.random.choice([100, 500, 1000, WINDOW + 400, WINDOW + HORIZON + 900])
             clicks.append({"impression_id": name, "ts": ts + delay})
-        return {"impression_id": name, "ts": ts, "features": {}}
+        features = {"ad": f"ad{self.random.randrange(ADS)}"}
+        return {"impression_id": name, "ts": ts, "features": features}
 
     def _close_windows(self) -> None:
         """In every partition an impression and a click from long after."""

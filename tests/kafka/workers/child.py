@@ -33,6 +33,12 @@ class Child:
         """SIGSTOP, SIGCONT and the like."""
         self.process.send_signal(number)
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether SIGSTOP has stopped it."""
+        status = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return status.rpartition(")")[2].split()[0] == "T"
+
     def kill(self) -> None:
         """kill -9, also while it sleeps; harmless if it has ended."""
         self.process.kill()

@@ -2,17 +2,37 @@
 
 import json
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from deploy.worker_join import Where, join_app
 from joiner import JoinSettings, SamplingSettings
-from joiner.agent import JoinTopics
-from joiner.partition import Setup
+from joiner.agent import JoinTopics, KafkaLink
+from joiner.partition import JoinPartition, Setup
 from joiner.runner import Pace
+from streams.blocks import Block, Claim
+from streams.errors import ClickloopError
 from streams.kafka.app import run
 from streams.schema import EventSchema
 from streams.schema import Field as Feature
+from streams.spill import FileSpill
+from tests.kafka.workers.hurt import Step, hurt
+
+# The steps from a claim to a commit, in their order, and that of moving rows out of memory.
+STEPS = {
+    "claim": Step(KafkaLink, "send", lambda header, _: isinstance(header, Claim)),
+    "claimed": Step(KafkaLink, "beginnings"),
+    "report": Step(KafkaLink, "report"),
+    "reported": Step(KafkaLink, "report", after=True),
+    "block": Step(KafkaLink, "send", lambda header, _: isinstance(header, Block)),
+    "sent": Step(KafkaLink, "send", lambda header, _: isinstance(header, Block), after=True),
+    "acknowledged": Step(JoinPartition, "acknowledged"),
+    "commit": Step(KafkaLink, "commit"),
+    "committed": Step(KafkaLink, "commit", after=True),
+    "spill": Step(FileSpill, "moved"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,8 @@ class Joining:
     pace: dict[str, Any] = field(default_factory=dict)
     setup: dict[str, Any] = field(default_factory=dict)
     app: dict[str, Any] = field(default_factory=dict)
+    hurt: str | None = None  # one of STEPS, as `hurt` says
+    spill_bytes: int | None = None  # rows in memory; more go to files
 
     @property
     def topics(self) -> JoinTopics:
@@ -45,10 +67,16 @@ class Joining:
 def main(options: str) -> None:
     """Run the worker."""
     asked = Joining(**json.loads(options))
+    if asked.hurt is not None:
+        hurt(STEPS, asked.hurt)
+    spill = None
+    if asked.spill_bytes is not None:
+        spill = FileSpill(asked.spill_bytes, Path(tempfile.gettempdir()))
     setup = Setup(
         asked.schema,
         JoinSettings.model_validate(asked.join),
         SamplingSettings.model_validate(asked.sampling),
+        spill=spill,
         **asked.setup,
     )
     where = Where(
@@ -61,7 +89,11 @@ def main(options: str) -> None:
         app=asked.app,
     )
     app, _ = join_app(setup, where, Pace(**asked.pace))
-    run(app)
+    try:
+        run(app)
+    except ClickloopError as error:
+        print(f"clickloop: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Usage: python -m tests.kafka.workers.learner ADDRESS OPTIONS, where OPTIONS is t
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,21 +19,25 @@ from deploy.store import Store
 from deploy.training import Training
 from deploy.worker_learn import learn, where
 from streams.errors import ClickloopError
+from tests.kafka.workers.hurt import Step, hurt
 
-# The steps of a save, in their order: what is about to happen when the process dies. The value is
-# the prefix of the key that the store is about to write; b"" where nothing is written.
+
+def _writes(prefix: bytes) -> Callable[..., bool]:
+    return lambda puts, *_: any(key.startswith(prefix) for key in puts)
+
+
+# The steps of a save, in their order, and that of learning from a message.
 STEPS = {
-    "state": b"",
-    "page": b"training/slots/",
-    "list": b"training/blob/touched-",
-    "array": b"training/blob/",
-    "commit": b"training/commit",
-    "committed": b"training/commit",
-    "version": b"manifest/",
-    "published": b"manifest/",
-    "learned": b"",
+    "state": Step(Learning, "save"),
+    "page": Step(Store, "write", _writes(b"training/slots/")),
+    "list": Step(Store, "write", _writes(b"training/blob/touched-")),
+    "array": Step(Store, "write", _writes(b"training/blob/")),
+    "commit": Step(Store, "write", _writes(b"training/commit")),
+    "committed": Step(Store, "write", _writes(b"training/commit"), after=True),
+    "version": Step(Store, "write", _writes(b"manifest/")),
+    "published": Step(Store, "write", _writes(b"manifest/"), after=True),
+    "learned": Step(Learning, "take", after=True),
 }
-AFTER = ("committed", "published", "learned")
 AUDITED = ("src_offset", "src_row", "kind", "label", "impression_id")
 
 
@@ -48,7 +51,7 @@ class Learns:
     store: str
     source: str | None = None
     audit: str | None = None  # a file with a line for each example in the training state
-    die: str | None = None  # `step:n`: before that step for the n-th time
+    hurt: str | None = None  # one of STEPS, as `hurt` says
     slow_s: float = 0.0  # for each message, after the first one
     session_timeout: float = 6.0
 
@@ -59,9 +62,8 @@ def main(address: str, options: str) -> None:
     pages.PAGE_SLOTS = 64  # so that small tables have many pages
     if learns.audit is not None:
         _audit(Path(learns.audit))
-    if learns.die is not None:
-        step, _, number = learns.die.partition(":")
-        _die_at(step, int(number))
+    if learns.hurt is not None:
+        hurt(STEPS, learns.hurt)
     if learns.slow_s:
         _slow_down(learns.slow_s)
     os.environ["CLICKLOOP_KAFKA__BOOTSTRAP_SERVERS"] = address
@@ -94,26 +96,6 @@ def _audit(path: Path) -> None:
 
     _replace(Learning, "__init__", beginning)
     _replace(Training, "_learn", learning)
-
-
-def _die_at(step: str, number: int) -> None:
-    """Die before `step` happens for the `number`-th time, or after it: see AFTER."""
-    left = [number]
-    owner: Any = {"state": Learning, "learned": Learning}.get(step, Store)
-    name = {"state": "save", "learned": "take"}.get(step, "write")
-    method: Callable[..., Any] = getattr(owner, name)
-
-    def dying(*args: Any, **kwargs: Any) -> Any:
-        mine = not STEPS[step] or any(key.startswith(STEPS[step]) for key in args[1])
-        left[0] -= mine
-        if mine and left[0] == 0 and step not in AFTER:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = method(*args, **kwargs)
-        if mine and left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    _replace(owner, name, dying)
 
 
 def _slow_down(seconds: float) -> None:
