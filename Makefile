@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check kernels faults lock clean bad-input quality kafka
+.PHONY: help run test check kernels faults soak lock clean bad-input quality kafka
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ faults: $(READY_DEV) ## kill -9 and resume; a million simulated schedules; every
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.simulation --schedules 1000000
 	@$(BIN)/python -m tests.kafka.faults
+
+soak: $(READY_DEV) ## ten minutes of load and random faults: memory stays flat, lag returns to 0
+	@$(BIN)/python -m tests.kafka.soak
 
 kafka: $(READY_DEV) ## a real Apache Kafka on loopback, until Ctrl-C
 	@$(BIN)/python -m tests.kafka

@@ -20,7 +20,7 @@ class OpenCut:
         self.labelled: list[pa.RecordBatch] = []
         self.read = 0  # rows of both logs
         self._stops: list[Stop] = []
-        self.is_in_step = False  # whether rows were taken since the last stop
+        self.is_in_step = False  # whether anything was done since the last stop
         self._passed: list[Bool] = []
         self._met: list[Bool] = []
 
@@ -32,15 +32,22 @@ class OpenCut:
         self._met.append(~output.waited)
         self.is_in_step = True
 
-    def idle(self, merge: Merge, logs: int, output: JoinOutput) -> None:
-        """Here logs were idle (1 the impressions, 2 the clicks); output: of lifting them."""
+    def lifted(self, output: JoinOutput) -> None:
+        """Logs are idle, and no longer hold the watermark back; output: what came of that."""
         self.labelled += output.labelled
-        self._stop(merge, logs)
+        self.is_in_step = True
+
+    def stop(self, merge: Merge, idle: int) -> None:
+        """The step ends, if there is one. idle: of the logs, while it lasted: bits of `rules`."""
+        if self.is_in_step:
+            impressions, clicks = merge.at
+            self._stops.append(Stop(impressions.after, clicks.after, idle))
+            self.is_in_step = False
 
     def close(self, joiner: Joiner, merge: Merge) -> Cut:
         """The cut at this point."""
-        if self.is_in_step or not self._stops:
-            self._stop(merge, 0)
+        self.is_in_step |= not self._stops
+        self.stop(merge, 0)
         impressions, clicks = merge.at
         return Cut(
             steps=tuple(self._stops),
@@ -51,11 +58,6 @@ class OpenCut:
             undecided=joiner.undecided,
             joiner=joiner.plain(),
         )
-
-    def _stop(self, merge: Merge, idle: int) -> None:
-        impressions, clicks = merge.at
-        self._stops.append(Stop(impressions.after, clicks.after, idle))
-        self.is_in_step = False
 
 
 def _packed(flags: list[Bool]) -> bytes:

@@ -19,12 +19,13 @@ from joiner.pending import Pending
 from joiner.rows import Spill
 from joiner.rules import (
     CORRECTED,
-    LIFT_CLICKS,
-    LIFT_IMPRESSIONS,
+    IDLE_CLICKS,
+    IDLE_IMPRESSIONS,
     NEVER,
     WAITED,
     Facts,
     empty_tally,
+    lifts,
     rules_of,
 )
 from joiner.settings import JoinSettings, SamplingSettings
@@ -37,7 +38,6 @@ from streams.record import place_of
 from streams.schema import EventSchema
 
 FLOOR = 2  # index into a joiner's marks
-_LIFTS = ((1, LIFT_IMPRESSIONS), (2, LIFT_CLICKS))
 
 
 class Front(NamedTuple):
@@ -150,15 +150,14 @@ class Joiner:
         self._pending.release()
         return output
 
-    def lift(self, logs: int) -> JoinOutput:
-        """Idle logs (1 the impressions, 2 the clicks, 3 both) hold the watermark back no longer."""
-        codes = [code for bit, code in _LIFTS if logs & bit]
-        return self.process(*self._nothing, np.array(codes, np.uint8))
+    def lift(self, idle: int) -> JoinOutput:
+        """Logs that are idle do not hold the watermark back. idle: bits of `rules`."""
+        return self.process(*self._nothing, lifts(idle))
 
-    def is_held_back(self, logs: int) -> bool:
-        """Whether `lift` would change a watermark."""
+    def is_held_back(self, idle: int) -> bool:
+        """Whether `lift` would change a watermark, were the breaker closed."""
         impressions, clicks, _ = self._marks.tolist()
-        late = logs & 1 if impressions < clicks else logs & 2
+        late = idle & (IDLE_IMPRESSIONS if impressions < clicks else IDLE_CLICKS)
         return bool(late) and impressions != clicks
 
     def count_letters(self, letters: Sequence[DeadLetter]) -> None:

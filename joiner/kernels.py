@@ -34,6 +34,8 @@ from joiner.rules import (
     BEFORE_IMPRESSION,
     CLICK,
     CORRECTED,
+    FORCE_CLICKS,
+    FORCE_IMPRESSIONS,
     FOREVER,
     IMPRESSION,
     IMPRESSIONS_END,
@@ -277,10 +279,12 @@ def join(
                 judged = True
         elif code == IMPRESSIONS_END:
             impressions_at = FOREVER
-        elif code == LIFT_IMPRESSIONS:
-            impressions_at = max(impressions_at, clicks_at)
-        elif code == LIFT_CLICKS:
-            clicks_at = max(clicks_at, impressions_at)
+        elif code in (LIFT_IMPRESSIONS, FORCE_IMPRESSIONS):
+            if code == FORCE_IMPRESSIONS or breaker[OPEN] == 0:
+                impressions_at = max(impressions_at, clicks_at)
+        elif code in (LIFT_CLICKS, FORCE_CLICKS):
+            if code == FORCE_CLICKS or breaker[OPEN] == 0:
+                clicks_at = max(clicks_at, impressions_at)
         else:
             clicks_at = FOREVER
             judging = FOREVER

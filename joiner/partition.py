@@ -29,6 +29,7 @@ from joiner.outputs import JoinOutput
 from joiner.rebuild import Rebuild
 from joiner.restart import FIRST_LOOK, Last, Written, cuts_since, last_block
 from joiner.rows import Spill
+from joiner.rules import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.blocks import Base, Block, Claim, Cut, Entry
 from streams.deadletter import DeadLetter
@@ -279,24 +280,26 @@ class JoinPartition:
         effects: list[Effect] = []
         lifts = waited or not self._joiner.breaker.open
         done = tuple(lifts and idle[s] and self._merge.needs(s) for s in SOURCES)
-        while (step := self._merge.take((done[0], done[1]))) is not None:
+        logs = done[0] * IDLE_IMPRESSIONS + done[1] * IDLE_CLICKS
+        logs += EVEN_IF_OPEN if logs and waited else 0
+        self._behind = False
+        if logs:
+            # What is taken without waiting for a log is not in the order of later rows of it.
+            self._open.stop(self._merge, 0)
+            if self._joiner.is_held_back(logs):
+                output = self._joiner.lift(logs)
+                self._open.lifted(output)
+                effects += _reports((), output)
+        while not self._behind and (step := self._merge.take((done[0], done[1]))) is not None:
             self._joiner.count_letters(step.rejects)
+            order = with_lifts(step.order, logs)
             clocks = step.impression_clock, step.click_clock
-            output = self._joiner.process(step.impressions, step.clicks, step.order, clocks)
+            output = self._joiner.process(step.impressions, step.clicks, order, clocks)
             self._open.add(step, output)
             effects += _reports(step.rejects, output)
-            if self._open.read >= self._setup.cut_rows:
-                self._behind = True
-                return effects
-        self._behind = False
-        logs = done[0] + 2 * done[1]
-        # What was taken without waiting for an idle log is not in the order of later rows of it.
-        if logs and (self._open.is_in_step or self._joiner.is_held_back(logs)):
-            if self._joiner.breaker.open and not waited:
-                logs = 0  # it has opened just now
-            output = self._joiner.lift(logs)
-            self._open.idle(self._merge, logs, output)
-            effects += _reports((), output)
+            self._behind = self._open.read >= self._setup.cut_rows
+        if logs:
+            self._open.stop(self._merge, logs)
         return effects
 
     def _cut(self) -> list[Effect]:

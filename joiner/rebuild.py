@@ -9,7 +9,7 @@ from joiner.effects import Report
 from joiner.joiner import Joiner
 from joiner.outputs import JoinOutput
 from joiner.restart import Written
-from joiner.rules import MET, PASSED
+from joiner.rules import MET, PASSED, with_lifts
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.blocks import Cut
 from streams.deadletter import DeadLetter
@@ -56,7 +56,7 @@ class Rebuild:
             stop = written.cut.steps[self._stop]
             through = stop.impressions, stop.clicks
             while (step := self._merge.take(through=through)) is not None:
-                self._take(step, written)
+                self._take(step, stop.idle, written)
             if any(at.after < end for at, end in zip(self._merge.at, through, strict=True)):
                 return False
             if stop.idle:
@@ -64,7 +64,7 @@ class Rebuild:
             self._stop += 1
         return True
 
-    def _take(self, step: Step, written: Written) -> None:
+    def _take(self, step: Step, idle: int, written: Written) -> None:
         shown, clicked = step.impressions.num_rows, step.clicks.num_rows
         passed, self._passed = self._passed[:shown], self._passed[shown:]
         met, self._met = self._met[:clicked], self._met[clicked:]
@@ -72,6 +72,7 @@ class Rebuild:
         order[np.flatnonzero(order == IMPRESSION)[passed]] = PASSED
         order[np.flatnonzero(step.order == CLICK)[met]] = MET
         clocks = step.impression_clock, step.click_clock
+        order = with_lifts(order, idle)
         output = self._joiner.process(step.impressions, step.clicks, order, clocks)
         same = np.array_equal(output.accepted, ~passed) and np.array_equal(output.waited, ~met)
         if not same:

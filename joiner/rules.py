@@ -15,10 +15,16 @@ Int = int | np.int64
 
 # Codes of an event in the order array.
 IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
-# A log that is idle no longer holds the watermark back: it is lifted to the other's.
+# A log that is idle does not hold the watermark back: it is lifted to the other's.
 LIFT_IMPRESSIONS, LIFT_CLICKS = 4, 5
 # A row that is read again: an impression that was not accepted, a click that did not wait.
 PASSED, MET = 6, 7
+# The same lifts, but also while the breaker is open.
+FORCE_IMPRESSIONS, FORCE_CLICKS = 8, 9
+CODES = 10
+
+# Which logs are idle, as bits; and whether they are lifted also while the breaker is open.
+IDLE_IMPRESSIONS, IDLE_CLICKS, EVEN_IF_OPEN = 1, 2, 4
 
 # A source's watermark before its first row, and after its end.
 NEVER, FOREVER = -(1 << 62), 1 << 62
@@ -101,6 +107,26 @@ def rules_of(join: JoinSettings, sampling: SamplingSettings) -> Rules:
         salt=salt(sampling.seed),
         breaker=breaker_rules(join),
     )
+
+
+def lifts(idle: int) -> U8:
+    """The codes that lift the logs named by the bits `idle`."""
+    if idle & EVEN_IF_OPEN:
+        codes = (IDLE_IMPRESSIONS, FORCE_IMPRESSIONS), (IDLE_CLICKS, FORCE_CLICKS)
+    else:
+        codes = (IDLE_IMPRESSIONS, LIFT_IMPRESSIONS), (IDLE_CLICKS, LIFT_CLICKS)
+    return np.array([code for bit, code in codes if idle & bit], np.uint8)
+
+
+def with_lifts(order: U8, idle: int) -> U8:
+    """The order of a step during all of which the logs `idle` names were idle: these are lifted
+    before its first event and after each, as if they had ended.
+    """
+    if not idle:
+        return order
+    codes = lifts(idle)
+    each = np.column_stack([order, np.tile(codes, (len(order), 1))])
+    return np.concatenate([codes, each.ravel()])
 
 
 def empty_tally(click_types: int) -> Tally:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.rules import FOREVER, IMPRESSIONS_END, MET, PASSED, Events
+from joiner.rules import CODES, FOREVER, IMPRESSIONS_END, PASSED, Events
 from streams.jit import I64, U8
 from streams.murmur import hash128
 from streams.schema import EventSchema
@@ -70,9 +70,9 @@ class StepReader:
 
 
 def _check_order(order: U8, rows: tuple[int, int], watermarks: I64) -> None:
-    counts = [int(np.count_nonzero(order == code)) for code in range(MET + 1)]
+    counts = [int(np.count_nonzero(order == code)) for code in range(CODES)]
     if sum(counts) != len(order):
-        raise ValueError(f"the order holds the code {order.max()}; codes are 0 to {MET}")
+        raise ValueError(f"the order holds the code {order.max()}; codes are below {CODES}")
     for source, name in enumerate(("impressions", "clicks")):
         end, again = source + IMPRESSIONS_END, source + PASSED
         named = counts[source] + counts[again]

@@ -26,8 +26,9 @@ FORMAT = 1
 class Stop(msgspec.Struct, frozen=True, array_like=True):
     """The end of a step: places of the last rows read of both logs, and which log was idle.
 
-    The events between two stops are those of both logs, merged by time. idle: whether the
-    impressions (1) or the clicks (2) then stopped holding the watermark back.
+    The events between two stops are those of both logs, merged by time. idle: whether from the
+    stop before to this one the impressions (1) or the clicks (2) held nothing back, also (4)
+    while the breaker was open.
     """
 
     impressions: Place

@@ -424,7 +424,7 @@ def test_a_ledger_that_does_not_balance_says_so() -> None:
     [
         ([impression("a", 1)], [1], "names 0 impressions, not 1"),
         ([click("a", 1)], [1, 1], "names 2 clicks, not 1"),
-        ([], [8], "code 8"),
+        ([], [10], "code 10"),
         ([impression("a", 1)], [2, 0], "names impressions after their end"),
         ([], [3, 3], "clicks had ended already"),
     ],

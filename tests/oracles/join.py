@@ -126,9 +126,13 @@ class OracleJoin:
             self.breaker_open = False
         self._after_event()
 
-    def lift(self, source: str) -> None:
-        """The next event: a source is idle, and no longer holds the watermark back."""
-        self.marks[source] = max(self.marks.values())
+    def lift(self, source: str, *, even_if_open: bool = True) -> None:
+        """The next event: a source is idle, and does not hold the watermark back.
+
+        Not while the breaker is open, unless even_if_open.
+        """
+        if even_if_open or not self.breaker_open:
+            self.marks[source] = max(self.marks.values())
         self._after_event()
 
     def adopt(self, **changes: Any) -> None:

@@ -5,6 +5,7 @@ made the last claim before it. The steps in their cuts say in which order the ro
 were taken; the oracle takes them in the same order.
 """
 
+from collections import deque
 from dataclasses import asdict
 from itertools import accumulate, pairwise
 from typing import Any
@@ -64,7 +65,7 @@ def void_blocks(labelled: list[Message]) -> int:
 def replayed(world: World, cuts: list[Cut]) -> OracleJoin:
     """The oracle after all rows up to the last cut."""
     oracle = OracleJoin(window=1, lateness=0, types=world.schema.click_types)
-    left = [log.rows() for log in world.inputs]
+    left = [deque(log.rows()) for log in world.inputs]
     newest = [-1, -1]
     for cut in cuts:
         changes = _settings(cut)
@@ -72,31 +73,42 @@ def replayed(world: World, cuts: list[Cut]) -> OracleJoin:
             oracle.adopt(**changes)
         for stop in cut.steps:
             taken: list[list[Row]] = []
-            for source, end in enumerate((stop.impressions, stop.clicks)):
-                rows = [row for row in left[source] if (row["src_offset"], row["src_row"]) <= end]
-                left[source] = left[source][len(rows) :]
-                taken.append(rows)
+            for log, end in zip(left, (stop.impressions, stop.clicks), strict=True):
+                taken.append([])
+                while log and (log[0]["src_offset"], log[0]["src_row"]) <= end:
+                    taken[-1].append(log.popleft())
             keys = []
             for source, rows in enumerate(taken):
                 clocks = [row["clock"] for row in rows]
                 keys.append(list(accumulate(clocks, max, initial=newest[source]))[1:])
                 newest[source] = max([newest[source], *clocks])
-            _feed(oracle, taken, keys, world)
-            for bit, source_name in ((1, "impressions"), (2, "clicks")):
-                if stop.idle & bit:
-                    oracle.lift(source_name)
+            _feed(oracle, taken, keys, world, stop.idle)
         _agree(oracle, cut, world)
     return oracle
 
 
-def _feed(oracle: OracleJoin, taken: list[list[Row]], keys: list[list[int]], world: World) -> None:
-    """Give the oracle the rows of a step, merged by their logs' running maxima of time."""
+def _feed(
+    oracle: OracleJoin, taken: list[list[Row]], keys: list[list[int]], world: World, idle: int
+) -> None:
+    """Give the oracle the rows of a step, merged by their logs' running maxima of time.
+
+    idle: the logs (1 the impressions, 2 the clicks) that held nothing back during all of it, also
+    (4) while the breaker was open.
+    """
+    _lift(oracle, idle)
     for event, index in merged(keys[0], keys[1]):
         if event == "impression":
             oracle.impression(taken[0][index])
         elif event == "click":
             row = taken[1][index]
             oracle.click(row | {"type": world.schema.click_types[row["type"]]})
+        _lift(oracle, idle)
+
+
+def _lift(oracle: OracleJoin, idle: int) -> None:
+    for bit, source in ((1, "impressions"), (2, "clicks")):
+        if idle & bit:
+            oracle.lift(source, even_if_open=bool(idle & 4))
 
 
 def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
@@ -106,7 +118,8 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     ledger = ledger_of(impressions, clicks, cut.joiner["open"], (*types, ""))
     assert ledger.balances()
     expected = oracle.ledger()
-    none = dict.fromkeys(asdict(ledger)["clicks"][""], 0)
+    found = asdict(ledger)
+    none = dict.fromkeys(found["clicks"][""], 0)
     expected["clicks"] = {kind: none | expected["clicks"].get(kind, {}) for kind in (*types, "")}
     ends = cut.end.impressions, cut.end.clicks
     for log, end in zip(world.inputs, ends, strict=True):
@@ -117,7 +130,7 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
             elif one.place <= end:
                 expected["clicks"][one.click_type or ""]["read"] += 1
                 expected["clicks"][one.click_type or ""]["rejected"] += 1
-    assert asdict(ledger) == expected
+    assert found == expected
 
 
 def _settings(cut: Cut) -> Row:

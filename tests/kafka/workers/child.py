@@ -1,6 +1,7 @@
 """A worker process under a test's thumb."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +39,12 @@ class Child:
         """Whether SIGSTOP has stopped it."""
         status = Path(f"/proc/{self.process.pid}/stat").read_text()
         return status.rpartition(")")[2].split()[0] == "T"
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its memory that is in use now."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
 
     def kill(self) -> None:
         """kill -9, also while it sleeps; harmless if it has ended."""
