@@ -133,7 +133,7 @@ class JoinPartition:
         """The answer to a ReadLabelled: the messages there are; start: as it asked.
 
         Raises SupersededError if another writer has claimed the partition; DataError if what a
-        restart needs is gone.
+        restart needs is gone, or whatever would tell of another's claim.
         """
         match self.phase:
             case "search":
@@ -142,6 +142,12 @@ class JoinPartition:
                 return self._remember(entries)
             case _:
                 self._strangers.popleft()
+                if not entries or entries[0].offset > start:
+                    raise DataError(
+                        f"the labelled topic: messages from offset {start} on were deleted before "
+                        "this worker saw whether one of them was another's claim. Its retention "
+                        "must be longer than a worker may sleep; start this one again."
+                    )
                 if any(isinstance(entry.message, Claim) for entry in entries):
                     raise SupersededError(
                         "another worker has claimed the partition, after offset "

@@ -41,9 +41,11 @@ def last_block(entries: list[Entry], start: int, beginning: int) -> Last | None:
 
     beginning: the first offset the topic still has. None: more must be read, from before
     `start`. A block counts if nobody claimed the partition between `seen`, up to where its writer
-    knew that nobody had, and its own offset.
+    knew that nobody had, and its own offset. A claim that retention has deleted is known by the
+    blocks of who made it.
     """
-    claims = [entry.offset for entry in entries if isinstance(entry.message, Claim)]
+    claims = {entry.offset for entry in entries if isinstance(entry.message, Claim)}
+    claims |= {entry.message.claim for entry in entries if isinstance(entry.message, Block)}
     for entry in reversed(entries):
         block = entry.message
         if isinstance(block, Block):

@@ -39,6 +39,7 @@ ONLY_IN = {
     "kafka": {
         "deploy/bench_ingest.py",
         "streams/kafka/delivery.py",
+        "streams/kafka/reach.py",
         "streams/kafka/records.py",
         "streams/kafka/topics.py",
     },

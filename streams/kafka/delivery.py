@@ -13,6 +13,7 @@ from kafka.structs import TopicPartition
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.errors import ClickloopError
+from streams.kafka.reach import reaching
 from streams.kafka.records import append_batch, encoded_records, runs
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings
@@ -128,12 +129,8 @@ class Delivery:
 
     def _connect(self) -> None:
         where, topic = self._kafka.bootstrap_servers, self.topic
-        try:
+        with reaching(where):
             self._client = KafkaProducer(**client_options(self._kafka), **_client(self._settings))
-        except KafkaError as error:
-            raise ClickloopError(
-                f"{where}: {error or type(error).__name__}; is Kafka there, and [kafka] right?"
-            ) from error
         try:
             self.partitions = len(self._client.partitions_for(topic) or ())
         except KafkaError as error:

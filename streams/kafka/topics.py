@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
 
 from streams.duration import readable
 from streams.errors import ClickloopError
+from streams.kafka.reach import reaching
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings, TopicSettings
 
@@ -192,15 +192,9 @@ def _words(answer: Mapping[str, object]) -> str:
 @contextmanager
 def admin(kafka: KafkaSettings) -> Iterator[Admin]:
     """Administer the cluster. Raises ConfigError for credentials, else ClickloopError."""
-    client = None
-    try:
+    with reaching(kafka.bootstrap_servers):
         client = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=_PATIENCE_MS)
-        yield Admin(client, kafka.bootstrap_servers)
-    except KafkaError as error:
-        raise ClickloopError(
-            f"{kafka.bootstrap_servers}: {error or type(error).__name__}; is Kafka there, and "
-            "[kafka] right?"
-        ) from error
-    finally:
-        if client is not None:
+        try:
+            yield Admin(client, kafka.bootstrap_servers)
+        finally:
             client.close()

@@ -55,9 +55,14 @@ class Broker:
     With `quick` it starts in half the time, and does not run as fast as it could.
     """
 
-    def __init__(self, jars: Path, folder: Path, *, quick: bool = True) -> None:
+    def __init__(
+        self, jars: Path, folder: Path, *, quick: bool = True, more: str = "", users: str = ""
+    ) -> None:
+        """more: further properties. users: who may log in by SCRAM, as `--add-scram` takes them."""
         self._jars = jars
         self._quick = quick
+        self._more = more
+        self._users = users
         self._folder = folder
         self._port, self._controller = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,9 +121,11 @@ class Broker:
             PROPERTIES.format(
                 port=self._port, controller=self._controller, data=self._folder / "data"
             )
+            + self._more.format(port=self._port, controller=self._controller)
         )
         (self._folder / "log4j2.properties").write_text(LOGGING.format(file=self.log))
-        words = ("format", "--cluster-id", "Y2xpY2tsb29wLXRlc3RzMQ", "--config", str(properties))
+        words = ["format", "--cluster-id", "Y2xpY2tsb29wLXRlc3RzMQ", "--config", str(properties)]
+        words += ["--add-scram", self._users] if self._users else []
         process = self._java("kafka.tools.StorageTool", *words)
         if process.wait():
             raise RuntimeError(f"the broker's folder was not formatted: {self._last_words()}")
