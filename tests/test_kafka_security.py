@@ -1,6 +1,7 @@
 """The whole loop on a broker that asks for a password or a certificate, and checks both ways."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -96,8 +97,11 @@ def test_the_loop(way: str, secured: Secured, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "refusal"),
-    # A broker that hung up is all that kafka-python sees of a wrong password.
-    [(("topics", "check"), "socket disconnected"), (("worker", "join"), "Authentication failed")],
+    # A broker that hung up is sometimes all that kafka-python sees of a wrong password.
+    [
+        (("topics", "check"), "SaslAuthenticationFailed|socket disconnected"),
+        (("worker", "join"), "SaslAuthenticationFailed"),
+    ],
 )
 def test_a_wrong_password_and_an_unknown_authority_are_named(
     words: tuple[str, ...], refusal: str, secured: Secured, tmp_path: Path
@@ -110,6 +114,6 @@ def test_a_wrong_password_and_an_unknown_authority_are_named(
     for done, says in ((refused, refusal), (unknown, "CERTIFICATE_VERIFY_FAILED")):
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr
-        assert says in done.stderr
+        assert re.search(says, done.stderr)
         assert done.stderr.endswith("is Kafka there, and [kafka] right?\n")
         assert "another" not in done.stderr
