@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from deploy.health import Health
 from deploy.learn_metrics import LearnMetrics
 from deploy.learning import POISON, Learning
 from deploy.settings import Settings
 from deploy.store import StoreHeldError
+from deploy.training import Training
 from deploy.watchdog import Watch, Watchdog
 from ftrl.agent import learn_from
 from streams.errors import ClickloopError, DataError
@@ -34,6 +37,9 @@ from streams.kafka.security import faust_options
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# A value of each type that an example must have.
+_PLAIN = {pa.string(): "", pa.int64(): 0, pa.int8(): 0, pa.float64(): 1.0, pa.bool_(): True}
 
 TICK_S = 0.25  # how often it looks whether a save is due, or done
 RETRY_S = 0.5  # how often it tries to open a store that another process has
@@ -266,8 +272,18 @@ class _Ticking:
             await self._what()
 
 
+def warm(settings: Settings) -> None:
+    """Compile the kernels now: the first run of a version takes a minute, in which a member of
+    the group would hold its partitions and do nothing."""
+    schema = settings.events.labelled
+    nulls = {field.name: None if field.nullable else _PLAIN[field.type] for field in schema}
+    for _ in Training(settings, lambda _: None).learn(pa.RecordBatch.from_pylist([nulls], schema)):
+        pass
+
+
 def learn(settings: Settings, where: Where, store: Path, source: Path | None) -> None:
     """Run the worker until SIGTERM or SIGINT. Ends the process, or raises what made it stop."""
+    warm(settings)
     worker = LearnWorker(settings, where, store, source)
     print(f"clickloop: health and metrics at http://{worker.health.address}", flush=True)
     try:

@@ -16,7 +16,6 @@ from typing import Any
 from deploy import pages, settings
 from deploy.learning import Learning
 from deploy.store import Store
-from deploy.training import Training
 from deploy.worker_learn import learn, where
 from streams.errors import ClickloopError
 from tests.kafka.workers.hurt import Step, hurt
@@ -81,21 +80,21 @@ def main(address: str, options: str) -> None:
 
 def _audit(path: Path) -> None:
     """Write down every example that is learned from, and forget those that a restart forgets."""
-    begin, learn_batch = Learning.__init__, Training._learn
+    begin, learn_batch = Learning.__init__, Learning._learn
 
     def beginning(self: Learning, *args: Any) -> None:
         begin(self, *args)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         path.write_text("".join(lines[: self.training.cut.examples]))
 
-    def learning(self: Training, batch: Any, partition: int | None) -> Any:
+    def learning(self: Learning, batch: Any, partition: int, where: str) -> None:
         rows = zip(*(batch.column(name).to_pylist() for name in AUDITED), strict=True)
         with path.open("a") as file:
             file.writelines(json.dumps([partition, *row]) + "\n" for row in rows)
-        return learn_batch(self, batch, partition)
+        learn_batch(self, batch, partition, where)
 
     _replace(Learning, "__init__", beginning)
-    _replace(Training, "_learn", learning)
+    _replace(Learning, "_learn", learning)
 
 
 def _slow_down(seconds: float) -> None:
