@@ -22,6 +22,7 @@ from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
 from joiner.partition import Beginnings, JoinPartition
 from streams.blocks import Entry, Message
 from streams.kafka.chunk import Chunk as Messages
+from streams.kafka.chunk import joined
 from streams.merge import CLICK, IMPRESSION, SOURCES
 from streams.record import Chunk
 
@@ -211,9 +212,12 @@ class Runner:
             effects += machine.acknowledged(offset)
         for entries, start in answers:
             effects += machine.labelled(entries, start)
-        for source, messages in chunks:
-            machine.read(source, self._decode[source](messages))
-            self.processed += len(messages.records)
+        for source in SOURCES:
+            # Together, for a chunk of a few messages takes as long to decode as one of hundreds.
+            if some := [messages for of, messages in chunks if of == source]:
+                messages = joined(some)
+                machine.read(source, self._decode[source](messages))
+                self.processed += len(messages.records)
         silent = [now - heard for heard in self._heard]
         idle = tuple(
             silent[s] >= self._pace.idle_timeout and self._has_read_all(s) for s in SOURCES

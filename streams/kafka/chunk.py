@@ -58,3 +58,11 @@ class Chunk:
         """Its part from `offset` on; `begin` ≤ `offset` ≤ `end`."""
         kept = [record for record in self.records if record.offset >= offset]
         return replace(self, begin=offset, records=kept)
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks that follow one another as one; at least one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    records = [record for chunk in chunks for record in chunk.records]
+    return replace(chunks[0], end=chunks[-1].end, records=records)
