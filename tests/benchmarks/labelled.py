@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streams.blocks import HEADER, Block, Entry, Lineage, decode
+from streams.blocks import HEADER, Block, Claim, Entry, Lineage, decode
 from streams.messages import decode as rows_of
 from tests.benchmarks.plant import Plant
 from tests.kafka.pipeline import messages
@@ -37,6 +37,17 @@ def published(plant: Plant) -> Topic:
             if block is not None:
                 found[number].append(Published(one.timestamp, block, one.value or b""))
     return found
+
+
+def last_claim(plant: Plant) -> int:
+    """When the last claim of any partition was appended, ms."""
+    topics, address = plant.settings.topics, plant.settings.kafka.bootstrap_servers
+    return max(
+        one.timestamp
+        for number in range(topics.partitions)
+        for one in messages(address, topics.labelled, number)
+        if isinstance(decode(dict(one.headers)[HEADER], topics.labelled), Claim)
+    )
 
 
 def ids(topic: Topic) -> Iterator[pa.Array]:

@@ -1,4 +1,4 @@
-"""The traffic as it would come live: at a steady rate, each event with the time it is sent at."""
+"""The traffic as it would come live: impressions at a steady rate, each event with its own time."""
 
 import time
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from tests.benchmarks.plant import SOURCES
 from tests.benchmarks.traffic import Traffic
 
 TICK_S = 0.02
+BATCH = 10_000
 
 
 class Live:
@@ -39,6 +40,14 @@ class Live:
         self._rows = shown, clicks.take(pa.array(order))
         self._due: tuple[F64, F64] = np.arange(count) / rate, due[order]
 
+    def fill(self, producers: Sequence[Producer], begun: float) -> None:
+        """Send all of it at once, as if it had begun at that time, s since the epoch."""
+        for source, (rows, due) in enumerate(zip(self._rows, self._due, strict=True)):
+            for start in range(0, rows.num_rows, BATCH):
+                some = rows.slice(start, BATCH)
+                ts = _ms(begun + due[start : start + BATCH])
+                producers[source].send_rows(some.set_column(1, "ts", ts), as_json=True)
+
     def send(self, producers: Sequence[Producer]) -> "Sent":
         """Send all of it at its time; returns when the time is over."""
         sent = Sent(producers[0].partitions)
@@ -49,9 +58,9 @@ class Live:
                 start, end = done[source], int(np.searchsorted(due, now - begun))
                 done[source] = end
                 if end > start:
-                    ts = ((begun + due[start:end]) * 1000).astype(np.int64)
-                    some = rows.slice(start, end - start).set_column(1, "ts", pa.array(ts))
-                    sent.note(source, some["impression_id"], ts, now)
+                    ts = _ms(begun + due[start:end])
+                    some = rows.slice(start, end - start).set_column(1, "ts", ts)
+                    sent.note(source, some["impression_id"], ts.to_numpy(), now)
                     producers[source].send_rows(some, as_json=True)
             time.sleep(max(now + TICK_S - time.time(), 0))
         return sent
@@ -89,6 +98,10 @@ def _whole(traffic: Traffic, source: Source, times: int) -> pa.RecordBatch:
     """A log in one batch, its strings plain: what a slice costs must not depend on the rest."""
     batches = [_plain(batch) for batch in traffic.batches(source, times)]
     return pa.concat_batches(batches)
+
+
+def _ms(seconds: F64) -> pa.Array:
+    return pa.array((seconds * 1000).astype(np.int64))
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
