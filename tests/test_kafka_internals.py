@@ -10,13 +10,15 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import (
     Assignment,
     SubscriptionState,
     TopicPartitionState,
 )
 from aiokafka.errors import ConsumerStoppedError
+from aiokafka.record.default_records import DefaultRecord
+from aiokafka.record.legacy_records import LegacyRecord
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.serializers.schemas import Schema
 from faust.transport import consumer as base
@@ -50,6 +52,7 @@ OVERRIDDEN: list[tuple[Callable[..., Any], list[str]]] = [
         driver.AIOKafkaConsumerThread._fetch_records,
         ["self", "consumer", "active_partitions", "timeout", "max_records"],
     ),
+    (PartitionRecords._consumer_record, ["self", "tp", "record"]),
     (driver.Producer._settings_extra, ["self"]),
     (Schema.loads_key, ["self", "app", "message", "loads", "serializer"]),
     (Schema.loads_value, ["self", "app", "message", "loads", "serializer"]),
@@ -126,6 +129,10 @@ def source(function: Callable[..., Any]) -> str:
         # fetched_records without a timeout does not suspend once partitions are assigned.
         (Fetcher.fetched_records, "if self._subscriptions.reassignment_in_progress:"),
         (Fetcher.fetched_records, "if drained or not timeout:"),
+        # What was fetched is handed out one by one, through a method that can be replaced.
+        (Fetcher.fetched_records, "records = res_or_error.getall(max_records)"),
+        (FetchResult.getall, "for msg in self._partition_records:"),
+        (PartitionRecords._unpack_records, "consumer_record = self._consumer_record(tp, record)"),
         (faust.App._on_partitions_revoked, "consumer.stop_flow"),
         (faust.App._on_partitions_revoked, "self.flow_control.clear"),
         (faust.App.on_stop, "await self.on_before_shutdown.send()"),
@@ -144,6 +151,8 @@ def test_function_still_does_what_we_count_on(function: Callable[..., Any], says
         (AIOKafkaConsumer.__init__, "self._closed"),
         (Fetcher.__init__, "self._subscriptions"),
         (Fetcher.__init__, "self._closed"),
+        (Fetcher.__init__, "self._records"),
+        (FetchResult.__init__, "self._partition_records"),
         (base.Consumer.__init__, "self._read_offset"),
         (base.Consumer.__init__, "self.can_resume_flow"),
     ],
@@ -164,6 +173,12 @@ def test_properties_are_there() -> None:
     assert (
         driver.AIOKafkaConsumerThread in driver.Consumer._new_consumer_thread.__globals__.values()
     )
+
+
+@pytest.mark.parametrize("record", [DefaultRecord, LegacyRecord])
+def test_a_record_as_the_parser_makes_it_has_what_we_read(record: type) -> None:
+    for name in ("offset", "timestamp", "key", "value", "headers"):
+        assert hasattr(record, name)
 
 
 def test_partitions_of_all_three_are_equal() -> None:

@@ -1,6 +1,7 @@
 """The Faust app of a worker, with settings that are safe for the transport."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -21,6 +22,9 @@ from streams.kafka.transport import Consumer
 SCHEME = "clickloop"
 # How long stopping may take, in seconds: a last commit, leaving the group.
 STOP_S = 8.0
+# Records come in hundreds of thousands and go soon, none of them in a cycle: with Python's own
+# thresholds, looking through them for cycles takes as long as reading them.
+_COLLECT = 200_000, 20, 20
 # Installed, the transport is found by its entry point; this is for a source tree that is not.
 TRANSPORTS.aliases.setdefault(SCHEME, "streams.kafka.transport:Transport")
 
@@ -192,6 +196,8 @@ def run(app: App, loglevel: int = logging.WARNING) -> None:
     Raises ClickloopError, what made it stop, where that is something for an operator.
     """
     app.give_up = _give_up
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
     worker.spinner = None
     reason = _Reason()

@@ -95,16 +95,15 @@ class Decoder:
 
     def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
         """The indices of the messages in JSON and of those in Arrow; letters for the others."""
-        single, batched, letters = [], [], []
-        for i, message in enumerate(messages):
-            named = content_type(message.headers) if message.headers else JSON
-            if named == JSON:
-                single.append(i)
-            elif named == ARROW:
-                batched.append(i)
-            else:
-                detail = f"{CONTENT_TYPE} is {shown(named)}; {JSON} or {ARROW} is expected"
-                letters.append(self._letter(message.offset, "unknown_content_type", detail))
+        kinds = [content_type(one.headers) if one.headers else JSON for one in messages]
+        single = [i for i, kind in enumerate(kinds) if kind == JSON]
+        batched = [i for i, kind in enumerate(kinds) if kind == ARROW]
+        letters = []
+        if len(single) + len(batched) < len(kinds):
+            for message, kind in zip(messages, kinds, strict=True):
+                if kind not in (JSON, ARROW):
+                    detail = f"{CONTENT_TYPE} is {shown(kind)}; {JSON} or {ARROW} is expected"
+                    letters.append(self._letter(message.offset, "unknown_content_type", detail))
         return single, batched, letters
 
     def _singles(self, values: list[bytes], origin: Messages) -> Chunk:
