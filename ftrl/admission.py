@@ -1,5 +1,7 @@
 """Which features enter the table: those seen often enough, by rolling counting Bloom filters.
 
+Or, by Poisson inclusion, each at any of its sightings with the same small probability.
+
 Most features of click logs occur once or twice and teach nothing, so a feature is counted
 outside the table first (McMahan et al., KDD 2013, section 4.1). A filter is a Bloom filter of
 4-bit counters, raised conservatively (Estan and Varghese, SIGCOMM 2002) and blocked: all
@@ -9,10 +11,12 @@ roll, the oldest emptied to become the newest, so that old sightings are forgott
 The filters never count too few, so no feature enters late; a collision may let one in early.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from ftrl.fixedpoint import ADMITTED, mix, stem
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from ftrl.table import aligned
 from streams.intrinsics import prefetch
@@ -24,6 +28,7 @@ LINE_WORDS = 8
 LINE_COUNTERS = 128
 
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth's multiplicative hash
+CERTAIN = np.uint64(1 << 32)
 _1 = np.uint64(1)
 _4 = np.uint64(4)
 _7 = np.uint64(7)
@@ -33,12 +38,17 @@ _57 = np.uint64(57)
 
 
 class Rules(NamedTuple):
-    """How features are admitted; see `AdmissionSettings`. lines: a generation's cache lines."""
+    """How features are admitted; see `AdmissionSettings`.
+
+    lines: a generation's cache lines. chance: uint64, of Poisson inclusion, in units of 2⁻³²;
+    `CERTAIN` where it is not drawn for.
+    """
 
     lines: int
     generations: int
     rotate_every: int
     admit_after: int
+    chance: np.uint64
 
 
 class Admission:
@@ -52,9 +62,16 @@ class Admission:
     def __init__(self, settings: AdmissionSettings) -> None:
         admit_after = settings.admit_after if settings.kind == "bloom" else 0
         lines = -(-settings.capacity * COUNTERS_PER_FEATURE // LINE_COUNTERS)
-        self.rules = Rules(lines, settings.generations, settings.rotate_every, admit_after)
+        poisson = settings.kind == "poisson"
+        chance = np.uint64(math.ceil(settings.probability * 2**32)) if poisson else CERTAIN
+        self.rules = Rules(lines, settings.generations, settings.rotate_every, admit_after, chance)
         size = lines * settings.generations * LINE_WORDS if admit_after else 0
         self.words: U64 = aligned(size, np.uint64)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether what enters depends on the examples' places."""
+        return bool(self.rules.chance != CERTAIN)
 
     def fill(self) -> float:
         """The share of counters that are not 0, over all generations: 0 to 1."""
@@ -135,14 +152,24 @@ def announce(words: U64, rules: Rules, key: np.uint64) -> None:
 
 @inlined
 def admit(
-    words: U64, rules: Rules, generation: int, keys: U64, chosen: I64, totals: I64, size: int
+    words: U64,
+    rules: Rules,
+    generation: int,
+    here: np.uint64,
+    keys: U64,
+    chosen: I64,
+    totals: I64,
+    size: int,
 ) -> int:
     """Decide on one example's keys outside the table, `keys[chosen[i]]` for i < `size`.
 
     A key enters when this sighting is at least the (`admit_after` + 1)-th that the
-    generations remember; others are counted. Keeps those that enter at the front of `chosen`
-    and returns how many they are. `totals` is scratch space.
+    generations remember; others are counted. By Poisson inclusion it enters if a hash of it and
+    of the example's `circumstances`, `here`, falls below `chance`. Keeps those that enter at the
+    front of `chosen` and returns how many they are. `totals` is scratch space.
     """
+    if rules.chance != CERTAIN:
+        return _draw(rules, here, keys, chosen, size)
     if rules.admit_after == 0:
         return size
     for i in range(size):
@@ -159,6 +186,24 @@ def admit(
             admitted += 1
         else:
             sight(words, line_of(rules, key) + generation * LINE_WORDS, key)
+    return admitted
+
+
+@inlined
+def circumstances(rules: Rules, seed: np.uint64, place: int, kind: int) -> np.uint64:
+    """What Poisson inclusion depends on but for the key; 0 where nothing is drawn."""
+    if rules.chance != CERTAIN:
+        return stem(mix(seed, np.uint64(place)), np.uint64(ADMITTED), np.uint64(kind))
+    return np.uint64(0)
+
+
+@inlined
+def _draw(rules: Rules, here: np.uint64, keys: U64, chosen: I64, size: int) -> int:
+    admitted = 0
+    for i in range(size):
+        j = chosen[i]
+        chosen[admitted] = j
+        admitted += 1 if mix(here, keys[j]) >> _32 < rules.chance else 0
     return admitted
 
 

@@ -19,8 +19,8 @@ LOWEST = -32768
 HIGHEST = 32767
 HIGHEST_SUM = np.uint64(65535)  # the code of 4.19 million
 
-# Of `kind`: a published weight; the learner's η·z and n.
-SERVING, STORED = range(2)
+# Of `kind`: a published weight; the learner's η·z and n; whether a feature enters the table.
+SERVING, STORED, ADMITTED = range(3)
 
 _SUM_SCALE = 1024.0
 _DROPPED = np.uint64(52 - 11)  # bits of a float64's mantissa that the code of a sum lacks

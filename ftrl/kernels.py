@@ -222,7 +222,10 @@ def learn(
                 for i in range(absent):
                     sketch.observe(seen, found[chosen[i]])
                 if absent > 0:
-                    due = admission.admit(words, rules, generation, found, chosen, totals, absent)
+                    met = admission.circumstances(rules, seed, place[row], kind[row])
+                    due = admission.admit(
+                        words, rules, generation, met, found, chosen, totals, absent
+                    )
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
             stop = close_up(s, begin, end) if absent > 0 else end
             size = stop - begin

@@ -111,14 +111,15 @@ class Learner:
         the share kept, where the row is, or its first label was, a negative subject to
         sampling, else 1; default 1); kind (int8, 0 first label, 1 correction; default 0); kept
         (bool, of a correction: whether its first label was learned from; default true); place
-        (int64 ≥ 0, where in the log the row is, which its random roundings depend on: no two first
-        labels share one, nor two corrections; only layout q2.13 rounds so, and must be given it).
+        (int64 ≥ 0, where in the log the row is, which all that is drawn at random depends on: no
+        two first labels share one, nor two corrections; layout q2.13 and admission by Poisson
+        inclusion must be given it, nothing else uses it).
 
         Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
         do not fit together and for NaN or infinities; nothing has been learned then.
         """
-        if self._table.grouped and place is None:
-            raise ValueError("layout q2.13 rounds by the rows' places: give them")
+        if place is None and (self._table.grouped or self._admission.drawn):
+            raise ValueError("layout q2.13 and kind poisson draw by the rows' places: give them")
         rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
         logits = np.empty(len(label))

@@ -61,8 +61,9 @@ class LearnerSettings(BaseModel):
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,
-        description="The seed of every random rounding. No unit; range 0 to 2^63 - 1. The "
-        "same seed, settings and examples give the same bytes. Source: any number will do.",
+        description="The seed of every random rounding and admission. No unit; range 0 to "
+        "2^63 - 1. The same seed, settings and examples give the same bytes. Source: any number "
+        "will do.",
     )
 
     @model_validator(mode="after")
@@ -82,11 +83,19 @@ class AdmissionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["off", "bloom"] = Field(
+    kind: Literal["off", "bloom", "poisson"] = Field(
         default="off",
         description="`off`: every feature enters at its first sighting. `bloom`: it must first "
         "be seen more than `admit_after` times, counted in a rolling set of counting Bloom "
-        "filters. Source: McMahan et al., KDD 2013, section 4.1.",
+        "filters. `poisson`: it enters with `probability` at each sighting, which takes no memory "
+        "and saves less. Source: McMahan et al., KDD 2013, section 4.1.",
+    )
+    probability: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1,
+        description="For `poisson`: the chance that a feature outside the table enters when it is "
+        "sighted, so it waits for 1 / `probability` sightings on average. Drawn from a hash of the "
+        "feature, the example's place in the log and `[learner] seed`. A probability; range above "
+        "0, to 1. Source: McMahan et al., KDD 2013, section 4.1 (table 2 has 0.03 and 0.1).",
     )
     admit_after: Annotated[int, Field(ge=0, le=MAX_ADMIT_AFTER)] = Field(
         default=2,

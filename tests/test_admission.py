@@ -45,7 +45,8 @@ class Filters:
         absent = np.array([f for f in features if f not in self.entered], np.uint64)
         chosen = np.arange(len(absent))
         totals = np.empty(len(absent), np.int64)
-        size = admission.admit(words, rules, generation, absent, chosen, totals, len(absent))
+        here = np.uint64(admission.circumstances(rules, np.uint64(0), self.examples, 0))
+        size = admission.admit(words, rules, generation, here, absent, chosen, totals, len(absent))
         for feature in absent[chosen[:size]].tolist():
             self.entered[feature] = self.examples
         self.examples += 1
@@ -187,3 +188,24 @@ def test_counters_lie_in_whole_cache_lines() -> None:
     assert held.words.ctypes.data % 64 == 0
     assert held.words.nbytes == held.rules.lines * 3 * 64
     assert held.rules.lines * 128 >= 100 * 12
+
+
+@pytest.mark.parametrize("probability", [0.03, 0.1, 0.5])
+def test_poisson_inclusion_waits_a_geometric_time(probability: float) -> None:
+    """Every sighting is a draw of its own: mean and spread are those of the geometric law."""
+    filters = Filters(AdmissionSettings(kind="poisson", probability=probability))
+    names = distinct(1000, seed=6).tolist()
+    for _ in range(round(14 / probability)):
+        filters.example(names)
+    waits = np.array([filters.entered[name] + 1 for name in names])  # all but one in a million
+    spread = (1 - probability) ** 0.5 / probability
+    assert abs(waits.mean() - 1 / probability) < 4 * spread / 1000**0.5
+    assert abs((waits == 1).mean() - probability) < 4 * (probability / 1000) ** 0.5
+    assert 0.8 < waits.std() / spread < 1.2
+    assert filters.held.words.nbytes == 0
+
+
+def test_poisson_inclusion_at_certainty_lets_everything_in() -> None:
+    filters = Filters(AdmissionSettings(kind="poisson", probability=1))
+    filters.example([1, 2, 3])
+    assert filters.entered == {1: 0, 2: 0, 3: 0}

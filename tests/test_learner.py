@@ -1,6 +1,7 @@
 """The learner against the paper's algorithm, and what it promises about batches and states."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -250,6 +251,25 @@ def test_no_rows_and_rows_without_coordinates() -> None:
     assert learn(learner, []).logit.tolist() == []
     assert learn(learner, [Row((), 1), Row((), 1)]).logit[1] > 0
     assert learner.features == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_poisson_inclusion_depends_on_place_and_seed_alone(layout: str) -> None:
+    rows = random_rows(80, fields=5, features=60, seed=5)
+    admission = AdmissionSettings(kind="poisson", probability=0.2)
+    one, two, other = (Learner(of(layout, seed=seed), admission) for seed in (0, 0, 1))
+    learn(one, rows, [7, 30])
+    learn(two, rows)
+    learn(other, rows)
+    assert same_state(one.state(), two.state())
+    assert 0 < one.features < one.stats().features_seen
+    assert not same_state(one.state(), other.state())
+    elsewhere = Learner(of(layout), admission)
+    learn(elsewhere, rows, first=1000)
+    assert not same_state(one.state(), elsewhere.state())
+    batch: dict[str, Any] = {**arrays(rows), "place": None}
+    with pytest.raises(ValueError, match="kind poisson"):
+        one.learn(**batch)
 
 
 def test_stats_count_what_is_there() -> None:

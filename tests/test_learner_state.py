@@ -23,11 +23,15 @@ OFF = AdmissionSettings()
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @quick
-@given(learning.rows, learning.cuts, st.integers(0, 2))
+@given(
+    learning.rows,
+    learning.cuts,
+    st.sampled_from([bloom(0), bloom(1), bloom(2), AdmissionSettings(kind="poisson")]),
+)
 def test_train_save_restore_train_is_train(
-    layout: str, rows: list[Row], cuts: list[int], admit_after: int
+    layout: str, rows: list[Row], cuts: list[int], admission: AdmissionSettings
 ) -> None:
-    settings, admission = of(layout, l1=0.1), bloom(admit_after)
+    settings = of(layout, l1=0.1)
     straight = Learner(settings, admission)
     expected = learn(straight, rows).logit
     resumed = Learner(settings, admission)
