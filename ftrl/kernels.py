@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import admission, sketch, table
+from ftrl import admission, counts, sketch, stored_counts, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
 from ftrl.scratch import BLOCK, Scratch, close_up, look_up
 from ftrl.stored import circumstances, load, store
@@ -28,6 +28,8 @@ TALLY = np.dtype(
         ("saturated", np.int64),
         ("rounded", np.int64),
         ("rounding", np.float64),
+        ("negatives", np.float64),  # Σ 1/r and
+        ("spread", np.float64),  # Σ 1/r² of the negatives, where rates go by counts
     ]
 )
 Tally = npt.NDArray[np.void]
@@ -46,7 +48,7 @@ class Model(NamedTuple):
     """What learning changes, and its bounds.
 
     touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
-    seed: of the roundings of layout q2.13.
+    seed: of the random roundings. bits: of the codes, where rates go by counts.
     """
 
     slots: table.Slots
@@ -59,6 +61,7 @@ class Model(NamedTuple):
     seen: U8
     tally: Tally
     seed: np.uint64
+    bits: counts.Bits
 
 
 @kernel
@@ -184,7 +187,7 @@ def learn(
     row may find features in the table that were not there when its block was looked up, so those
     without a slot are looked up again.
     """
-    slots, touched, shift, room, max_features, words, rules, seen, tally, seed = model
+    slots, touched, shift, room, max_features, words, rules, seen, tally, seed, bits = model
     indptr, keys, _ = batch
     label, offset, omega, rate, kind, kept, place = examples
     alpha, beta = rates.alpha, rates.beta
@@ -229,7 +232,13 @@ def learn(
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
             stop = close_up(s, begin, end) if absent > 0 else end
             size = stop - begin
-            load(slots, shift, s, begin, size, alpha, beta)
+            spread = 1.0
+            if bits == counts.GRADIENTS:
+                load(slots, shift, s, begin, size, alpha, beta)
+            else:
+                counts.note(tally, kind[row], kept[row], label[row], rate[row])
+                spread = counts.average(tally)
+                stored_counts.load(slots, shift, bits, spread, s, begin, size, alpha, beta)
 
             bias_root = math.sqrt(tally[0]["bias_n"])
             bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
@@ -238,9 +247,18 @@ def learn(
             own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
             slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
 
-            step(s, begin, size, rates, slope, own)
-            here = circumstances(shift, seed, place[row], kind[row])
-            saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
+            if bits == counts.GRADIENTS:
+                step(s, begin, size, rates, slope, own)
+                here = circumstances(shift, seed, place[row], kind[row])
+                saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
+            else:
+                more = counts.more(kind[row], kept[row], label[row], omega[row], rate[row])
+                here = circumstances(None, seed, place[row], kind[row])
+                saturated = stored_counts.count(bits, s, begin, size, more, spread, here)
+                stored_counts.step(s, begin, size, alpha, slope)
+                saturated += stored_counts.store(
+                    slots, shift, touched, s, begin, size, alpha, beta, here
+                )
             tally[0]["saturated"] += saturated
             note_rounding(shift, tally, s.root, size)
             bias_n = tally[0]["bias_n"] + own * own
@@ -253,17 +271,25 @@ def learn(
 def predict(
     slots: table.Slots,
     shift: table.Shift,
+    bits: counts.Bits,
+    spread: float,
     rates: Rates,
     bias: float,
     batch: Batch,
     s: Scratch,
     logits: F64,
 ) -> None:
-    """Add bias + x·w to each row's `logits`; features outside the table weigh nothing."""
+    """Add bias + x·w to each row's `logits`; features outside the table weigh nothing.
+
+    spread: 1/r, where rates go by counts.
+    """
     found, at, chosen = s.found, s.at, s.chosen
     for row in range(len(logits)):
         end, away = look_up(slots, shift, batch, row, s, 0)
         if table.find_again(slots, shift, found, at, chosen, away) > 0:
             end = close_up(s, 0, end)
-        load(slots, shift, s, 0, end, rates.alpha, rates.beta)
+        if bits == counts.GRADIENTS:
+            load(slots, shift, s, 0, end, rates.alpha, rates.beta)
+        else:
+            stored_counts.load(slots, shift, bits, spread, s, 0, end, rates.alpha, rates.beta)
         logits[row] = logits[row] + bias + dot(s, 0, end, rates)

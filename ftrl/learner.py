@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import kernels, sketch, stored
+from ftrl import counts, kernels, sketch, stored
 from ftrl.admission import Admission
 from ftrl.examples import batch_of, examples_of
 from ftrl.fixedpoint import SCALE
@@ -25,6 +25,7 @@ from streams.jit import F64, I8, I64, U64, Bool
 STATE_FORMAT = 1
 COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated")
 COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
+COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
@@ -88,6 +89,7 @@ class Learner:
         self._admission = Admission(admission)
         self._seen = sketch.registers()
         self._tally = np.zeros(1, TALLY)
+        self._bits = counts.bits_of(settings)
 
     def learn(
         self,
@@ -112,14 +114,16 @@ class Learner:
         sampling, else 1; default 1); kind (int8, 0 first label, 1 correction; default 0); kept
         (bool, of a correction: whether its first label was learned from; default true); place
         (int64 ≥ 0, where in the log the row is, which all that is drawn at random depends on: no
-        two first labels share one, nor two corrections; layout q2.13 and admission by Poisson
-        inclusion must be given it, nothing else uses it).
+        two first labels share one, nor two corrections; layout q2.13, rates by counts and admission
+        by Poisson inclusion must be given it, nothing else uses it).
 
         Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
         do not fit together and for NaN or infinities; nothing has been learned then.
         """
-        if place is None and (self._table.grouped or self._admission.drawn):
-            raise ValueError("layout q2.13 and kind poisson draw by the rows' places: give them")
+        if place is None and (self._table.grouped or self._bits or self._admission.drawn):
+            raise ValueError(
+                "layout q2.13, rates by counts and kind poisson draw by the rows' places: give them"
+            )
         rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
         logits = np.empty(len(label))
@@ -138,6 +142,8 @@ class Learner:
         kernels.predict(
             self._table.slots,
             self._table.shift,
+            self._bits,
+            counts.average(self._tally),
             self._rates,
             self.bias,
             batch,
@@ -161,7 +167,8 @@ class Learner:
         """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
         a, b, l1, l2 = self._rates
         keys, *codes = columns(self._table.slots)
-        z, n = stored.decoded(codes[0], codes[1], a, b)
+        spread = counts.average(self._tally)
+        z, n = stored.decoded(codes[0], codes[1], self._bits, spread, a, b)
         chosen = np.abs(z) > l1
         z, n = z[chosen], n[chosen]
         return keys[chosen], (z.clip(-l1, l1) - z) * a / (b + np.sqrt(n) + a * l2)
@@ -175,7 +182,9 @@ class Learner:
             examples=int(self._tally["examples"][0]),
             features_seen=max(round(sketch.estimate(self._seen)), self.features),
             features_admitted=self.features,
-            nonzero_weights=stored.nonzero(slots, self.shift, alpha, beta, l1),
+            nonzero_weights=stored.nonzero(
+                slots, self.shift, self._bits, counts.average(self._tally), alpha, beta, l1
+            ),
             refused=int(self._tally["refused"][0]),
             saturated=int(self._tally["saturated"][0]),
             rounding=rounding / max(rounded, 1) / SCALE,
@@ -215,9 +224,11 @@ class Learner:
         """`state` but for what `columns_state` gives of the slots."""
         rules = self._admission.rules
         grouped: State = {"groups": self.groups} if self._table.grouped else {}
+        counted: State = {"count_bits": int(self._bits)} if self._bits else {}
         return {
             "format": STATE_FORMAT,
             **grouped,
+            **counted,
             **{name: self._tally[name][0].item() for name in self._counted},
             "generations": rules.generations,
             "rotate_every": rules.rotate_every,
@@ -261,6 +272,18 @@ class Learner:
                 f"{settings.memory}: set it to {saved}; features of one size cannot be found in "
                 "another"
             )
+        bits = state.get("count_bits", 0)
+        if bool(bits) != bool(learner._bits):
+            saved = "counts" if bits else "gradients"
+            raise ConfigError(
+                f"the checkpoint's rates go by {saved}, learner.rates is {settings.rates}: set it "
+                f'to "{saved}", for the one cannot be told from the other'
+            )
+        if bits != learner._bits:
+            raise ConfigError(
+                f"the checkpoint's counts are in codes of {bits} bits, layout {settings.layout} "
+                f"has {learner._bits}: set learner.layout to the one they were saved in"
+            )
         learner._table.load(state["keys"], state["z"], state["n"])
         learner._tally["used"] = features
         for name in learner._counted:
@@ -274,7 +297,8 @@ class Learner:
 
     @property
     def _counted(self) -> tuple[str, ...]:
-        return COUNTED + COUNTED_GROUPED if self._table.grouped else COUNTED
+        grouped = COUNTED_GROUPED if self._table.grouped else ()
+        return COUNTED + grouped + (COUNTED_RATES if self._bits else ())
 
     def _model(self) -> Model:
         return Model(
@@ -288,4 +312,5 @@ class Learner:
             self._seen,
             self._tally,
             np.uint64(self.settings.seed),
+            self._bits,
         )

@@ -35,6 +35,15 @@ class LearnerSettings(BaseModel):
         description="The L2 penalty λ2, which pulls every weight, the bias's too, towards 0. "
         "No unit. Range 0 to 1000000. Source: McMahan et al., KDD 2013, Algorithm 1.",
     )
+    rates: Literal["gradients", "counts"] = Field(
+        default="gradients",
+        description="What Σg², by which a coordinate's rate falls, is taken from: `gradients`, the "
+        "squared gradients themselves, or `counts`: about P N / (P + N) of the coordinate's P "
+        "positive and N negative examples, each of which counts (ω₀x)² times, and sampled ones for "
+        "those left out; up to 2^32, in rounded codes (`layout`). The bias always goes by its "
+        "gradients. A model learned by one cannot go on by the other. Source: McMahan et al., KDD "
+        "2013, section 4.5.",
+    )
     layout: Literal["float32", "float64", "q2.13"] = Field(
         default="float32",
         description="How a coordinate is stored: `float32` (16 bytes a slot), `float64` (32), or "

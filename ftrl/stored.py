@@ -2,13 +2,15 @@
 
 The floating layouts hold z and n themselves. q2.13 holds η·z with η = α / (β + √n), as McMahan et
 al., KDD 2013, section 4.2, do, so a coordinate keeps its progress while it is dormant; n is a
-code of 16 bits, and η follows from the n that the code stands for.
+code of 16 bits, and η follows from the n that the code stands for. Where rates go by counts, n is
+two codes in every layout: see `ftrl.stored_counts`.
 """
 
 import math
 
 import numpy as np
 
+from ftrl.counts import GRADIENTS, Bits, squares
 from ftrl.fixedpoint import (
     HIGHEST,
     HIGHEST_SUM,
@@ -110,36 +112,55 @@ def encode(s: Scratch, begin: int, size: int, alpha: float, beta: float, here: n
     from `circumstances`. Leaves by how much η·z was rounded up, in units of 2⁻¹³, in `root`.
     """
     keys, z, n, codes, error = s.found, s.z, s.n, s.codes, s.root
-    scaled_alpha = alpha * SCALE
     saturated = 0
     for j in range(size):
         of_n, of_z = draws(here, keys[np.uint64(begin + j)])
         code = encode_sum(n[j], of_n)
         saturated += 1 if code > HIGHEST_SUM else 0
         code = min(code, HIGHEST_SUM)
-        exact = scaled_alpha / (beta + math.sqrt(decode_sum(code))) * z[j]
-        rounded = np.floor(exact + of_z)
-        kept = min(max(rounded, LOWEST), HIGHEST)
-        saturated += 1 if kept != rounded else 0
-        error[j] = rounded - exact
         codes[j] = code
-        z[j] = kept
+        saturated += round_z(z, error, j, scale_of(decode_sum(code), alpha, beta), of_z)
     return saturated
 
 
+@inlined
+def scale_of(n: float, alpha: float, beta: float) -> float:
+    """What takes z to η·z in units of 2⁻¹³."""
+    return alpha * SCALE / (beta + math.sqrt(n))
+
+
+@inlined
+def round_z(z: F64, error: F64, j: int, scale: float, drawn: float) -> int:
+    """Turn z[j] into what is stored, and leave its rounding; returns 1 if it lay outside."""
+    exact = scale * z[j]
+    rounded = np.floor(exact + drawn)
+    kept = min(max(rounded, LOWEST), HIGHEST)
+    error[j] = rounded - exact
+    z[j] = kept
+    return 1 if kept != rounded else 0
+
+
 @kernel
-def _decode(q: Stored, codes: Stored, alpha: float, beta: float, z: F64, n: F64) -> None:
+def _decode_z(q: Stored, n: F64, alpha: float, beta: float, z: F64) -> None:
     for i in range(len(q)):
-        n[i] = decode_sum(np.uint64(codes[i]))
         z[i] = decode_z(np.float64(q[i]), math.sqrt(n[i]), alpha, beta)
 
 
-def decoded(z: Stored, n: Stored, alpha: float, beta: float) -> tuple[F64, F64]:
-    """z and n, float64, of columns as they are stored, in any layout."""
-    if not is_fixed(z):
-        return z.astype(np.float64), n.astype(np.float64)
-    found_z, found_n = np.empty((2, len(z)))
-    _decode(z, n, alpha, beta, found_z, found_n)
+@kernel
+def _decode_n(codes: Stored, bits: Bits, spread: float, n: F64) -> None:
+    for i in range(len(codes)):
+        n[i] = _n_of(np.uint64(codes[i]), bits, spread)
+
+
+def decoded(
+    z: Stored, n: Stored, bits: Bits, spread: float, alpha: float, beta: float
+) -> tuple[F64, F64]:
+    """z and n, float64, of columns as they are stored, in any layout; spread: 1/r, for counts."""
+    found_z, found_n = z.astype(np.float64), n.astype(np.float64)
+    if is_fixed(z) or bits != GRADIENTS:
+        _decode_n(n, bits, spread, found_n)
+    if is_fixed(z):
+        _decode_z(z, found_n, alpha, beta, found_z)
     return found_z, found_n
 
 
@@ -149,18 +170,29 @@ def is_fixed(z: Stored) -> bool:
 
 
 @kernel
-def nonzero(slots: Slots, shift: Shift, alpha: float, beta: float, l1: float) -> int:
-    """How many used slots have a weight other than 0."""
+def nonzero(
+    slots: Slots,
+    shift: Shift,
+    bits: Bits,
+    spread: float,
+    alpha: float,
+    beta: float,
+    l1: float,
+) -> int:
+    """How many used slots have a weight other than 0; spread: 1/r, for counts."""
     count = 0
     for i in range(len(slots)):
-        if abs(_z_of(slots, shift, i, alpha, beta)) > l1:
+        z = np.float64(slots[i]["z"])
+        if shift is None:
+            n = _n_of(np.uint64(slots[i]["n"]), bits, spread)
+            z = np.float64(decode_z(z, math.sqrt(n), alpha, beta))
+        if abs(z) > l1:
             count += 1
     return count
 
 
 @inlined
-def _z_of(slots: Slots, shift: Shift, slot: int, alpha: float, beta: float) -> float:
-    if shift is None:
-        root = math.sqrt(decode_sum(np.uint64(slots[slot]["n"])))
-        return decode_z(np.float64(slots[slot]["z"]), root, alpha, beta)
-    return np.float64(slots[slot]["z"])
+def _n_of(code: np.uint64, bits: Bits, spread: float) -> float:
+    if bits == GRADIENTS:
+        return decode_sum(code)
+    return squares(code, bits, spread)

@@ -61,7 +61,7 @@ def learn(
     )
 
 
-def of(layout: str, **changes: float) -> LearnerSettings:
+def of(layout: str, **changes: float | str) -> LearnerSettings:
     """Settings with a layout, by name, the smallest table of fixed size, and other keys changed."""
     return LearnerSettings.model_validate({"layout": layout, "memory": 1, **changes})
 

@@ -1,6 +1,7 @@
 """FTRL-Proximal in plain floats and dictionaries, line by line from the paper.
 
-McMahan et al., KDD 2013, Algorithm 1, plus the weights ω of section 4.6, and corrections.
+McMahan et al., KDD 2013, Algorithm 1, plus the weights ω of section 4.6, corrections, and the
+rates by counts of section 4.5.
 """
 
 from dataclasses import dataclass, field
@@ -26,23 +27,42 @@ class Row:
 
 @dataclass
 class Ftrl:
-    """The learner, one row at a time; `counter` admits features, up to `max_features`."""
+    """The learner, one row at a time; `counter` admits features, up to `max_features`.
+
+    counts: rates of all but the bias go by counts. Of every key, then, `clicked` has P, `ignored`
+    has N, and n is worked out of both; `sampled` has the r of each negative learned from.
+    """
 
     alpha: float = 0.1
     beta: float = 1.0
     l1: float = 1.0
     l2: float = 0.0
+    counts: bool = False
     max_features: int = 10**9
     counter: ExactCounter = field(default_factory=lambda: ExactCounter(0, 1, 10**9))
     z: dict[int, float] = field(default_factory=lambda: {BIAS: 0.0})
     n: dict[int, float] = field(default_factory=lambda: {BIAS: 0.0})
     refused: int = 0
+    clicked: dict[int, float] = field(default_factory=dict)
+    ignored: dict[int, float] = field(default_factory=dict)
+    sampled: list[float] = field(default_factory=list)
+
+    def squares(self, key: int) -> float:
+        """Σg² of the coordinate, or about that from its counts."""
+        if not self.counts or key == BIAS:
+            return self.n[key]
+        P, N = self.clicked.get(key, 0.0), self.ignored.get(key, 0.0)
+        if P + N == 0:
+            return 0.0
+        stand_for = sum(1 / r for r in self.sampled)
+        r = stand_for / sum(1 / r**2 for r in self.sampled) if self.sampled else 1.0
+        return P * N * (N + P / r) / (P + N) ** 2
 
     def weight(self, key: int) -> float:
         """The coordinate's weight; 0 if the table does not hold it."""
         if key not in self.z:
             return 0.0
-        z, n = self.z[key], self.n[key]
+        z, n = self.z[key], self.squares(key)
         l1 = 0.0 if key == BIAS else self.l1
         if abs(z) <= l1:
             return 0.0
@@ -65,6 +85,10 @@ class Ftrl:
                 self.meet(key)
         x[BIAS] = 1.0
 
+        if row.correction and row.kept and row.rate in self.sampled:
+            self.sampled.remove(row.rate)
+        elif not row.correction and row.label == 0:
+            self.sampled.append(row.rate)
         logit = row.offset + sum(self.weight(key) * value for key, value in x.items())
         p = 1 / (1 + exp(-logit)) if logit > -700 else 0.0
         for key, value in x.items():
@@ -78,11 +102,22 @@ class Ftrl:
                 g, own = positive - negative, positive
             else:
                 g = own = positive
-            w, n = self.weight(key), self.n[key]
-            sigma = (sqrt(n + own * own) - sqrt(n)) / self.alpha
+            w, n = self.weight(key), self.squares(key)
+            self.n[key] += own * own
+            self.count(key, row, (row.weight * value) ** 2)
+            sigma = (sqrt(self.squares(key)) - sqrt(n)) / self.alpha
             self.z[key] += g - sigma * w
-            self.n[key] = n + own * own
         return logit
+
+    def count(self, key: int, row: Row, times: float) -> None:
+        """An example with the coordinate counts so many times."""
+        positives, negatives = self.clicked.get(key, 0.0), self.ignored.get(key, 0.0)
+        if row.label == 1 or row.correction:
+            self.clicked[key] = positives + times
+            if row.correction and row.kept:
+                self.ignored[key] = max(negatives - times / row.rate, 0.0)
+        else:
+            self.ignored[key] = negatives + times / row.rate
 
     def meet(self, key: int) -> None:
         """A feature is sighted: let it into the table if it is new and due."""
