@@ -4,6 +4,7 @@ An example's coordinates are coalesced, located in the table, admitted if new an
 into a logit, and moved one step.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeAlias
@@ -161,7 +162,7 @@ class Learner:
     def bias(self) -> float:
         """The weight of the constant coordinate, which λ1 never shrinks."""
         z, n = float(self._tally["bias_z"][0]), float(self._tally["bias_n"][0])
-        return float(kernels.weight(z, n**0.5, self._rates, 0.0))
+        return float(kernels.weight(z, math.sqrt(n), self._rates, 0.0))
 
     def weights(self) -> tuple[U64, F64]:
         """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
