@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check kernels faults soak lock clean bad-input quality kafka
+.PHONY: help run test check kernels faults soak lock clean bad-input quality results kafka
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ kernels: $(READY_DEV) ## the kernels once more as plain Python, without the comp
 
 bad-input: $(READY_DEV) ## what each kind of bad input gives
 	@$(BIN)/python -m tests.bad_inputs
+
+results: $(READY_DEV) $(DEMO_DATA)/.ready ## the paper's tables on logs at hand: docs/results.md
+	@$(BIN)/python -m tests.results
 
 quality: $(READY_DEV) ## what late labels, 16 bits and subsampling cost
 	@$(BIN)/python -m tests.quality

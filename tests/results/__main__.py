@@ -1,0 +1,93 @@
+"""Write docs/results.md: `python -m tests.results [--log NAME]... [--out FILE]`."""
+
+import argparse
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from tests.results.logs import LOGS, Log, missing
+from tests.results.tables import TABLES
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
+COMMAND = "python -m tests.results"
+HEAD = (
+    f"Written by `{COMMAND}` (`make results`); not edited by hand.",
+    "The tables of McMahan et al., *Ad Click Prediction: a View from the Trenches* (KDD 2013), on "
+    "logs at hand. Every figure is progressive: an example is predicted before it is learned from. "
+    "NE is the log loss over the entropy of the CTR, AucLoss is 1 − AUC, calibration is the mean "
+    "prediction over the CTR. Differences are relative to the first line of a table; a positive "
+    "one is a detriment.",
+)
+ABOUT = {
+    "Methods": "Each method with the best α of a few, by AucLoss. OGD is plain online gradient "
+    "descent; its rates are α / (β + √Σg²), which makes it FTRL-Proximal with λ1 = 0, or α / √t "
+    "for all.",
+    "Admission": "A Bloom filter, or an exact counter, holds a feature back n times; Poisson "
+    "inclusion admits it with probability p at each sighting. The filter is sized for the log's "
+    "features, in one generation. Memory is that of the slots at their highest load, and of the "
+    "filter. False admissions: of the sightings to be held back, the share let in.",
+    "Layouts": "Memory is that of the slots at their highest load.",
+    "Subsampling": "Negatives are kept with probability r and weigh 1/r; all of them are "
+    "predicted, and judged.",
+    "Rates from counts": "Σg² against its estimate from positives and negatives "
+    "([how](decisions/0016-rates-from-counts.md)).",
+}
+NOTES = {
+    "simulated": "Traffic of `clickloop simulate --set impressions=1000000 --set seed=1 --set "
+    "ctr=0.1`.",
+    "Open Bandit": "283 clicks are few: these differences are mostly chance.",
+}
+
+
+def tell(words: str) -> None:
+    """To whoever waits."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def wrapped(words: str) -> str:
+    """A paragraph in lines of the page's width."""
+    return textwrap.fill(words, 110, break_on_hyphens=False, break_long_words=False)
+
+
+def heading(name: str) -> str:
+    """Of a log."""
+    return f"## {name[0].upper()}{name[1:]}"
+
+
+def section(log: Log) -> list[str]:
+    """All tables of a log."""
+    settings = log.learner
+    about = (
+        f"{len(log.label):,} impressions, {log.label.mean():.2%} clicked, {log.features:,} "
+        f"features, {len(log.keys) / len(log.label):.1f} a row; α {settings.alpha:g}, "
+        f"β {settings.beta:g}, λ1 {settings.l1:g}, λ2 {settings.l2:g}. {NOTES.get(log.name, '')}"
+    )
+    parts = [heading(log.name), wrapped(about)]
+    for title, measure in TABLES.items():
+        start = time.monotonic()
+        parts += [f"### {title}", wrapped(ABOUT[title]), measure(log).markdown()]
+        tell(f"{log.name}, {title.lower()}: {time.monotonic() - start:.0f} s")
+    return parts
+
+
+def main() -> None:
+    """Measure every log there is, and write the page."""
+    parser = argparse.ArgumentParser(prog=COMMAND)
+    parser.add_argument("--log", action="append", choices=LOGS, help="only this one")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    parts = ["# Results", *map(wrapped, HEAD)]
+    for name in args.log or LOGS:
+        reason = missing(name)
+        if reason is not None:
+            parts += [heading(name), f"Left out: {reason}."]
+            continue
+        tell(f"{name}: joining")
+        parts += section(LOGS[name]())
+    args.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    tell(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

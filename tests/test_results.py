@@ -1,0 +1,157 @@
+"""The arithmetic of the tables of results, and that the page is of the command."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftrl.learner import Learner
+from ftrl.settings import AdmissionSettings, LearnerSettings
+from tests.learning import arrays, learn, random_rows
+from tests.oracles.counter import ExactCounter
+from tests.oracles.ftrl import Row
+from tests.results import __main__ as command
+from tests.results import judging, logs, tables
+from tests.results.admitting import exactly, false_admissions, meet, sightings
+from tests.results.descent import descend
+
+ROWS = [
+    Row(tuple(dict.fromkeys(row.coordinates)), row.label)
+    for row in random_rows(600, fields=4, features=120, seed=5)
+]
+
+
+@pytest.fixture(scope="module")
+def log() -> logs.Log:
+    found = arrays(ROWS)
+    settings = LearnerSettings(layout="float64")
+    columns = (found["indptr"], found["keys"], found["values"], found["label"])
+    return logs.Log("a log", settings, *columns)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=20))
+def test_auc_loss_counts_pairs_in_the_wrong_order(pairs: list[tuple[int, bool]]) -> None:
+    positives = [x for x, clicked in pairs if clicked]
+    negatives = [x for x, clicked in pairs if not clicked]
+    if not positives or not negatives:
+        return
+    wrong = sum(0.5 if p == n else float(p < n) for p in positives for n in negatives)
+    logit, label = (np.array(column) for column in zip(*pairs, strict=True))
+    found = judging.auc_loss(logit.astype(np.float64), label.astype(np.int8))
+    assert found == pytest.approx(wrong / len(positives) / len(negatives))
+
+
+def test_entropy_and_calibration() -> None:
+    label = np.array([1, 0, 0, 0], np.int8)
+    constant = judging.judge(np.full(4, math.log(1 / 3)), label)
+    assert constant == pytest.approx((1, 0.5, 1))
+    p = np.array([0.5, 0.25, 0.25, 0.2])
+    loss = -(math.log(0.5) + 2 * math.log(0.75) + math.log(0.8)) / 4
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    found = judging.judge(np.log(p / (1 - p)), label)
+    assert found == pytest.approx((loss / entropy, 0, 1.2))
+    assert judging.judge(np.array([-800.0, 800]), np.array([0, 1], np.int8)).entropy < 1e-9
+
+
+def test_what_is_saved() -> None:
+    assert judging.detriment(1.02, 1.0) == pytest.approx(0.02)
+    assert judging.saved(30, 120) == 0.75
+    learner = Learner(LearnerSettings(), AdmissionSettings())
+    learn(learner, ROWS)
+    stats = learner.stats()
+    assert judging.memory(stats, "float32", 1000) == stats.features_admitted * 24 + 1000
+    assert judging.memory(stats, "q2.13", 0) == stats.features_admitted * 12
+
+
+def test_exact_counts(log: logs.Log) -> None:
+    """Dropping a feature's first sightings is what an exact counter does."""
+    assert log.features == len(set(log.keys.tolist()))
+    nth, counted = sightings(log), dict[int, int]()
+    for key, which in zip(log.keys.tolist(), nth.tolist(), strict=True):
+        counted[key] = counted.get(key, 0) + 1
+        assert which == counted[key]
+    exact = exactly(log, 2)
+    counter, admitted = ExactCounter(2, 1, 10**9), set[int]()
+    for i, row in enumerate(ROWS):
+        counter.start_example()
+        for key, _ in row.coordinates:
+            if key in admitted or counter.admits(key):
+                admitted.add(key)
+        kept = exact.keys[exact.indptr[i] : exact.indptr[i + 1]].tolist()
+        assert set(kept) <= admitted
+    assert set(exact.keys.tolist()) == admitted
+    found = logs.learn(exact, log.learner).stats.features_admitted
+    assert found == len(admitted)
+
+
+def test_filters_are_weighed_by_themselves(log: logs.Log) -> None:
+    assert logs.learn(log, log.learner).filters == 0
+    admission = AdmissionSettings(kind="bloom", generations=1, capacity=3200)
+    assert logs.learn(log, log.learner, admission).filters == 3200 * 6
+
+
+def test_false_admissions_are_those_of_the_filter(
+    log: logs.Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter far too small lets features in, one with room none."""
+    monkeypatch.setattr(logs, "ROWS", 100)
+    small, wide = (
+        AdmissionSettings(kind="bloom", admit_after=1, generations=1, capacity=capacity)
+        for capacity in (11, 10_000)
+    )
+    assert false_admissions(log, wide) == (0, 0)
+    estimate, found = false_admissions(log, small)
+    assert estimate > 0.02
+    assert found > 0.02
+
+
+def test_meeting_teaches_nothing() -> None:
+    learner = Learner(LearnerSettings(l1=0), AdmissionSettings())
+    meet(learner, np.arange(1, 11, dtype=np.uint64))
+    assert (learner.features, len(learner.weights()[0]), learner.bias) == (10, 0, 0)
+
+
+def test_descent_is_ftrl_without_penalties(log: logs.Log) -> None:
+    """The two are the same algorithm then (McMahan et al., KDD 2013, section 3)."""
+    settings = LearnerSettings(layout="float64", alpha=0.1, l1=0)
+    logit, nonzero = descend(log, 0.1, per_coordinate=True)
+    np.testing.assert_allclose(logit, logs.learn(log, settings).logit, rtol=1e-9, atol=1e-9)
+    assert nonzero == log.features
+
+
+def test_a_global_rate_worked_by_hand() -> None:
+    keys = np.array([7, 7, 8], np.uint64)
+    label = np.array([1, 0], np.int8)
+    log = logs.Log("", LearnerSettings(), np.array([0, 1, 3]), keys, np.empty(0), label)
+    logit, nonzero = descend(log, 0.5, per_coordinate=False)
+    assert logit.tolist() == [0, 0.5]  # 0.5 · 1/2 on the bias and on the feature
+    assert nonzero == 2
+
+
+def test_subsampled_negatives_teach_nothing(log: logs.Log) -> None:
+    """Where none is kept only positives are learned from; all are judged."""
+    rows = tables.subsampling(log).rows
+    assert [row[0] for row in rows] == ["1", "0.3", "0.1", "0.03"]
+    shares = [float(row[1].rstrip("%")) / 100 for row in rows]
+    positive = log.label.mean()
+    for share, r in zip(shares, (1, 0.3, 0.1, 0.03), strict=True):
+        assert share == pytest.approx(positive + (1 - positive) * r, abs=0.06)
+    assert rows[0][3] == "+0.00%"
+
+
+def test_a_table_is_markdown() -> None:
+    table = tables.Table(("what", "how much"), [("this", "1")], ("A note.",))
+    text = "| what | how much |\n| --- | ---: |\n| this | 1 |\n\nA note."
+    assert table.markdown() == text
+    assert tables.share(0.00123, 3) == "+0.123%"
+
+
+def test_the_page_is_the_commands() -> None:
+    page = command.RESULTS.read_text(encoding="utf-8")
+    assert page.startswith(f"# Results\n\nWritten by `{command.COMMAND}`")
+    for name in logs.LOGS:
+        assert f"\n{command.heading(name)}\n" in page
+    for title in tables.TABLES:
+        assert page.count(f"\n### {title}\n") == len(logs.LOGS)
