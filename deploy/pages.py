@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.store import Store, StoreError
+from ftrl.growth import ALL_TOUCHED
 from streams.jit import I64, U8, U64
 
 PAGE_SLOTS = 4096
@@ -73,14 +74,11 @@ class TablePages:
     def change(self, save: int, slots: Array, touched: U64) -> TableChange:
         """Choose and copy what save number `save` writes, and count it as written.
 
-        slots: the whole table. touched: a bit a slot, since the save before.
+        slots: the whole table; it may have got slots behind those it had. touched: a bit a slot,
+        since the save before.
         """
         if len(slots) != self.capacity:
-            self.capacity = len(slots)
-            self.size = min(PAGE_SLOTS, len(slots))
-            self.written = np.full(len(slots) // self.size, _NEVER, np.int64)
-            self.listed = self.written.copy()
-            self.lists = []
+            touched = self._resize(len(slots), touched)
         dirty = np.flatnonzero(touched.reshape(len(self.written), -1).any(axis=1))
         count = int(np.bitwise_count(touched).sum())
         listed: I64 = np.empty(0, np.int64)
@@ -109,6 +107,24 @@ class TablePages:
         return TableChange(
             pages, by_page.copy() if every else by_page[pages], listed, raw.take(listed)
         )
+
+    def _resize(self, capacity: int, touched: U64) -> U64:
+        """Have pages for `capacity` slots; what is to be taken as touched then.
+
+        Pages stay, for a table grows where it lies and says what it has moved, unless they change
+        their size or the table is another, smaller one.
+        """
+        size = min(PAGE_SLOTS, capacity)
+        more = capacity // size - len(self.written)
+        if size != self.size or more < 0:
+            self.size, more = size, capacity // size
+            self.written = self.listed = np.empty(0, np.int64)
+            self.lists = []
+            touched = np.full_like(touched, ALL_TOUCHED)
+        self.capacity = capacity
+        self.written = np.append(self.written, np.full(more, _NEVER))
+        self.listed = np.append(self.listed, np.full(more, _NEVER))
+        return touched
 
     def whole(self, kept: "Kept", dtype: np.dtype[Any]) -> Array:
         """The table as it was at the committed save, from the pages and lists in `kept`."""

@@ -171,12 +171,13 @@ def learn(
     examples: Examples,
     s: Scratch,
     start: int,
+    rows: int,
     logits: F64,
 ) -> int:
-    """Predict, then learn, the rows from `start` on; each row's logit goes to `logits`.
+    """Predict, then learn, the rows from `start` up to `rows`; each row's logit goes to `logits`.
 
-    Returns the number of rows when all are done, else the row before which the table must
-    grow; of that row nothing has been touched.
+    Returns `rows` when all are done, else the row before which the table must grow; of that row
+    nothing has been touched.
 
     A first label has g = ω(p - y)x. A correction replaces a negative by a positive: g =
     ω₀[(p - 1) - p/r]x if the negative was trained on, ω₀(p - 1)x if it was sampled out, and
@@ -192,7 +193,6 @@ def learn(
     label, offset, omega, rate, kind, kept, place = examples
     alpha, beta = rates.alpha, rates.beta
     ends, found, at, chosen, totals = s.ends, s.found, s.at, s.chosen, s.totals
-    rows = len(label)
     announce(slots, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
     for first in range(start, rows, BLOCK):
         last = min(first + BLOCK, rows)

@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from ftrl import counts, kernels, sketch, stored
 from ftrl.admission import Admission
-from ftrl.examples import batch_of, examples_of
+from ftrl.examples import Batch, Examples, batch_of, examples_of
 from ftrl.fixedpoint import SCALE
+from ftrl.growth import Table
 from ftrl.kernels import TALLY, Model, Rates
-from ftrl.scratch import scratch_for
+from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import GROUP, GROUPS_A_MIB, TAGS, Shift, Slots, Table, columns
+from ftrl.table import GROUP, GROUPS_A_MIB, TAGS, Shift, Slots, columns
 from streams.errors import ConfigError, DataError
 from streams.jit import F64, I8, I64, U64, Bool
 
@@ -27,6 +28,8 @@ STATE_FORMAT = 1
 COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated")
 COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
 COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
+
+STEP = 1 << 15  # coordinates learned from between two steps of growth
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
@@ -128,13 +131,25 @@ class Learner:
         rows = examples_of(label, offset, weight, rate, kind, kept, place)
         batch = batch_of(indptr, keys, values, len(label))
         logits = np.empty(len(label))
+        scratch = scratch_for(batch)
         done = 0
         while done < len(label):
-            length = int(indptr[done + 1] - indptr[done])
-            self._table.reserve(self.features + length)
-            scratch = scratch_for(batch)
-            done = kernels.learn(self._model(), self._rates, batch, rows, scratch, done, logits)
+            done = self._learn(batch, rows, scratch, done, logits)
         return Learned(logits, rows.omega)
+
+    def _learn(self, batch: Batch, rows: Examples, s: Scratch, start: int, logits: F64) -> int:
+        """Learn from rows from `start` on, then do what is due; returns where to go on."""
+        length = int(batch.indptr[start + 1] - batch.indptr[start])
+        self._table.reserve(self.features + length)
+        stop = len(rows.label)
+        if self._table.growing:
+            far = int(np.searchsorted(batch.indptr, batch.indptr[start] + STEP))
+            stop = min(max(far, start + 1), stop)
+        before = self.features
+        s.marks.fill(-1)
+        done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
+        self._table.keep_growing(self.features - before)
+        return done
 
     def predict(self, indptr: I64, keys: U64, values: F64, offset: F64) -> F64:
         """The rows' logits under the weights as they are; arguments and errors as in `learn`."""
@@ -211,7 +226,7 @@ class Learner:
         return len(self.slots) // GROUP if self._table.grouped else 0
 
     def take_touched(self) -> U64:
-        """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""
+        """A bit a slot, 64 a word: those stored to, filled or emptied since the last call."""
         return self._table.take_touched()
 
     def state(self) -> State:

@@ -1,8 +1,8 @@
 """The learner's table: from keys to (z, n), open addressing, a slot in one cache line.
 
-In the floating layouts slots hold 64-bit keys, nothing ever collides, and the table grows. A key's
-home is given by its highest bits, which keeps slots nearly in key order: growing, saving and
-restoring walk memory forwards.
+In the floating layouts slots hold 64-bit keys, nothing ever collides, and the table grows
+(`ftrl.growth`). A key's home is given by its highest bits, which keeps slots nearly in key order:
+growing, evicting, saving and restoring walk memory in one direction.
 
 Layout q2.13 is sized once. Its slots form groups of 512, a page of memory each. A key's high half
 chooses the group, its low half is the tag that the slot holds, and the tag's highest bits are the
@@ -13,7 +13,7 @@ key: of those that share both, the least one stands for all.
 An empty slot has key 0: hashes are never 0, and a tag of 0 becomes 1.
 """
 
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,22 @@ from streams.jit import I64, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them
-# Where keys live: the right shift from a key to its home, or None where slots are in groups. Numba
-# compiles each of the two apart, so a kernel that asks `shift is None` pays nothing for it.
-Shift: TypeAlias = np.uint64 | None
+
+
+class Homes(NamedTuple):
+    """Where keys live that are whole: `key >> bits`, or one bit further if it is below `unmoved`.
+
+    bits: uint64, the shift to as many homes as there are slots. unmoved: uint64, 0 unless the
+    table grows: the keys below it are still where they were in half as many slots.
+    """
+
+    bits: np.uint64
+    unmoved: np.uint64
+
+
+# None where slots are in groups. Numba compiles each of the two apart, so a kernel that asks
+# `shift is None` pays nothing for it.
+Shift: TypeAlias = Homes | None
 
 FIXED = "q2.13"
 LAYOUTS = {
@@ -42,10 +55,8 @@ LAYOUTS = {
     FIXED: np.dtype([("key", np.uint32), ("z", np.int16), ("n", np.uint16)]),
 }
 CACHE_LINE = 64
-FIRST_CAPACITY = 64
 ABSENT = -1
 EMPTY = np.uint64(0)
-ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 GROUP = 512  # slots: at a load of 0.7 one in 10^15 groups overflows
 GROUPS_A_MIB = 2**20 // (GROUP * LAYOUTS[FIXED].itemsize)
 TAGS = 2.0**32
@@ -91,11 +102,19 @@ def tag_of(key: np.uint64) -> np.uint64:
 
 @inlined
 def home(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
-    """The slot where the search for a key begins."""
+    """The slot where a key should be: that of one which has moved, while the table grows."""
     if shift is None:
         group = group_of(len(slots) // GROUP, key)
         return (group << _GROUP_BITS) | ((key & _TAG) >> _TO_HOME)
-    return key >> shift
+    return key >> shift.bits
+
+
+@inlined
+def start(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
+    """The slot where the search for a key begins."""
+    if shift is None:
+        return home(slots, shift, key)
+    return key >> (shift.bits + np.uint64(key < shift.unmoved))
 
 
 @inlined
@@ -122,7 +141,7 @@ def after(slots: Slots, shift: Shift, first: np.int64, tries: int) -> np.int64:
 def find(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
     sought = name(shift, key)
-    first = np.int64(home(slots, shift, key))
+    first = np.int64(start(slots, shift, key))
     slot, tries = first, 0
     while slots[slot]["key"] != sought:
         if slots[slot]["key"] == EMPTY:
@@ -179,6 +198,12 @@ def is_grouped(slots: Slots) -> bool:
     return slots.dtype == LAYOUTS[FIXED]
 
 
+def tags_of(keys: U64) -> U64:
+    """The tag of each key; see `tag_of`."""
+    tags: U64 = np.maximum(keys & _TAG, _ONE)
+    return tags
+
+
 def keys_of(groups: I64, tags: npt.NDArray[np.uint32], count: int) -> U64:
     """The least key of each group and tag, uint64; count: of all groups there are."""
     high = -(-(groups << 32) // count)
@@ -197,65 +222,3 @@ def columns(slots: Slots) -> tuple[U64, Stored, Stored]:
         keys = keys_of(at // GROUP, keys, len(slots) // GROUP)
     order = np.argsort(keys)
     return keys[order], used["z"][order], used["n"][order]
-
-
-class Table:
-    """The slots, and when there are to be more of them.
-
-    layout: how z and n are stored, a name in `LAYOUTS`. max_features: the number of keys that
-    will be asked for, at most. memory: of the slots of layout q2.13, MiB. How many are used is the
-    learner's to count.
-    """
-
-    def __init__(self, layout: str, max_features: int, memory: int) -> None:
-        self.dtype = LAYOUTS[layout]
-        capacity = FIRST_CAPACITY
-        if layout == FIXED:
-            capacity = memory * GROUPS_A_MIB * GROUP
-            max_features = min(max_features, capacity * 7 // 8)  # beyond, searches grow long
-        self.max_features = max_features
-        self._largest = FIRST_CAPACITY
-        while room(self._largest) < max_features:
-            self._largest *= 2
-        self.slots: Slots = aligned(capacity, self.dtype)
-        self.touched: U64 = np.full(capacity // 64, ALL_TOUCHED)
-
-    @property
-    def grouped(self) -> bool:
-        """Whether the slots are in groups, and never become more."""
-        return is_grouped(self.slots)
-
-    @property
-    def room(self) -> int:
-        """How many keys fit before the table must grow; never above `max_features`."""
-        return self.max_features if self.grouped else min(room(len(self.slots)), self.max_features)
-
-    @property
-    def shift(self) -> Shift:
-        """Where keys live; see `Shift`."""
-        return None if self.grouped else home_shift(len(self.slots))
-
-    def reserve(self, features: int) -> None:
-        """Grow, if need be, until `features` keys fit or the table is at its largest."""
-        capacity = len(self.slots)
-        if self.grouped:
-            return
-        while room(capacity) < features and capacity < self._largest:
-            capacity *= 2
-        if capacity > len(self.slots):
-            entries, self.slots = self.slots, aligned(capacity, self.dtype)
-            self.touched = np.full(capacity // 64, ALL_TOUCHED)  # for every slot has moved
-            insert_all(self.slots, self.shift, entries["key"], entries)
-
-    def take_touched(self) -> U64:
-        """A bit a slot, 64 a word: those stored to since the last call; all after it has grown."""
-        taken, self.touched = self.touched, np.zeros_like(self.touched)
-        return taken
-
-    def load(self, keys: U64, z: Stored, n: Stored) -> None:
-        """Take in what `columns` gave, of the same layout or both of floats; must be empty."""
-        entries = np.empty(len(keys), self.dtype)
-        entries["key"] = np.maximum(keys & _TAG, _ONE) if self.grouped else keys
-        entries["z"], entries["n"] = z, n
-        self.reserve(len(keys))
-        insert_all(self.slots, self.shift, keys, cast(Slots, entries))

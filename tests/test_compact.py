@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftrl.fixedpoint import dequantize
+from ftrl.growth import Table
 from ftrl.learner import Learner
 from ftrl.serving import serving_weights
 from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
@@ -14,7 +15,6 @@ from ftrl.table import (
     FIXED,
     GROUP,
     LAYOUTS,
-    Table,
     columns,
     find,
     group_of,
