@@ -46,6 +46,9 @@ class LearnMetrics(Collector):
             registry=self.registry,
         )
         self._features = self._gauge("features", "Features in the table.")
+        self._left = self._gauge(
+            "features_evicted", "Features that have left the table again, as of the last save."
+        )
         self._event_time = self._gauge(
             "event_timestamp_seconds", "Greatest event time of the examples."
         )
@@ -97,6 +100,7 @@ class LearnMetrics(Collector):
     def model(self, training: Training) -> None:
         """What the model has come to."""
         self._features.set(training.learner.features)
+        self._left.set(training.learner.evicted)
         if training.cut.ts is not None:
             self._event_time.set(training.cut.ts / 1000)
         evaluations = {"first": training.evaluation}

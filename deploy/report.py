@@ -256,6 +256,7 @@ def _size(model: Json) -> str:
         parts.append(f" They take {model['bytes'] / 2**20:,.1f} MiB.")
     for key, what in (
         ("refused", "sightings of new features were refused: the table was full"),
+        ("evicted", "features left the table again"),
         ("saturated", "stored values lay outside the range of fixed point"),
     ):
         if model.get(key):

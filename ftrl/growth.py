@@ -19,10 +19,12 @@ from ftrl.table import (
     GROUP,
     GROUPS_A_MIB,
     LAYOUTS,
+    NO_AGES,
     Homes,
     Shift,
     Slots,
     Stored,
+    clear,
     find,
     home_shift,
     insert_all,
@@ -31,7 +33,7 @@ from ftrl.table import (
     tags_of,
 )
 from streams.errors import ConfigError
-from streams.jit import U64, kernel
+from streams.jit import U8, U64, kernel
 
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 FIRST_CAPACITY = 64
@@ -81,7 +83,7 @@ def _cluster_end(slots: Slots, slot: int) -> int:
 
 
 @kernel
-def _settle(slots: Slots, touched: U64, shift: Homes, first: int, end: int) -> None:
+def _settle(slots: Slots, touched: U64, ages: U8, shift: Homes, first: int, end: int) -> None:
     """Take out all that the slots `first` to `end` hold, and put it where `shift` says.
 
     No search for any other key may lead through one of these slots.
@@ -89,18 +91,21 @@ def _settle(slots: Slots, touched: U64, shift: Homes, first: int, end: int) -> N
     used = 0
     for slot in range(first, end):
         used += 1 if slots[slot]["key"] != EMPTY else 0
-    entries = np.empty(used, slots.dtype)
-    nothing = np.zeros(1, slots.dtype)
+    entries, lasts = np.empty(used, slots.dtype), np.empty(used, np.uint8)
     used = 0
     for slot in range(first, end):
         if slots[slot]["key"] != EMPTY:
             entries[used] = slots[slot]
-            slots[slot] = nothing[0]
+            if len(ages) > 0:
+                lasts[used] = ages[slot]
+            clear(slots, slot)
             touched[np.uint64(slot) >> _6] |= _1 << (np.uint64(slot) & _63)
             used += 1
     for i in range(used):
         at = np.uint64(~find(slots, shift, entries[i]["key"]))
         slots[at] = entries[i]
+        if len(ages) > 0:
+            ages[at] = lasts[i]
         touched[at >> _6] |= _1 << (at & _63)
 
 
@@ -108,11 +113,12 @@ class Table:
     """The slots, and when there are to be more of them.
 
     layout: how z and n are stored, a name in `LAYOUTS`. max_features: the number of keys that
-    will be asked for, at most. memory: of the slots of layout q2.13, MiB. How many are used is the
+    will be asked for, at most. memory: of the slots of layout q2.13, MiB. aged: whether there is to
+    be a byte a slot, `ages`, for when its key was last seen. How many slots are used is the
     learner's to count. Raises ConfigError if the machine cannot hold as many.
     """
 
-    def __init__(self, layout: str, max_features: int, memory: int) -> None:
+    def __init__(self, layout: str, max_features: int, memory: int, *, aged: bool = False) -> None:
         self.dtype = LAYOUTS[layout]
         capacity = self._largest = FIRST_CAPACITY
         if layout == FIXED:
@@ -123,12 +129,14 @@ class Table:
                 self._largest *= 2
         self.max_features = max_features
         self._all, self._memory = reserved(self._largest, self.dtype)
+        self._all_ages: U8 = reserved(self._largest, np.uint8)[0] if aged else NO_AGES
         self._unmoved = 0  # homes of the smaller table whose keys have not moved
         self._occupy(capacity)
         self.touched: U64 = np.full(capacity // 64, ALL_TOUCHED)
 
     def _occupy(self, capacity: int) -> None:
         self.slots: Slots = self._all[:capacity]
+        self.ages: U8 = self._all_ages[:capacity]
         if self.slots.nbytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
             self._memory.madvise(mmap.MADV_HUGEPAGE, 0, self.slots.nbytes)
 
@@ -184,14 +192,14 @@ class Table:
         over = int(_cluster_end(self.slots[:capacity], 0))
         self.move(LEAST_MOVED)
         if self.growing:
-            _settle(self.slots, self.touched, self._homes(self._unmoved), 0, over)
+            _settle(self.slots, self.touched, self.ages, self._homes(self._unmoved), 0, over)
 
     def move(self, count: int) -> None:
         """Move the keys of at least `count` homes of the smaller table, or all that are left."""
         first = int(_cluster_start(self.slots, max(self._unmoved - count, 0)))
         end = int(_cluster_end(self.slots, self._unmoved))
         self._unmoved = first
-        _settle(self.slots, self.touched, self._homes(first), first, end)
+        _settle(self.slots, self.touched, self.ages, self._homes(first), first, end)
 
     def keep_growing(self, came: int) -> None:
         """Move what is due after `came` features came."""
@@ -203,12 +211,15 @@ class Table:
         taken, self.touched = self.touched, np.zeros_like(self.touched)
         return taken
 
-    def load(self, keys: U64, z: Stored, n: Stored) -> None:
-        """Take in what `columns` gave, of the same layout or both of floats; must be empty."""
+    def load(self, keys: U64, z: Stored, n: Stored, lasts: U8 = NO_AGES) -> None:
+        """Take in what `columns` gave, of the same layout or both of floats; must be empty.
+
+        lasts: needed if the slots have ages.
+        """
         entries = np.empty(len(keys), self.dtype)
         entries["key"] = tags_of(keys) if self.grouped else keys
         entries["z"], entries["n"] = z, n
         while self.room < len(keys) and len(self.slots) < self._largest:
             self._occupy(2 * len(self.slots))
         self.touched = np.full(len(self.slots) // 64, ALL_TOUCHED)
-        insert_all(self.slots, self.shift, keys, cast(Slots, entries))
+        insert_all(self.slots, self.ages, self.shift, keys, cast(Slots, entries), lasts)

@@ -30,9 +30,13 @@ TALLY = np.dtype(
         ("rounding", np.float64),
         ("negatives", np.float64),  # Σ 1/r and
         ("spread", np.float64),  # Σ 1/r² of the negatives, where rates go by counts
+        ("evicted", np.int64),
+        ("crowded", np.int64),
     ]
 )
 Tally = npt.NDArray[np.void]
+
+FULL = -1  # of `crowded`: the table is; 0: nothing is; else 1 + a group that is
 
 
 class Rates(NamedTuple):
@@ -48,7 +52,9 @@ class Model(NamedTuple):
     """What learning changes, and its bounds.
 
     touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
-    seed: of the random roundings. bits: of the codes, where rates go by counts.
+    seed: of the random roundings. bits: of the codes, where rates go by counts. ages: uint8 a slot,
+    the epoch in which its key was last seen, modulo 256, or [0]. epoch: the examples of one.
+    evicts: whether to say at once that a feature was refused.
     """
 
     slots: table.Slots
@@ -62,6 +68,9 @@ class Model(NamedTuple):
     tally: Tally
     seed: np.uint64
     bits: counts.Bits
+    ages: U8
+    epoch: int
+    evicts: bool
 
 
 @kernel
@@ -89,10 +98,24 @@ def weight(z: float, root: float, rates: Rates, l1: float) -> float:
 
 
 @inlined
-def announce(slots: table.Slots, shift: table.Shift, keys: U64, first: int, end: int) -> None:
+def announce(
+    slots: table.Slots, ages: U8, shift: table.Shift, keys: U64, first: int, end: int
+) -> None:
     """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
     for i in range(first, end):
         prefetch(slots, np.int64(table.home(slots, shift, keys[i])))
+    if len(ages) > 0:
+        for i in range(first, end):
+            prefetch(ages, np.int64(table.home(slots, shift, keys[i])))
+
+
+@inlined
+def note_seen(ages: U8, at: I64, begin: int, end: int, tally: Tally, epoch: int) -> None:
+    """Say that the slots of the coordinates `begin` to `end` of a block are seen now."""
+    if len(ages) > 0:
+        now = np.uint8((tally[0]["examples"] // epoch) & 255)
+        for j in range(begin, end):
+            ages[np.uint64(at[np.uint64(j)])] = now
 
 
 @inlined
@@ -108,13 +131,14 @@ def insert(
 ) -> int:
     """Give slots to the keys `keys[chosen[i]]`, i < `size`; refuse them where there is no room.
 
-    Returns how many slots it has given.
+    Returns how many slots it has given; `crowded` says where there was no room last.
     """
     given = 0
     for i in range(size):
         slot = np.int64(table.ABSENT)
-        if tally[0]["used"] < max_features:
-            key = keys[chosen[i]]
+        key = keys[chosen[i]]
+        full = tally[0]["used"] >= max_features
+        if not full:
             slot = table.place_for(slots, shift, key)
         if slot >= 0:
             tally[0]["used"] += 1 if slots[slot]["key"] == table.EMPTY else 0
@@ -123,6 +147,9 @@ def insert(
             given += 1
         else:
             tally[0]["refused"] += 1
+            tally[0]["crowded"] = (
+                FULL if full else 1 + np.int64(table.group_of(len(slots) // table.GROUP, key))
+            )
     return given
 
 
@@ -176,8 +203,8 @@ def learn(
 ) -> int:
     """Predict, then learn, the rows from `start` up to `rows`; each row's logit goes to `logits`.
 
-    Returns `rows` when all are done, else the row before which the table must grow; of that row
-    nothing has been touched.
+    Returns `rows` when all are done, else the row before which the table must grow, or something
+    must leave it; of that row nothing has been touched.
 
     A first label has g = ω(p - y)x. A correction replaces a negative by a positive: g =
     ω₀[(p - 1) - p/r]x if the negative was trained on, ω₀(p - 1)x if it was sampled out, and
@@ -188,12 +215,27 @@ def learn(
     row may find features in the table that were not there when its block was looked up, so those
     without a slot are looked up again.
     """
-    slots, touched, shift, room, max_features, words, rules, seen, tally, seed, bits = model
+    (
+        slots,
+        touched,
+        shift,
+        room,
+        max_features,
+        words,
+        rules,
+        seen,
+        tally,
+        seed,
+        bits,
+        ages,
+        epoch,
+        evicts,
+    ) = model
     indptr, keys, _ = batch
     label, offset, omega, rate, kind, kept, place = examples
     alpha, beta = rates.alpha, rates.beta
     ends, found, at, chosen, totals = s.ends, s.found, s.at, s.chosen, s.totals
-    announce(slots, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
+    announce(slots, ages, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
     for first in range(start, rows, BLOCK):
         last = min(first + BLOCK, rows)
         end = 0
@@ -210,7 +252,7 @@ def learn(
             if room < max_features and tally[0]["used"] + length > room:
                 return row
             if row + BLOCK < rows:
-                announce(slots, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
+                announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
             begin, end = end, ends[row - first]
             repeats = kind[row] == CORRECTION and kept[row]
             absent = 0
@@ -259,11 +301,14 @@ def learn(
                 saturated += stored_counts.store(
                     slots, shift, touched, s, begin, size, alpha, beta, here
                 )
+            note_seen(ages, at, begin, stop, tally, epoch)
             tally[0]["saturated"] += saturated
             note_rounding(shift, tally, s.root, size)
             bias_n = tally[0]["bias_n"] + own * own
             tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
             tally[0]["bias_n"] = bias_n
+            if evicts and tally[0]["crowded"] != 0:
+                return row + 1
     return rows
 
 

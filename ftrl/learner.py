@@ -14,18 +14,20 @@ import numpy.typing as npt
 
 from ftrl import counts, kernels, sketch, stored
 from ftrl.admission import Admission
-from ftrl.examples import Batch, Examples, batch_of, examples_of
+from ftrl.eviction import Eviction
+from ftrl.examples import CORRECTION, Batch, Examples, batch_of, examples_of
 from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
-from ftrl.kernels import TALLY, Model, Rates
+from ftrl.kernels import FULL, TALLY, Model, Rates
 from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import GROUP, GROUPS_A_MIB, TAGS, Shift, Slots, columns
+from ftrl.table import GROUP, GROUPS_A_MIB, NO_AGES, TAGS, Shift, Slots, columns
 from streams.errors import ConfigError, DataError
-from streams.jit import F64, I8, I64, U64, Bool
+from streams.jit import F64, I8, I64, U8, U64, Bool
 
-STATE_FORMAT = 1
-COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated")
+STATE_FORMAT = 2
+OLDEST_FORMAT = 1  # knows of no eviction
+COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
 COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
 COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
 
@@ -45,10 +47,12 @@ class Learned(NamedTuple):
     omega: F64
 
 
-def columns_state(slots: Slots) -> State:
-    """The part of a learner's state that its slots hold: keys ascending, with z and n as stored."""
-    keys, z, n = columns(slots)
-    return {"keys": keys, "z": z, "n": n}
+def columns_state(slots: Slots, ages: U8 = NO_AGES) -> State:
+    """The part of a learner's state that its slots hold: keys ascending, with z and n as stored.
+
+    ages: of the slots (`Learner.ages`).
+    """
+    return dict(zip(("keys", "z", "n", "ages"), columns(slots, ages), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class LearnerStats:
 
     examples: rows learned from, corrections of rows learned from apart. features_seen: an
     estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
-    with a weight. refused: sightings turned away because the table was full. Of layout q2.13, else
+    with a weight. refused: sightings turned away because the table was full. evicted: features
+    taken out again, not seen for long or the least of a full table. Of layout q2.13, else
     0: saturated, values stored that lay outside its range; rounding, by how much storing changes
     η·z on average, which is of a weight's size, measured on one coordinate an example;
     collision_rate, the share of features outside the table that would be taken for one in it.
@@ -71,6 +76,7 @@ class LearnerStats:
     features_admitted: int
     nonzero_weights: int
     refused: int
+    evicted: int
     saturated: int
     rounding: float
     collision_rate: float
@@ -89,10 +95,16 @@ class Learner:
     def __init__(self, settings: LearnerSettings, admission: AdmissionSettings) -> None:
         self.settings = settings
         self._rates = Rates(settings.alpha, settings.beta, settings.l1, settings.l2)
-        self._table = Table(settings.layout, settings.max_features, settings.memory)
+        self._table = Table(
+            settings.layout,
+            settings.max_features,
+            settings.memory,
+            aged=settings.expire_after > 0,
+        )
         self._admission = Admission(admission)
         self._seen = sketch.registers()
         self._tally = np.zeros(1, TALLY)
+        self._eviction = Eviction(settings, self.groups, self._tally)
         self._bits = counts.bits_of(settings)
 
     def learn(
@@ -132,16 +144,32 @@ class Learner:
         batch = batch_of(indptr, keys, values, len(label))
         logits = np.empty(len(label))
         scratch = scratch_for(batch)
+        counted = (rows.kind != CORRECTION) | ~rows.kept
+        ends = self._eviction.ends(int(self._tally["examples"][0]), counted)
         done = 0
-        while done < len(label):
-            done = self._learn(batch, rows, scratch, done, logits)
+        for end in ends.tolist():
+            self._learn_all(batch, rows, scratch, done, end, logits)
+            self._left(self._eviction.expire(self._table, int(self._tally["examples"][0])))
+            done = end
+        self._learn_all(batch, rows, scratch, done, len(label), logits)
         return Learned(logits, rows.omega)
 
-    def _learn(self, batch: Batch, rows: Examples, s: Scratch, start: int, logits: F64) -> int:
-        """Learn from rows from `start` on, then do what is due; returns where to go on."""
+    def _learn_all(
+        self, batch: Batch, rows: Examples, s: Scratch, start: int, stop: int, logits: F64
+    ) -> None:
+        """Learn from the rows `start` to `stop`."""
+        while start < stop:
+            start = self._learn(batch, rows, s, start, stop, logits)
+
+    def _learn(
+        self, batch: Batch, rows: Examples, s: Scratch, start: int, stop: int, logits: F64
+    ) -> int:
+        """Learn from rows from `start` on, up to `stop`, and do what is due then.
+
+        Returns where to go on.
+        """
         length = int(batch.indptr[start + 1] - batch.indptr[start])
         self._table.reserve(self.features + length)
-        stop = len(rows.label)
         if self._table.growing:
             far = int(np.searchsorted(batch.indptr, batch.indptr[start] + STEP))
             stop = min(max(far, start + 1), stop)
@@ -149,7 +177,22 @@ class Learner:
         s.marks.fill(-1)
         done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
         self._table.keep_growing(self.features - before)
+        if self._eviction.at_cap and self._tally["crowded"][0] != 0:
+            self._make_room(int(self._tally["crowded"][0]))
         return done
+
+    def _make_room(self, crowded: int) -> None:
+        """Have features leave where there was no room for one; crowded: of the tally."""
+        if crowded == FULL:
+            self._left(self._eviction.make_room(self._table, self.features))
+        else:
+            self._left(self._eviction.clear_group(self._table, crowded - 1))
+        self._tally["crowded"] = 0
+
+    def _left(self, features: int) -> None:
+        """So many features have left the table."""
+        self._tally["used"] -= features
+        self._tally["evicted"] += features
 
     def predict(self, indptr: I64, keys: U64, values: F64, offset: F64) -> F64:
         """The rows' logits under the weights as they are; arguments and errors as in `learn`."""
@@ -172,6 +215,11 @@ class Learner:
     def features(self) -> int:
         """How many features the table holds."""
         return int(self._tally["used"][0])
+
+    @property
+    def evicted(self) -> int:
+        """How many features have left the table again."""
+        return int(self._tally["evicted"][0])
 
     @property
     def bias(self) -> float:
@@ -202,10 +250,11 @@ class Learner:
                 slots, self.shift, self._bits, counts.average(self._tally), alpha, beta, l1
             ),
             refused=int(self._tally["refused"][0]),
+            evicted=self.evicted,
             saturated=int(self._tally["saturated"][0]),
             rounding=rounding / max(rounded, 1) / SCALE,
             collision_rate=self.features / self.groups / TAGS if self.groups else 0.0,
-            nbytes=slots.nbytes + admission.words.nbytes + self._seen.nbytes,
+            nbytes=slots.nbytes + self.ages.nbytes + admission.words.nbytes + self._seen.nbytes,
             filter_fill=admission.fill(),
             false_positives=admission.false_positives(),
         )
@@ -214,6 +263,11 @@ class Learner:
     def slots(self) -> Slots:
         """The table's slots as they lie in memory, not copied: for saving what was touched."""
         return self._table.slots
+
+    @property
+    def ages(self) -> U8:
+        """A byte a slot for when its feature was last seen, not copied; [0] if none expires."""
+        return self._table.ages
 
     @property
     def shift(self) -> Shift:
@@ -234,7 +288,7 @@ class Learner:
 
         Canonical: learners that have learned the same have equal states.
         """
-        return self.state_without_table() | columns_state(self._table.slots)
+        return self.state_without_table() | columns_state(self._table.slots, self.ages)
 
     def state_without_table(self) -> State:
         """`state` but for what `columns_state` gives of the slots."""
@@ -246,6 +300,8 @@ class Learner:
             **grouped,
             **counted,
             **{name: self._tally[name][0].item() for name in self._counted},
+            "hand": self._eviction.hand,
+            "epoch": self._eviction.epoch,
             "generations": rules.generations,
             "rotate_every": rules.rotate_every,
             "filters": self._admission.words.copy(),
@@ -260,13 +316,14 @@ class Learner:
 
         Other rates apply from here on (in q2.13 η·z stays what it was, else z does), and so does
         another layout of floats; admission filters of another shape are not carried over: counting
-        starts again. Raises DataError for a format this program does not know, ConfigError if the
-        table may not hold the features there are, or its layout not their z and n.
+        starts again; with another `expire_after` every feature was last seen now. Raises DataError
+        for a format this program does not know, ConfigError if the table may not hold the features
+        there are, or its layout not their z and n.
         """
-        if state["format"] != STATE_FORMAT:
+        if not OLDEST_FORMAT <= state["format"] <= STATE_FORMAT:
             raise DataError(
                 f"the learner's checkpoint has format {state['format']}; this version of "
-                f"clickloop reads {STATE_FORMAT}: use the version that wrote it"
+                f"clickloop reads {OLDEST_FORMAT} to {STATE_FORMAT}: use the version that wrote it"
             )
         features = len(state["keys"])
         if features > settings.max_features:
@@ -300,10 +357,14 @@ class Learner:
                 f"the checkpoint's counts are in codes of {bits} bits, layout {settings.layout} "
                 f"has {learner._bits}: set learner.layout to the one they were saved in"
             )
-        learner._table.load(state["keys"], state["z"], state["n"])
-        learner._tally["used"] = features
         for name in learner._counted:
-            learner._tally[name] = state[name]
+            learner._tally[name] = state.get(name, 0)
+        learner._tally["used"] = features
+        learner._eviction.hand = state.get("hand", 0)
+        ages = state.get("ages", NO_AGES)
+        if len(ages) != features or state.get("epoch") != learner._eviction.epoch:
+            ages = np.full(features, learner._eviction.now(state["examples"]), np.uint8)
+        learner._table.load(state["keys"], state["z"], state["n"], ages)
         rules, words = learner._admission.rules, learner._admission.words
         shape = (len(words), rules.generations, rules.rotate_every)
         if shape == (len(state["filters"]), state["generations"], state["rotate_every"]):
@@ -329,4 +390,7 @@ class Learner:
             self._tally,
             np.uint64(self.settings.seed),
             self._bits,
+            self._table.ages,
+            self._eviction.epoch,
+            self._eviction.at_cap,
         )

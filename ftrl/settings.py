@@ -56,17 +56,34 @@ class LearnerSettings(BaseModel):
     )
     max_features: Annotated[int, Field(ge=1, le=2**32)] = Field(
         default=20_000_000,
-        description="How many features the table holds at most; further ones are refused and "
-        "counted. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 bytes, "
-        "because the table doubles when two thirds of its slots are used; in `q2.13` see `memory` "
-        "too. Source: the memory there is.",
+        description="How many features the table holds at most; `when_full` says what "
+        "becomes of further ones. Features; range 1 to 2^32. In `float32` a feature costs 24 to 48 "
+        "bytes, because the table doubles when two thirds of its slots are used; address space for "
+        "the largest is reserved at the start. In `q2.13` see `memory` too. Source: the memory "
+        "there is.",
     )
     memory: Annotated[int, Field(ge=1, le=2**20)] = Field(
         default=128,
         description="The size of the table of layout `q2.13`, which never grows; a MiB holds "
-        "114,688 features (seven eighths of its slots), further ones are refused and counted. The "
-        "other layouts do not use it. MiB; range 1 to 2^20. Source: the memory there is, and 11 "
-        "bytes for each feature expected, which leaves three slots in ten empty.",
+        "114,688 features (seven eighths of its slots); `when_full` says what becomes of further "
+        "ones. The other layouts do not use it. MiB; range 1 to 2^20. Source: the memory there is, "
+        "and 11 bytes for each feature expected, which leaves three slots in ten empty.",
+    )
+    expire_after: Annotated[int, Field(ge=0, le=2**40)] = Field(
+        default=0,
+        description="A feature that was not seen in so many examples leaves the table, at the "
+        "latest when it was not in a quarter more; if it comes back it is new. Costs a byte a "
+        "slot. Examples; range 0 (never) to 2^40. Source: how long a feature's effect stays what "
+        "it was; several times the longest pause of those worth keeping.",
+    )
+    when_full: Literal["evict", "refuse"] = Field(
+        default="evict",
+        description="What happens when a new feature finds the table full: `evict` lets those "
+        "leave that are worth least, a few thousand at a time (without a weight first, of these "
+        "the ones with the least sum of squared gradients), so that there is room when it is seen "
+        "again; `refuse` keeps what is there for good. Refused sightings are counted "
+        "(`refused`), and so are features that left (`evicted`). Source: `refuse` only where the "
+        "first features are known to be the right ones.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,

@@ -169,6 +169,36 @@ def is_fixed(z: Stored) -> bool:
     return z.dtype == LAYOUTS[FIXED]["z"]
 
 
+@inlined
+def n_of(slots: Slots, shift: Shift, bits: Bits, spread: float, slot: int | np.int64) -> float:
+    """n of a slot, in any layout; where rates go by counts, about that. spread: 1/r."""
+    if shift is None or bits != GRADIENTS:
+        return _n_of(np.uint64(slots[slot]["n"]), bits, spread)
+    return np.float64(slots[slot]["n"])
+
+
+@inlined
+def _n_of(code: np.uint64, bits: Bits, spread: float) -> float:
+    return decode_sum(code) if bits == GRADIENTS else squares(code, bits, spread)
+
+
+@inlined
+def z_of(
+    slots: Slots,
+    shift: Shift,
+    bits: Bits,
+    spread: float,
+    slot: int | np.int64,
+    alpha: float,
+    beta: float,
+) -> float:
+    """z of a slot, in any layout."""
+    if shift is None:
+        root = math.sqrt(n_of(slots, shift, bits, spread, slot))
+        return decode_z(np.float64(slots[slot]["z"]), root, alpha, beta)
+    return np.float64(slots[slot]["z"])
+
+
 @kernel
 def nonzero(
     slots: Slots,
@@ -182,17 +212,6 @@ def nonzero(
     """How many used slots have a weight other than 0; spread: 1/r, for counts."""
     count = 0
     for i in range(len(slots)):
-        z = np.float64(slots[i]["z"])
-        if shift is None:
-            n = _n_of(np.uint64(slots[i]["n"]), bits, spread)
-            z = np.float64(decode_z(z, math.sqrt(n), alpha, beta))
-        if abs(z) > l1:
+        if abs(z_of(slots, shift, bits, spread, i, alpha, beta)) > l1:
             count += 1
     return count
-
-
-@inlined
-def _n_of(code: np.uint64, bits: Bits, spread: float) -> float:
-    if bits == GRADIENTS:
-        return decode_sum(code)
-    return squares(code, bits, spread)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import I64, U64, inlined, kernel
+from streams.jit import I64, U8, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them
@@ -54,6 +54,7 @@ LAYOUTS = {
     # key is the tag, z is η·z in q2.13, n its code: see `ftrl.stored`.
     FIXED: np.dtype([("key", np.uint32), ("z", np.int16), ("n", np.uint16)]),
 }
+NO_AGES: U8 = np.empty(0, np.uint8)
 CACHE_LINE = 64
 ABSENT = -1
 EMPTY = np.uint64(0)
@@ -185,17 +186,37 @@ def find_again(slots: Slots, shift: Shift, keys: U64, at: I64, chosen: I64, size
     return absent
 
 
+@inlined
+def clear(slots: Slots, slot: int | np.int64) -> None:
+    """Empty a slot."""
+    slots[slot]["key"] = 0
+    slots[slot]["z"] = 0
+    slots[slot]["n"] = 0
+
+
 @kernel
-def insert_all(slots: Slots, shift: Shift, keys: U64, entries: Slots) -> None:
-    """Put each of `entries` whose key is not 0, all new to `slots`, into `slots`."""
+def insert_all(slots: Slots, ages: U8, shift: Shift, keys: U64, entries: Slots, lasts: U8) -> None:
+    """Put each of `entries`, all new to `slots`, into `slots`, and of `lasts` into `ages`.
+
+    keys: uint64, theirs. ages: uint8 a slot, or [0]: then `lasts` is not asked for.
+    """
     for i in range(len(entries)):
-        if keys[i] != EMPTY:
-            slots[~find(slots, shift, keys[i])] = entries[i]
+        slot = ~find(slots, shift, keys[i])
+        slots[slot] = entries[i]
+        if len(ages) > 0:
+            ages[slot] = lasts[i]
 
 
 def is_grouped(slots: Slots) -> bool:
     """Whether the slots are in groups."""
     return slots.dtype == LAYOUTS[FIXED]
+
+
+@inlined
+def least_key(groups: int, group: int, tag: np.uint64) -> np.uint64:
+    """The least key of a group and a tag."""
+    high = ((np.uint64(group) << _TAG_BITS) + np.uint64(groups - 1)) // np.uint64(groups)
+    return high << _TAG_BITS | tag
 
 
 def tags_of(keys: U64) -> U64:
@@ -210,10 +231,11 @@ def keys_of(groups: I64, tags: npt.NDArray[np.uint32], count: int) -> U64:
     return (high.astype(np.uint64) << _TAG_BITS) | tags
 
 
-def columns(slots: Slots) -> tuple[U64, Stored, Stored]:
-    """The used slots' keys in ascending order, uint64, with their z and n as stored.
+def columns(slots: Slots, ages: U8 = NO_AGES) -> tuple[U64, Stored, Stored, U8]:
+    """The used slots' keys in ascending order, uint64, with their z, n and age as stored.
 
-    Where slots are in groups, the least key of each group and tag.
+    Where slots are in groups, the least key of each group and tag. ages: uint8 a slot, or [0]:
+    then no ages are returned either.
     """
     at = np.flatnonzero(slots["key"])
     used = slots[at]
@@ -221,4 +243,5 @@ def columns(slots: Slots) -> tuple[U64, Stored, Stored]:
     if is_grouped(slots):
         keys = keys_of(at // GROUP, keys, len(slots) // GROUP)
     order = np.argsort(keys)
-    return keys[order], used["z"][order], used["n"][order]
+    lasts = ages[at][order] if len(ages) else NO_AGES
+    return keys[order], used["z"][order], used["n"][order], lasts

@@ -153,7 +153,7 @@ def test_a_load_of_seven_tenths_loses_nothing() -> None:
 
 def test_a_full_table_refuses_and_goes_on() -> None:
     """At seven eighths of all slots; a full group refuses by itself."""
-    learner = Learner(of(FIXED, l1=0), OFF)
+    learner = Learner(of(FIXED, l1=0, when_full="refuse"), OFF)
     keys = random_keys(130_000, seed=5)
     np.random.default_rng(6).shuffle(keys)
     teach(learner, keys)
@@ -161,7 +161,7 @@ def test_a_full_table_refuses_and_goes_on() -> None:
     assert stats.features_admitted == GROUPS * GROUP * 7 // 8
     assert stats.refused >= len(keys) - stats.features_admitted
     crowd = np.arange(1, 700, dtype=np.uint64)  # of group 0
-    one = Learner(of(FIXED, l1=0), OFF)
+    one = Learner(of(FIXED, l1=0, when_full="refuse"), OFF)
     teach(one, crowd)
     assert one.stats().features_admitted == GROUP - 1
     assert one.stats().refused == len(crowd) - (GROUP - 1)
@@ -169,7 +169,7 @@ def test_a_full_table_refuses_and_goes_on() -> None:
     assert not ask(one, crowd + np.uint64(10_000)).any()
     restored = Learner.restore(one.settings, OFF, one.state())
     assert same_state(restored.state(), one.state())
-    small = Learner(of(FIXED, l1=0, max_features=50), OFF)
+    small = Learner(of(FIXED, l1=0, max_features=50, when_full="refuse"), OFF)
     teach(small, keys[:1000])
     assert small.features == 50
 
@@ -257,6 +257,6 @@ def test_columns_are_what_was_put_in() -> None:
     n = np.arange(len(keys))[::-1].astype(np.uint16)
     table.load(keys, z, n)
     found = columns(table.slots)
-    for column, given_ in zip(found, (keys, z, n), strict=True):
+    for column, given_ in zip(found[:3], (keys, z, n), strict=True):
         assert (column == given_).all()
     assert all(find(table.slots, table.shift, key) >= 0 for key in keys[:100])

@@ -22,7 +22,7 @@ quick = settings(max_examples=50, deadline=None)
 OFF = AdmissionSettings()
 
 
-def exact(**changes: float) -> LearnerSettings:
+def exact(**changes: float | str) -> LearnerSettings:
     """Settings whose storage does not round."""
     return of("float64", **changes)
 
@@ -114,7 +114,7 @@ def test_admission_is_the_exact_counters(
 @quick
 @given(learning.few_keys, st.integers(1, 6), st.integers(0, 1))
 def test_a_full_table_refuses_and_goes_on(rows: list[Row], cap: int, admit_after: int) -> None:
-    learner = Learner(exact(max_features=cap), bloom(admit_after))
+    learner = Learner(exact(max_features=cap, when_full="refuse"), bloom(admit_after))
     oracle = Ftrl(max_features=cap, counter=ExactCounter(admit_after, 2, 10))
     found = learn(learner, rows)
     for logit, row in zip(found.logit.tolist(), rows, strict=True):
@@ -123,7 +123,8 @@ def test_a_full_table_refuses_and_goes_on(rows: list[Row], cap: int, admit_after
 
 
 def test_a_full_table_neither_grows_nor_wears_out_the_filters() -> None:
-    learner = Learner(LearnerSettings(max_features=50), bloom(1, rotate_every=1000))
+    settings = LearnerSettings(max_features=50, when_full="refuse")
+    learner = Learner(settings, bloom(1, rotate_every=1000))
     rows = random_rows(200, fields=10, features=400, seed=3)
     learn(learner, rows)
     before = learner.stats()

@@ -82,6 +82,7 @@ def document_of(examples: int) -> Document:
             "nonzero_weights": 70,
             "bytes": 3 * 2**20,
             "refused": 0,
+            "evicted": 1234,
             "saturated": 4,
         },
         "rejections": {"too_late": 4, "wrong_type": 3},

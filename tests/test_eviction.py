@@ -1,0 +1,204 @@
+"""Features that leave the table: the right ones, at the right time, whatever happens meanwhile."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftrl import eviction, growth, learner
+from ftrl.counts import GRADIENTS
+from ftrl.growth import Table
+from ftrl.learner import Learner
+from ftrl.passes import Rule, pass_over
+from ftrl.settings import AdmissionSettings
+from ftrl.table import FIXED, GROUP, LAYOUTS, columns, find
+from tests import learning
+from tests.learning import bloom, by_least, learn, least, of, random_rows, same_state
+from tests.oracles.counter import ExactCounter
+from tests.oracles.eviction import Forgetful
+from tests.oracles.ftrl import Row
+
+kernel = pytest.mark.kernel  # not of those with groups or many rows, slow in pure Python
+
+OFF = AdmissionSettings()
+# Hashes, as keys are: 20 of them, some in neighbouring slots, and the ends of the range.
+NAMES = [1, 2**64 - 1, 2**64 - 2, 2**63, 2**63 + 1] + [
+    int(key) for key in np.random.default_rng(3).integers(1, 2**64, 15, dtype=np.uint64)
+]
+rows = st.lists(learning.row(st.sampled_from(NAMES)), min_size=10, max_size=70)
+
+
+def held(model: Learner) -> set[int]:
+    return set(np.asarray(model.state()["keys"]).tolist())
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tables have several stretches, and grow in many steps, as large ones do."""
+    monkeypatch.setattr(eviction, "STRETCH", 2)
+    monkeypatch.setattr(growth, "LEAST_MOVED", 4)
+    monkeypatch.setattr(learner, "STEP", 60)
+
+
+def stretches(cap: int) -> int:
+    return 1 << max((cap // 2).bit_length(), 1)
+
+
+@kernel
+@pytest.mark.parametrize("evicts", [True, False])
+@given(rows, st.integers(1, 12), st.sampled_from([0, 1, 5, 17, 40]), st.integers(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_what_leaves_is_what_the_oracle_says(
+    evicts: bool, rows: list[Row], cap: int, expire_after: int, admit_after: int
+) -> None:
+    when_full = "evict" if evicts else "refuse"
+    values = of("float64", l1=0.3, max_features=cap, expire_after=expire_after, when_full=when_full)
+    model = Learner(values, bloom(admit_after))
+    oracle = Forgetful(
+        l1=0.3,
+        max_features=cap,
+        expire_after=expire_after,
+        evicts=evicts,
+        stretches=stretches(cap),
+        counter=ExactCounter(admit_after, 2, 10),
+    )
+    for place, row in enumerate(rows):
+        logit = learn(model, [row], first=place).logit[0]
+        assert math.isclose(logit, oracle.learn(row), rel_tol=1e-6, abs_tol=1e-9)
+        assert held(model) == set(oracle.held())
+    state = model.state()
+    assert state["refused"] == oracle.refused
+    assert state["evicted"] == oracle.evicted == model.stats().evicted
+    for key in oracle.held():
+        assert find(model.slots, model.shift, np.uint64(key)) >= 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(rows, st.sampled_from([1, 5, 17, 40, 600]))
+@settings(max_examples=20, deadline=None)
+def test_what_expires_is_what_the_oracle_says(
+    layout: str, rows: list[Row], expire_after: int
+) -> None:
+    groups = 256
+    model = Learner(of(layout, expire_after=expire_after, max_features=100), OFF)
+    size = groups if layout == FIXED else stretches(model.settings.max_features)
+    oracle = Forgetful(expire_after=expire_after, stretches=size)
+    rows = [by_least(row) for row in rows] if layout == FIXED else rows
+    for place, row in enumerate(rows):
+        learn(model, [row], first=place)
+        oracle.learn(row)
+        assert held(model) == set(oracle.held())
+
+
+@kernel
+@pytest.mark.parametrize("expire_after", [1, 7, 8, 63, 1000])
+def test_expiry_is_neither_early_nor_late(expire_after: int) -> None:
+    """A feature stays while it is seen every `expire_after` examples, and is gone at 5/4 of it."""
+    model = Learner(of("float32", expire_after=expire_after), OFF)
+    seen = [Row(((key, 1.0),)) for key in NAMES]
+    for row in seen:
+        learn(model, [row])
+    idle = [Row(())] * max(expire_after - len(NAMES), 0)
+    learn(model, idle)
+    if expire_after > len(NAMES):
+        assert model.features == len(NAMES)
+    gone = expire_after + -(-expire_after // 4) + 2
+    learn(model, [Row(())] * gone)
+    assert model.features == 0
+    assert model.stats().evicted == len(NAMES)
+
+
+crowd = random_rows(500, fields=6, features=900, seed=4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("admission", [OFF, bloom(1, rotate_every=70)])
+@given(learning.cuts, st.lists(st.integers(0, len(crowd)), max_size=5), st.integers(0, 10**6))
+@settings(max_examples=4, deadline=None)
+def test_kill_and_resume_changes_no_byte(
+    layout: str, admission: AdmissionSettings, cuts: list[int], kills: list[int], seed: int
+) -> None:
+    """Wherever batches end, and wherever the model is saved and another goes on with it."""
+    values = of(layout, l1=0.1, max_features=150, expire_after=60, seed=seed)
+    straight, resumed = Learner(values, admission), Learner(values, admission)
+    expected = learn(straight, crowd).logit
+    found = []
+    for start, end in itertools.pairwise([0, *sorted(kills), len(crowd)]):
+        found.append(learn(resumed, crowd[start:end], cuts, first=start).logit)
+        resumed = Learner.restore(values, admission, resumed.state())
+    assert np.concatenate(found).tobytes() == expected.tobytes()
+    assert same_state(resumed.state(), straight.state())
+    stats = straight.stats()
+    assert stats.evicted > 100
+    assert stats.features_admitted <= 150
+
+
+def test_in_a_full_table_new_features_get_in_and_good_ones_stay() -> None:
+    for layout in LAYOUTS:
+        model = Learner(of(layout, l1=0.5, max_features=200), OFF)
+        good = Row(tuple((key, 1.0) for key in NAMES), 1)
+        learn(model, [good] * 20)
+        rng = np.random.default_rng(5)
+        for place in range(300):
+            new = tuple((int(key), 1.0) for key in rng.integers(1, 2**64, 5, dtype=np.uint64))
+            learn(model, [Row(new)], first=20 + place)
+            assert model.features <= 200
+        learn(model, [Row(new)], first=400)
+        stats = model.stats()
+        assert (stats.features_admitted > 190, stats.evicted > 700) == (True, True), layout
+        assert stats.refused < 800
+        stay = set(map(least, NAMES) if layout == FIXED else NAMES)
+        assert stay <= set(model.weights()[0].tolist())
+
+
+def test_a_full_group_lets_its_least_go() -> None:
+    model = Learner(of(FIXED, l1=0.5), OFF)
+    good = Row(tuple((key, 1.0) for key in range(1, 100)), 1)
+    learn(model, [good] * 10)
+    others = [Row(((key, 1.0),)) for key in range(1000, 2000)]
+    learn(model, others, first=10)
+    stats = model.stats()
+    assert GROUP // 2 < stats.features_admitted < GROUP
+    assert stats.evicted + stats.features_admitted + stats.refused == 99 + len(others)
+    assert set(range(1, 100)) <= held(model)
+
+
+@kernel
+def test_a_group_that_loses_some_keeps_the_others() -> None:
+    rng = np.random.default_rng(6)
+    keys = np.unique(rng.integers(1, 2**32, 440, dtype=np.uint64))  # all of group 0
+    z = rng.integers(-9, 9, len(keys)).astype(np.int16)
+    n, ages = rng.integers(0, 99, len(keys)).astype(np.uint16), rng.integers(0, 9, len(keys))
+    table = Table(FIXED, 1000, 1, aged=True)
+    table.load(keys, z, n, ages.astype(np.uint8))
+    table.take_touched()
+    rule = Rule(256, np.uint64(0), 3 + 7, 5, np.uint64(0), GRADIENTS, 1.0, 0.1, 1.0, 1.0)
+    nothing = np.empty(0, np.uint64)
+    where = (table.slots, table.touched, table.ages, table.shift)
+    assert pass_over(*where, rule, 255, 2, nothing, 0) == ((ages < 5).sum(), 2)
+    stay = ages >= 5
+    found = columns(table.slots, table.ages)
+    for column, given_ in zip(found, (keys, z, n, ages), strict=True):
+        assert np.array_equal(column, np.asarray(given_)[stay])
+    slots = [find(table.slots, table.shift, key) for key in keys]
+    assert ((np.array(slots) >= 0) == stay).all()
+    assert np.bitwise_count(table.touched).sum() == GROUP
+
+
+@kernel
+def test_other_settings_when_it_is_restored() -> None:
+    """Ages of another `expire_after` mean nothing; a state from before there was any has none."""
+    model = Learner(of("float32", expire_after=40), OFF)
+    learn(model, crowd[:100])
+    state = model.state()
+    for old in (state, {k: v for k, v in state.items() if k not in OURS} | {"format": 1}):
+        other = Learner.restore(of("float32", expire_after=400), OFF, old)
+        assert np.unique(np.asarray(other.state()["ages"])).tolist() == [100 // 50]
+    never = Learner.restore(of("float32"), OFF, state)
+    assert len(np.asarray(never.state()["ages"])) == 0
+
+
+OURS = ("ages", "hand", "epoch", "evicted")
