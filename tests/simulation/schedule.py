@@ -184,8 +184,8 @@ class Schedule:
                 last.acknowledge()
             while last.asked:
                 last.answer()
-            last.read(0, 3)
-            last.read(1, 3)
+            last.read(0, 12)
+            last.read(1, 12)
             done = last.at is not None and all(
                 at >= log.end for at, log in zip(last.at, self.world.inputs, strict=True)
             )
