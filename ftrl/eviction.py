@@ -21,9 +21,10 @@ from streams.jit import I64, U64, Bool
 EPOCHS = 8  # in `expire_after`
 BEATS = 64  # in an epoch: at each one a part of the table is looked at
 STRETCH = 64  # features, if the table is full
-SHARE = 4  # one of so many that are looked at leaves
-LEAST_SHARE = 64  # of a full table, one of so many leaves at a time
+SHARE = 2  # one of so many that are looked at leaves
+LEAVE = 64  # of a full table one of so many leaves at a time
 MOST = 4096  # features that leave at a time
+LEAVE_GROUP = GROUP // 8
 
 _NO_RANKS: U64 = np.empty(0, np.uint64)
 _NONE = np.uint64(0)
@@ -88,14 +89,14 @@ class Eviction:
 
         Returns how many.
         """
-        leave = min(max(features // LEAST_SHARE, 1), MOST)
+        leave = min(max(features // LEAVE, 1), MOST)
         found = self._leave(table, leave, self._next, self._stretches, leave * SHARE, features)
         self._next = (self._next + found[1]) % self._stretches
         return found[0]
 
     def clear_group(self, table: Table, group: int) -> int:
         """Take out the least of a full group; returns how many."""
-        return self._leave(table, GROUP // SHARE, group, 1, GROUP, GROUP)[0]
+        return self._leave(table, LEAVE_GROUP, group, 1, GROUP, GROUP)[0]
 
     def _leave(
         self, table: Table, leave: int, first: int, count: int, look_at: int, most: int

@@ -17,7 +17,7 @@ class Forgetful(Ftrl):
     expire_after: int = 0
     evicts: bool = True
     stretches: int = 2
-    share: int = 4
+    share: int = 2
     examples: int = 0
     evicted: int = 0
     following: int = 0  # the next stretch to be looked at
@@ -54,7 +54,7 @@ class Forgetful(Ftrl):
                 self.drop(key)
 
     def make_room(self) -> None:
-        """A 64th of the features leaves: the least of four times as many in the next stretches."""
+        """A 64th of the features leaves: the least of twice as many in the next stretches."""
         leave = max(len(self.held()) // 64, 1)
         looked_at: list[int] = []
         for _ in range(self.stretches):
