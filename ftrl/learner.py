@@ -31,7 +31,7 @@ COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
 COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
 COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
 
-STEP = 1 << 15  # coordinates learned from between two steps of growth
+STEP = 1 << 13  # coordinates learned from between two steps of growth
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 

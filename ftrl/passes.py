@@ -64,7 +64,13 @@ def goes(slots: Slots, ages: U8, shift: Shift, slot: Slot, rule: Rule) -> bool:
     """Whether a feature is to leave."""
     if rule.kept == BY_RANK:
         return bool(rank(slots, shift, slot, rule) <= rule.bar)
-    return bool(((rule.epoch - np.int64(ages[slot])) & 255) > rule.kept)
+    return not fresh(ages, slot, rule)
+
+
+@inlined
+def fresh(ages: U8, slot: Slot, rule: Rule) -> bool:
+    """Whether a slot's age is not too great."""
+    return bool(((rule.epoch - np.int64(ages[slot])) & 255) <= rule.kept)
 
 
 @inlined
@@ -105,10 +111,17 @@ def _pass_keys(
     place, end = np.int64(start(slots, shift, low)), np.int64(start(slots, shift, high))
     while True:
         slot = place & last
+        if rule.kept != BY_RANK and place < end and fresh(ages, slot, rule):
+            place += 1  # the slot itself is not even read
+            continue
         key = slots[slot]["key"]
-        if key == EMPTY and place >= end:
-            return done
-        if key == EMPTY or key < low or key > high:
+        if key == EMPTY:
+            if place >= end:
+                return done
+            if rule.kept != BY_RANK:
+                ages[slot] = np.uint8(rule.epoch)  # so that it is passed by for as long
+            place += 1
+        elif key < low or key > high:
             place += 1
         elif len(ranks) > 0:
             ranks[done] = rank(slots, shift, slot, rule)
