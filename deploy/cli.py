@@ -312,6 +312,7 @@ def verify_command(store: StoreOption, version: Version = None) -> None:
         chosen = [snapshots.chosen(opened, version)] if version else snapshots.versions(opened)
         for manifest in chosen:
             snapshots.weights_of(opened, manifest)
+            snapshots.gone_since_parent(opened, manifest)
             out.print(f"version {manifest.version}: {manifest.weights:,} weights, intact")
 
 

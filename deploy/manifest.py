@@ -15,7 +15,7 @@ _GROUPED: dict[str, np.dtype[Any]] = {
     "keys": np.dtype(np.uint32),
     "weights": _WEIGHT,
 }
-COLUMNS = tuple(_GROUPED)  # all there may be
+COLUMNS = (*_GROUPED, "gone")  # all there may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,9 @@ class Manifest:
     ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had
     been learned from. groups: how many the keys are in, 0 if they are whole (`ftrl.table`); without
     it a scorer finds no feature. weights: how many are non-zero. saturated: how many were outside
-    q2.13's [-4, 4). bias: float64, exact. pages: (keys, weights) digests of each page; group_pages:
-    those of the groups.
+    q2.13's [-4, 4). gone: how many keys had a weight in the parent and have none here, evicted or
+    0 now: whoever holds the parent drops them. bias: float64, exact. pages: (keys, weights) digests
+    of each page; group_pages, gone_pages: those of the groups, of the keys that are gone.
     """
 
     version: int
@@ -39,9 +40,11 @@ class Manifest:
     groups: int
     weights: int
     saturated: int
+    gone: int
     bias: float
     pages: tuple[tuple[str, str], ...]
     group_pages: tuple[str, ...]
+    gone_pages: tuple[str, ...]
 
     @property
     def columns(self) -> dict[str, np.dtype[Any]]:
@@ -80,9 +83,11 @@ class Manifest:
             "groups": self.groups,
             "weights": self.weights,
             "saturated": self.saturated,
+            "gone": self.gone,
             "bias": self.bias.hex(),
             "pages": self.pages,
             "group_pages": self.group_pages,
+            "gone_pages": self.gone_pages,
         }
 
     @classmethod
@@ -101,7 +106,9 @@ class Manifest:
             groups=values.get("groups", 0),  # older versions know only whole keys
             weights=values["weights"],
             saturated=values["saturated"],
+            gone=values.get("gone", 0),  # older versions do not say
             bias=float.fromhex(values["bias"]),
             pages=tuple((k, w) for k, w in values["pages"]),
             group_pages=tuple(values.get("group_pages", ())),
+            gone_pages=tuple(values.get("gone_pages", ())),
         )

@@ -10,6 +10,10 @@ many groups there are:
     groups/00000007/00000     uint16, how many keys each group has
     keys/00000007/00000       uint32, the tags, ascending in each group
 
+A version holds all weights. For those who hold the one before, it also says whose weight is gone:
+
+    gone/00000007/00000       uint64, ascending over the version
+
 A version is written once, in one atomic write, and never changed.
 """
 
@@ -30,6 +34,8 @@ from ftrl.config import FeatureConfig
 from ftrl.learner import Learner
 from ftrl.serving import Served, ServingTable, serving_weights
 from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
+from ftrl.table import keys_of
+from streams.jit import U64
 
 PAGE = 65_536  # weights, or groups
 
@@ -57,6 +63,9 @@ def publish(
     if learner.groups:
         counts, tags = grouped_keys(keys, learner.groups)
         columns |= {"groups": counts, "keys": tags}
+    if parent is not None:
+        before = keys_of_version(store, manifest_of(store, parent))
+        columns["gone"] = np.setdiff1d(before, keys, assume_unique=True)
     puts: dict[bytes, bytes] = {}
     pages = {name: _put(puts, name, number, column) for name, column in columns.items()}
     manifest = Manifest(
@@ -70,9 +79,11 @@ def publish(
         groups=learner.groups,
         weights=len(keys),
         saturated=saturated,
+        gone=len(columns.get("gone", ())),
         bias=learner.bias,
         pages=tuple(zip(pages["keys"], pages["weights"], strict=True)),
         group_pages=pages.get("groups", ()),
+        gone_pages=pages.get("gone", ()),
     )
     values = manifest.to_json()
     puts[_key("manifest", number)] = _canonical({**values, "digest": _digest(_canonical(values))})
@@ -131,18 +142,7 @@ def weights_of(store: Store, manifest: Manifest) -> Served:
 
     Raises StoreError that names the page which is missing or does not fit its digest.
     """
-    digests = {
-        "keys": tuple(keys for keys, _ in manifest.pages),
-        "weights": tuple(weights for _, weights in manifest.pages),
-        "groups": manifest.group_pages,
-    }
-    columns = {}
-    for name, dtype in manifest.columns.items():
-        pages = (
-            _page(store, manifest.version, name, index, digest)
-            for index, digest in enumerate(digests[name])
-        )
-        columns[name] = np.frombuffer(b"".join(pages), dtype)
+    columns = _columns(store, manifest)
     keys, weights = columns["keys"], columns["weights"]
     try:
         if len(keys) != manifest.weights:
@@ -159,6 +159,26 @@ def weights_of(store: Store, manifest: Manifest) -> Served:
             f"{manifest.weights} weights in {manifest.groups} groups; score with another version "
             "(`clickloop snapshots list`)"
         ) from error
+
+
+def keys_of_version(store: Store, manifest: Manifest) -> U64:
+    """The keys that have a weight in a version, uint64, ascending; of groups and tags the least.
+
+    Raises StoreError as `weights_of` does.
+    """
+    columns = _columns(store, manifest)
+    if not manifest.groups:
+        return columns["keys"]
+    of_keys = np.repeat(np.arange(manifest.groups), columns["groups"])
+    return keys_of(of_keys, columns["keys"], manifest.groups)
+
+
+def gone_since_parent(store: Store, manifest: Manifest) -> U64:
+    """The keys, uint64, ascending, that had a weight in the version before and have none here.
+
+    Raises StoreError as `weights_of` does.
+    """
+    return _column(store, manifest, "gone", np.dtype(np.uint64), manifest.gone_pages)
 
 
 def load(store: Store, number: int | None = None) -> tuple[Manifest, Served]:
@@ -187,6 +207,28 @@ def _put(
         puts[_key(name, number, index)] = page
         digests.append(_digest(page))
     return tuple(digests)
+
+
+def _columns(store: Store, manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
+    """What a version is stored as, by name, its checksums verified. Raises StoreError."""
+    digests = {
+        "keys": tuple(keys for keys, _ in manifest.pages),
+        "weights": tuple(weights for _, weights in manifest.pages),
+        "groups": manifest.group_pages,
+    }
+    return {
+        name: _column(store, manifest, name, dtype, digests[name])
+        for name, dtype in manifest.columns.items()
+    }
+
+
+def _column(
+    store: Store, manifest: Manifest, name: str, dtype: np.dtype[Any], digests: tuple[str, ...]
+) -> npt.NDArray[Any]:
+    pages = (
+        _page(store, manifest.version, name, index, digest) for index, digest in enumerate(digests)
+    )
+    return np.frombuffer(b"".join(pages), dtype)
 
 
 def _page(store: Store, number: int, column: str, index: int, digest: str) -> bytes:

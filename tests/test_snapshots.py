@@ -13,6 +13,7 @@ from deploy.store import Store, StoreError
 from deploy.training import Cut
 from ftrl.config import FeatureConfig, FieldConfig
 from ftrl.learner import Learner
+from ftrl.serving import serving_weights
 from ftrl.settings import AdmissionSettings
 from ftrl.table import FIXED, LAYOUTS
 from tests.learning import arrays, learn, of, random_rows
@@ -102,8 +103,38 @@ def test_a_manifest_that_does_not_fit_is_refused(store: Store, change: str) -> N
 def test_a_manifest_from_before_there_were_groups_is_read(store: Store) -> None:
     manifest = publish(store, taught("float32"))
     values = manifest.to_json()
-    del values["groups"], values["group_pages"]
+    del values["groups"], values["group_pages"], values["gone"], values["gone_pages"]
     assert Manifest.from_json(values) == manifest
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
+    """Whoever holds a version, drops those and takes the next one's weights over it, has that."""
+    learner = Learner(of(layout, l1=0.01, max_features=150), AdmissionSettings())
+    held: dict[int, int] = {}
+    gone = 0
+    for start in range(0, len(ROWS), 40):
+        learn(learner, ROWS[start : start + 40], first=start)
+        manifest = publish(store, learner)
+        dropped = snapshots.gone_since_parent(store, manifest)
+        assert len(dropped) == manifest.gone
+        for key in dropped.tolist():
+            del held[key]
+        gone += len(dropped)
+        keys, weights, _ = serving_weights(
+            *learner.weights(), seed=learner.settings.seed, variant=manifest.version
+        )
+        assert snapshots.keys_of_version(store, manifest).tolist() == keys.tolist()
+        new = dict(zip(keys.tolist(), weights.tolist(), strict=True))
+        held |= new
+        assert held == new
+    assert learner.evicted > 0
+    assert gone > 20
+    key = next(store.keys(b"gone/"))
+    store.write({key: bytes(8)})
+    damaged = snapshots.manifest_of(store, int(key.split(b"/")[1]))
+    with pytest.raises(StoreError, match="of the gone of serving version"):
+        snapshots.gone_since_parent(store, damaged)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
