@@ -8,7 +8,14 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -133,6 +140,20 @@ class Settings(BaseSettings):
     snapshots: SnapshotSettings = SnapshotSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @field_validator("admission")
+    @classmethod
+    def _check_thresholds(
+        cls, admission: AdmissionSettings, info: ValidationInfo
+    ) -> AdmissionSettings:
+        features: FeatureConfig | None = info.data.get("features")
+        if features is not None:  # else it has mistakes of its own, listed beside these
+            unknown = admission.thresholds.keys() - {*features.fields, *features.crosses}
+            if unknown:
+                raise ValueError(
+                    f"thresholds: [features] has no such field or cross: {sorted(unknown)}"
+                )
+        return admission
 
     @classmethod
     def settings_customise_sources(

@@ -52,7 +52,7 @@ class Training:
     def __init__(self, settings: Settings, on_mark: Callable[[int], None]) -> None:
         """All parts fresh."""
         self.settings = settings
-        self.features = Features(settings.features)
+        self.features = Features(settings.features, admission=settings.admission)
         self.learner = Learner(settings.learner, settings.admission)
         self.evaluation = Evaluation(settings.calibration.bucket)
         self.corrected = (
@@ -90,6 +90,8 @@ class Training:
             kind=column("kind").to_numpy(),
             kept=column("kept").to_numpy(zero_copy_only=False),
             place=seeds(place, partition),
+            ts=ts,
+            bars=coordinates.bars,
         )
         first = column("kind").to_numpy() == FIRST
         self.evaluation.update(learned.logit[first], label[first], learned.omega[first], ts[first])

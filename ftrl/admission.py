@@ -3,158 +3,155 @@
 Or, by Poisson inclusion, each at any of its sightings with the same small probability.
 
 Most features of click logs occur once or twice and teach nothing, so a feature is counted
-outside the table first (McMahan et al., KDD 2013, section 4.1). A filter is a Bloom filter of
-4-bit counters, raised conservatively (Estan and Varghese, SIGCOMM 2002) and blocked: all
-counters of a feature lie in one cache line (Putze et al., JEA 2009). Several generations
-roll, the oldest emptied to become the newest, so that old sightings are forgotten.
+outside the table first (McMahan et al., KDD 2013, section 4.1), by the filters of
+`ftrl.filters`. Several generations roll, the oldest emptied to become the newest, so that old
+sightings are forgotten (`ftrl.rotation`).
 
-The filters never count too few, so no feature enters late; a collision may let one in early.
+The filters never count too few, so no feature enters late; a collision may let one in early. How
+often is measured all the time: one feature in 64 is counted a second time, in filters of four times
+the room, which hardly ever err.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from ftrl import filters
+from ftrl.filters import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
 from ftrl.fixedpoint import ADMITTED, mix, stem
-from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
+from ftrl.rotation import CERTAIN, CONTROL, PROGRESS, Progress, Rules, begin
+from ftrl.settings import AdmissionSettings
 from ftrl.table import aligned
 from streams.intrinsics import prefetch
-from streams.jit import I64, U64, inlined, kernel
+from streams.jit import F64, I64, U8, U64, inlined, kernel
 
-COUNTERS_PER_FEATURE = 12  # at `capacity`, about 1% of new features find all theirs taken
-PROBES = 4
-LINE_WORDS = 8
-LINE_COUNTERS = 128
+MIB = 1 << 20
 
-_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth's multiplicative hash
-CERTAIN = np.uint64(1 << 32)
-_1 = np.uint64(1)
-_4 = np.uint64(4)
-_7 = np.uint64(7)
-_15 = np.uint64(15)
+_CONTROLLED = np.uint64(63)  # of a key: all 0 in those that are counted twice
+_OTHER = np.uint64(0xC2B2AE3D27D4EB4F)  # so that the control's counters are others
 _32 = np.uint64(32)
-_57 = np.uint64(57)
-
-
-class Rules(NamedTuple):
-    """How features are admitted; see `AdmissionSettings`.
-
-    lines: a generation's cache lines. chance: uint64, of Poisson inclusion, in units of 2⁻³²;
-    `CERTAIN` where it is not drawn for.
-    """
-
-    lines: int
-    generations: int
-    rotate_every: int
-    admit_after: int
-    chance: np.uint64
 
 
 class Admission:
     """The rules, and the counters in memory.
 
-    words: uint64 [lines * generations * 8], 16 counters a word, the generations of a line side
-    by side; a key has the same line in each. Where every feature is admitted at its first
-    sighting there are no counters.
+    words: uint64, 16 counters a word, [lines * generations * 8], the generations of a line side by
+    side; then the control filters, one line for 16. Where nothing is counted there are no words.
     """
 
     def __init__(self, settings: AdmissionSettings) -> None:
-        admit_after = settings.admit_after if settings.kind == "bloom" else 0
-        lines = -(-settings.capacity * COUNTERS_PER_FEATURE // LINE_COUNTERS)
+        generations, by_time = settings.generations, settings.rotate_period > 0
+        every = settings.rotate_period if by_time else settings.rotate_every
+        room = int(settings.memory * MIB / (LINE_BYTES * generations))
+        lines = max(room * CONTROL // (CONTROL + 1), 1)
         poisson = settings.kind == "poisson"
         chance = np.uint64(math.ceil(settings.probability * 2**32)) if poisson else CERTAIN
-        self.rules = Rules(lines, settings.generations, settings.rotate_every, admit_after, chance)
-        size = lines * settings.generations * LINE_WORDS if admit_after else 0
-        self.words: U64 = aligned(size, np.uint64)
+        self.rules = Rules(
+            lines=lines,
+            generations=generations,
+            every=every,
+            by_time=by_time,
+            pace=lines / every,
+            step=max(lines // 64, 1024) if by_time else -(-lines // every) + 1,
+            admit_after=settings.admit_after,
+            chance=chance,
+        )
+        counts = settings.kind == "bloom" and settings.highest > 0
+        size = lines + -(-lines // CONTROL) if counts else 0
+        self.words: U64 = aligned(size * generations * LINE_WORDS, np.uint64)
+        self.progress = begin()
 
     @property
     def drawn(self) -> bool:
         """Whether what enters depends on the examples' places."""
         return bool(self.rules.chance != CERTAIN)
 
+    @property
+    def timed(self) -> bool:
+        """Whether what enters depends on the examples' event times."""
+        return self.rules.by_time and len(self.words) > 0
+
     def fill(self) -> float:
         """The share of counters that are not 0, over all generations: 0 to 1."""
-        return _taken(self.words) / max(len(self.words) * 16, 1)
+        return float(np.mean(self._fills())) if len(self.words) else 0.0
 
     def false_positives(self, samples: int = 1 << 14) -> float:
         """The share of features never seen that the filters take for seen: 0 to 1.
 
-        So many features enter early: by one sighting, seldom by more. Measured on the counters
-        as they are, by asking for `samples` random keys.
+        Measured on the counters as they are, by asking for `samples` random keys.
         """
-        if self.rules.admit_after == 0:
+        lines, generations = self.rules.lines, self.rules.generations
+        if len(self.words) == 0:
             return 0.0
-        return _mistaken(self.words, self.rules, samples) / samples
+        return filters.false_positives(self._main(), lines, generations, samples)
 
+    def false_positives_in_theory(self) -> float:
+        """The same as it should be with so many counters in use, 0 to 1."""
+        if len(self.words) == 0:
+            return 0.0
+        return filters.false_positives_in_theory(self._fills())
 
-@kernel
-def start_example(words: U64, rules: Rules, examples: int) -> int:
-    """The generation that takes the sightings of the example after `examples` others.
+    def false_admissions(self) -> float:
+        """Of the sightings that should be held back, the share let in, an estimate: 0 to 1.
 
-    Empties the oldest generation when its turn to be the newest has come.
-    """
-    if rules.admit_after == 0:
-        return 0
-    generation = examples // rules.rotate_every % rules.generations
-    if examples > 0 and examples % rules.rotate_every == 0:
-        for line in range(rules.lines):
-            start = (line * rules.generations + generation) * LINE_WORDS
-            for word in range(start, start + LINE_WORDS):
-                words[word] = 0
-    return generation
+        From one feature in 64, those of the last generations before others.
+        """
+        held = float(self.progress["held"][0])
+        return float(self.progress["early"][0]) / held if held else 0.0
 
+    def state(self) -> dict[str, npt.NDArray[Any] | float | int]:
+        """All that it has come to, copied."""
+        return {
+            **{name: self.progress[name][0].item() for name in PROGRESS.names or ()},
+            "generations": self.rules.generations,
+            "rotate_every": 0 if self.rules.by_time else self.rules.every,
+            "rotate_period": self.rules.every if self.rules.by_time else 0,
+            "filters": self.words.copy(),
+        }
 
-@inlined
-def line_of(rules: Rules, key: np.uint64) -> np.int64:
-    """Where in the words the line of `key` starts, in generation 0."""
-    line = np.int64(((key >> _32) * np.uint64(rules.lines)) >> _32)
-    return line * rules.generations * LINE_WORDS
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` was taken from; filters of another shape stay empty."""
+        mine = self.state()
+        shape = ("generations", "rotate_every", "rotate_period")
+        same = all(mine[name] == state.get(name) for name in shape)
+        if same and len(state["filters"]) == len(self.words):
+            self.words[:] = state["filters"]
+            for name in PROGRESS.names or ():
+                self.progress[name] = state[name]
 
+    def _main(self) -> U64:
+        return self.words[: self.rules.lines * self.rules.generations * LINE_WORDS]
 
-@inlined
-def sightings(words: U64, start: np.int64, key: np.uint64) -> np.int64:
-    """How often `key` was sighted, at most, by the line at `start`: its least counter."""
-    bits = key * _SCATTER
-    least = _15
-    for _ in range(PROBES):
-        probe = bits >> _57
-        word = words[start + np.int64(probe >> _4)]
-        least = min(least, (word >> ((probe & _15) * _4)) & _15)
-        bits <<= _7
-    return np.int64(least)
-
-
-@inlined
-def sight(words: U64, start: np.int64, key: np.uint64) -> None:
-    """Raise the least of the counters of `key` in the line at `start`, up to saturation."""
-    least = sightings(words, start, key)
-    if least == MAX_ADMIT_AFTER:
-        return
-    bits = key * _SCATTER
-    for _ in range(PROBES):
-        probe = bits >> _57
-        word = start + np.int64(probe >> _4)
-        place = (probe & _15) * _4
-        if np.int64((words[word] >> place) & _15) == least:
-            words[word] += _1 << place
-        bits <<= _7
+    def _fills(self) -> F64:
+        return filters.fills(self._main(), self.rules.generations)
 
 
 @inlined
 def announce(words: U64, rules: Rules, key: np.uint64) -> None:
     """Have the lines of `key` loaded, for it may be asked for."""
-    if rules.admit_after > 0:
-        line = line_of(rules, key)
+    if len(words) > 0:
+        line = line_of(rules.lines, key) * rules.generations
         for other in range(rules.generations):
-            prefetch(words, line + other * LINE_WORDS)
+            prefetch(words, (line + other) * LINE_WORDS)
+
+
+@inlined
+def remembered(words: U64, generations: int, line: int | np.int64, key: np.uint64) -> np.int64:
+    """How often all generations of a line have sighted `key`, at most."""
+    total = np.int64(0)
+    for other in range(generations):
+        total += sightings(words, (line * generations + other) * LINE_WORDS, key)
+    return total
 
 
 @inlined
 def admit(
     words: U64,
     rules: Rules,
-    generation: int,
+    progress: Progress,
     here: np.uint64,
     keys: U64,
     chosen: I64,
@@ -163,21 +160,28 @@ def admit(
 ) -> int:
     """Decide on one example's keys outside the table, `keys[chosen[i]]` for i < `size`.
 
-    A key enters when this sighting is at least the (`admit_after` + 1)-th that the
-    generations remember; others are counted. By Poisson inclusion it enters if a hash of it and
-    of the example's `circumstances`, `here`, falls below `chance`. Keeps those that enter at the
-    front of `chosen` and returns how many they are. `totals` is scratch space.
+    A key enters when this sighting is at least the (`admit_after` + 1)-th that the generations
+    remember; others are counted. `totals[i]` says how far ahead of others a key starts. By Poisson
+    inclusion it enters if a hash of it and of the example's `circumstances`, `here`, falls below
+    `chance`. Keeps those that enter at the front of `chosen` and returns how many they are.
     """
     if rules.chance != CERTAIN:
         return _draw(rules, here, keys, chosen, size)
-    if rules.admit_after == 0:
+    if len(words) == 0:
         return size
+    lines, generations = rules.lines, rules.generations
+    swept, newest = progress[0]["line"], progress[0]["newest"]
+    before = newest - 1 if newest > 0 else generations - 1
     for i in range(size):
         # All are looked up before any is counted, so that their cache misses overlap.
-        line = line_of(rules, keys[chosen[i]])
-        totals[i] = 1
-        for other in range(rules.generations):
-            totals[i] += sightings(words, line + other * LINE_WORDS, keys[chosen[i]])
+        key = keys[chosen[i]]
+        line = line_of(lines, key)
+        total = 1 + totals[i] + remembered(words, generations, line, key)
+        if key & _CONTROLLED == 0:
+            generation = newest if line < swept else before
+            enters = total > rules.admit_after
+            _control(words, rules, progress, line, generation, key, totals[i], enters)
+        totals[i] = total
     admitted = 0
     for i in range(size):
         key = keys[chosen[i]]
@@ -185,8 +189,54 @@ def admit(
             chosen[admitted] = chosen[i]
             admitted += 1
         else:
-            sight(words, line_of(rules, key) + generation * LINE_WORDS, key)
+            line = line_of(lines, key)
+            generation = newest if line < swept else before
+            sight(words, (line * generations + generation) * LINE_WORDS, key)
     return admitted
+
+
+@inlined
+def head_starts(
+    rules: Rules, bars: U8, row: U64, first: int, keys: U64, chosen: I64, totals: I64, size: int
+) -> None:
+    """Put into `totals` how much lower than `admit_after` the thresholds of an example's keys are.
+
+    `keys[chosen[i]]`, i < `size`, stand in the order in which `row`, the batch's keys, has them
+    from `first` on; `bars` are their thresholds, or none. A key that occurs twice has its first.
+    """
+    if len(bars) == 0:
+        for i in range(size):
+            totals[i] = 0
+    else:
+        at = first
+        for i in range(size):
+            while row[at] != keys[chosen[i]]:
+                at += 1
+            totals[i] = rules.admit_after - np.int64(bars[at])
+
+
+@kernel
+def _control(
+    words: U64,
+    rules: Rules,
+    progress: Progress,
+    line: int | np.int64,
+    generation: int | np.int64,
+    key: np.uint64,
+    ahead: int,
+    enters: bool,
+) -> None:
+    """Note whether a sighted key `enters` rightly, by filters that hardly ever err.
+
+    line, generation: of the key and, now, its sightings. ahead: its head start.
+    """
+    control, other = rules.lines + line // CONTROL, mix(_OTHER, key)
+    total = 1 + ahead + remembered(words, rules.generations, control, other)
+    if total <= rules.admit_after:
+        progress[0]["held"] += 1.0
+        progress[0]["early"] += 1.0 if enters else 0.0
+        if not enters:
+            sight(words, (control * rules.generations + generation) * LINE_WORDS, other)
 
 
 @inlined
@@ -205,32 +255,3 @@ def _draw(rules: Rules, here: np.uint64, keys: U64, chosen: I64, size: int) -> i
         chosen[admitted] = j
         admitted += 1 if mix(here, keys[j]) >> _32 < rules.chance else 0
     return admitted
-
-
-@kernel
-def _taken(words: U64) -> int:
-    taken = 0
-    for word in words:
-        rest = word
-        for _ in range(16):
-            if rest & _15 != 0:
-                taken += 1
-            rest >>= _4
-    return taken
-
-
-@kernel
-def _mistaken(words: U64, rules: Rules, samples: int) -> int:
-    mistaken = 0
-    state = _SCATTER
-    for _ in range(samples):
-        # xorshift64* (Vigna, TOMS 2016)
-        state ^= state >> np.uint64(12)
-        state ^= state << np.uint64(25)
-        state ^= state >> np.uint64(27)
-        key = state * np.uint64(0x2545F4914F6CDD1D)
-        for generation in range(rules.generations):
-            if sightings(words, line_of(rules, key) + generation * LINE_WORDS, key) > 0:
-                mistaken += 1
-                break
-    return mistaken

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import F64, I8, I64, U64, Bool
+from streams.jit import F64, I8, I64, U8, U64, Bool
 
 CORRECTION = 1  # of `kind`; 0 is a first label
 
@@ -33,7 +33,8 @@ class Examples(NamedTuple):
     a first label, ω₀ of a correction. rate: float64, r of a correction's first label. kind:
     int8, first label or correction. kept: bool, of a correction: whether its first label was
     learned from. place: int64, the row's place in the log, which tells its random roundings from
-    others'.
+    others'. ts: int64, its event time, ms. bars: uint8 [nnz], the coordinates' thresholds of
+    admission, or [0] where all have the same.
     """
 
     label: I8
@@ -43,6 +44,8 @@ class Examples(NamedTuple):
     kind: I8
     kept: Bool
     place: I64
+    ts: I64
+    bars: U8
 
 
 def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
@@ -73,8 +76,12 @@ def examples_of(
     kind: I8 | None,
     kept: Bool | None,
     place: I64 | None,
+    ts: I64 | None,
+    bars: U8,
 ) -> Examples:
     """What `Learner.learn` is told of each row, ω worked out; see there.
+
+    bars: of the batch's coordinates.
 
     Raises ValueError if the columns differ in length or hold what they must not.
     """
@@ -83,6 +90,7 @@ def examples_of(
     kind = np.zeros(rows, np.int8) if kind is None else kind
     kept = np.ones(rows, np.bool_) if kept is None else kept
     place = np.zeros(rows, np.int64) if place is None else place
+    ts = np.zeros(rows, np.int64) if ts is None else ts
     for name, column, good in (
         ("label", label, (label == 0) | (label == 1)),
         ("offset", offset, np.isfinite(offset)),
@@ -91,6 +99,7 @@ def examples_of(
         ("kind", kind, (kind == 0) | (kind == CORRECTION)),
         ("kept", kept, np.ones(len(kept), np.bool_)),
         ("place", place, place >= 0),
+        ("ts", ts, ts >= 0),
     ):
         if len(column) != rows:
             raise ValueError(f"{name} has {len(column)} entries for {rows} labels")
@@ -106,7 +115,21 @@ def examples_of(
         read_only(kind, np.int8),
         read_only(kept, np.bool_),
         read_only(place, np.int64),
+        read_only(ts, np.int64),
+        bars,
     )
+
+
+def bars_of(indptr: I64, keys: U64, bars: U8 | None) -> U8:
+    """The thresholds of a batch's coordinates, uint8 [nnz], or [0] where there are none.
+
+    Arguments as of `Learner.learn`. Raises ValueError if there are not as many as keys.
+    """
+    if bars is None or len(bars) == 0:
+        return read_only(np.empty(0, np.uint8), np.uint8)
+    if len(bars) != len(keys):
+        raise ValueError(f"{len(bars)} bars for {len(keys)} keys; give all of them or none")
+    return read_only(bars[indptr[0] : indptr[-1]], np.uint8)
 
 
 def _within(array: F64) -> F64:

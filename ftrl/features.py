@@ -15,7 +15,8 @@ import pyarrow as pa
 from ftrl.config import POSITION, FeatureConfig, FieldConfig
 from ftrl.hashing import NONE, Hashed, Hasher, cross, distinct, name_seed
 from ftrl.numbers import Bucket, Quantile, Value
-from streams.jit import F64, I64, U64, kernel
+from ftrl.settings import AdmissionSettings
+from streams.jit import F64, I64, U8, U64, kernel
 from streams.schema import FEATURE_PREFIX
 
 
@@ -24,12 +25,14 @@ class Coordinates:
     """A batch as a sparse matrix in compressed rows.
 
     indptr: I64 [rows + 1], row i has `keys[indptr[i]:indptr[i + 1]]`. keys: U64 [nnz], never
-    0. values: F64 [nnz], or of length 0 where every value is 1.
+    0. values: F64 [nnz], or of length 0 where every value is 1. bars: U8 [nnz], after how many
+    sightings each is admitted, or of length 0 where no field has a threshold of its own.
     """
 
     indptr: I64
     keys: U64
     values: F64
+    bars: U8
 
 
 class Categorical:
@@ -76,8 +79,14 @@ Encoder = Categorical | Elements | Bucket | Value | Quantile
 class Features:
     """Turns batches into coordinates; learns quantile edges where the configuration has none."""
 
-    def __init__(self, config: FeatureConfig, *, learn: bool = True) -> None:
-        """config: fields and crosses.
+    def __init__(
+        self,
+        config: FeatureConfig,
+        *,
+        learn: bool = True,
+        admission: AdmissionSettings | None = None,
+    ) -> None:
+        """config: fields and crosses. admission: the thresholds of some, if they have any.
 
         learn: whether to learn the edges the configuration lacks. A scorer says False: a
         field without edges gives it no coordinate, as in training so far.
@@ -96,6 +105,11 @@ class Features:
             (name_seed("^".join(hash_names[part] for part in parts)), parts)
             for parts in (name.split("^") for name in config.crosses)
         ]
+        self._bars = np.empty(0, np.uint8)
+        if admission is not None and admission.thresholds:
+            named = [*config.fields, *config.crosses]
+            bars = [admission.thresholds.get(name, admission.admit_after) for name in named]
+            self._bars = np.array(bars, np.uint8)
 
     def coordinates(self, batch: pa.RecordBatch, *, serving: bool = False) -> Coordinates:
         """The batch's coordinates.
@@ -109,7 +123,7 @@ class Features:
         """
         parts = {name: self._encode(name, batch, serving) for name in self._encoders}
         crosses = [cross(seed, [parts[name] for name in names]) for seed, names in self._crosses]
-        return _side_by_side([*parts.values(), *crosses], batch.num_rows)
+        return _side_by_side([*parts.values(), *crosses], batch.num_rows, self._bars)
 
     def state(self) -> dict[str, dict[str, list[float]]]:
         """What was learned, as plain data: by field, its `edges`, or the `sample` so far."""
@@ -176,8 +190,8 @@ def _encoder(field: FieldConfig, name: str) -> Encoder:
             return Quantile(name, field.edges, field.quantiles, field.learn_edges_from)
 
 
-def _side_by_side(parts: Sequence[Hashed], rows: int) -> Coordinates:
-    """Each row's coordinates of all parts, part after part."""
+def _side_by_side(parts: Sequence[Hashed], rows: int, bars: U8) -> Coordinates:
+    """Each row's coordinates of all parts, part after part; bars: of each part, or none."""
     single = sum(part.indptr is None for part in parts)
     indptr = np.arange(rows + 1) * single
     for part in parts:
@@ -200,7 +214,10 @@ def _side_by_side(parts: Sequence[Hashed], rows: int) -> Coordinates:
             pointers = part.pointers()
             _place_ragged(part.keys, pointers, free, keys)
             free += np.diff(pointers)
-    return Coordinates(indptr, keys, values)
+    if len(bars):
+        lengths = np.stack([np.diff(part.pointers()) for part in parts], axis=1)
+        bars = np.repeat(np.tile(bars, rows), lengths.ravel())
+    return Coordinates(indptr, keys, values, bars)
 
 
 @kernel

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import admission, counts, sketch, stored_counts, table
+from ftrl import admission, counts, rotation, sketch, stored_counts, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
 from ftrl.scratch import BLOCK, Scratch, close_up, look_up
 from ftrl.stored import circumstances, load, store
@@ -63,7 +63,8 @@ class Model(NamedTuple):
     room: int
     max_features: int
     words: U64
-    rules: admission.Rules
+    rules: rotation.Rules
+    progress: rotation.Progress
     seen: U8
     tally: Tally
     seed: np.uint64
@@ -223,6 +224,7 @@ def learn(
         max_features,
         words,
         rules,
+        progress,
         seen,
         tally,
         seed,
@@ -232,7 +234,7 @@ def learn(
         evicts,
     ) = model
     indptr, keys, _ = batch
-    label, offset, omega, rate, kind, kept, place = examples
+    label, offset, omega, rate, kind, kept, place, ts, bars = examples
     alpha, beta = rates.alpha, rates.beta
     ends, found, at, chosen, totals = s.ends, s.found, s.at, s.chosen, s.totals
     announce(slots, ages, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
@@ -262,14 +264,17 @@ def learn(
             if absent > 0:
                 absent = table.find_again(slots, shift, found, at, chosen, absent)
             if not repeats:
-                generation = admission.start_example(words, rules, tally[0]["examples"])
+                rotation.start_example(words, rules, progress, tally[0]["examples"], ts[row])
                 tally[0]["examples"] += 1
                 for i in range(absent):
                     sketch.observe(seen, found[chosen[i]])
                 if absent > 0:
+                    admission.head_starts(
+                        rules, bars, keys, indptr[row], found, chosen, totals, absent
+                    )
                     met = admission.circumstances(rules, seed, place[row], kind[row])
                     due = admission.admit(
-                        words, rules, generation, met, found, chosen, totals, absent
+                        words, rules, progress, met, found, chosen, totals, absent
                     )
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
             stop = close_up(s, begin, end) if absent > 0 else end

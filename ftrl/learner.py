@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ftrl import counts, kernels, sketch, stored
 from ftrl.admission import Admission
 from ftrl.eviction import Eviction
-from ftrl.examples import CORRECTION, Batch, Examples, batch_of, examples_of
+from ftrl.examples import CORRECTION, Batch, Examples, bars_of, batch_of, examples_of
 from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
 from ftrl.kernels import FULL, TALLY, Model, Rates
@@ -26,7 +26,7 @@ from streams.errors import ConfigError, DataError
 from streams.jit import F64, I8, I64, U8, U64, Bool
 
 STATE_FORMAT = 2
-OLDEST_FORMAT = 1  # knows of no eviction
+OLDEST_FORMAT = 1  # knows of no eviction, and its filters are not read: counting starts again
 COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
 COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
 COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
@@ -68,7 +68,9 @@ class LearnerStats:
     collision_rate, the share of features outside the table that would be taken for one in it.
     nbytes: memory of the table, the filters and the sketch. filter_fill: the share of the
     filters' counters in use. false_positives: the share of new features that the filters take for
-    seen.
+    seen, measured, and in theory, which with so many counters in use it should be.
+    false_admissions: of the sightings of features that should be held back, the share let in,
+    an estimate from one feature in 64.
     """
 
     examples: int
@@ -83,6 +85,8 @@ class LearnerStats:
     nbytes: int
     filter_fill: float
     false_positives: float
+    false_positives_in_theory: float
+    false_admissions: float
 
 
 class Learner:
@@ -120,6 +124,8 @@ class Learner:
         kind: I8 | None = None,
         kept: Bool | None = None,
         place: I64 | None = None,
+        ts: I64 | None = None,
+        bars: U8 | None = None,
     ) -> Learned:
         """Predict each row, then learn from it, one after the other.
 
@@ -131,7 +137,10 @@ class Learner:
         (bool, of a correction: whether its first label was learned from; default true); place
         (int64 ≥ 0, where in the log the row is, which all that is drawn at random depends on: no
         two first labels share one, nor two corrections; layout q2.13, rates by counts and admission
-        by Poisson inclusion must be given it, nothing else uses it).
+        by Poisson inclusion must be given it, nothing else uses it); ts (int64 ≥ 0, event time, ms:
+        only filters that rotate by time use it, and must be given it). Of each coordinate: bars
+        (uint8 [nnz], 0 to 15, after how many sightings it is admitted, by filters; default, and if
+        of length 0: `admit_after`; of a key that occurs twice in a row the first holds).
 
         Values, offsets and weights beyond ±10^15 are clipped. Raises ValueError for arrays that
         do not fit together and for NaN or infinities; nothing has been learned then.
@@ -140,8 +149,11 @@ class Learner:
             raise ValueError(
                 "layout q2.13, rates by counts and kind poisson draw by the rows' places: give them"
             )
-        rows = examples_of(label, offset, weight, rate, kind, kept, place)
+        if ts is None and self._admission.timed:
+            raise ValueError("filters that rotate by time need the rows' event times: give them")
         batch = batch_of(indptr, keys, values, len(label))
+        own = bars_of(indptr, keys, bars)
+        rows = examples_of(label, offset, weight, rate, kind, kept, place, ts, own)
         logits = np.empty(len(label))
         scratch = scratch_for(batch)
         counted = (rows.kind != CORRECTION) | ~rows.kept
@@ -257,6 +269,8 @@ class Learner:
             nbytes=slots.nbytes + self.ages.nbytes + admission.words.nbytes + self._seen.nbytes,
             filter_fill=admission.fill(),
             false_positives=admission.false_positives(),
+            false_positives_in_theory=admission.false_positives_in_theory(),
+            false_admissions=admission.false_admissions(),
         )
 
     @property
@@ -292,7 +306,6 @@ class Learner:
 
     def state_without_table(self) -> State:
         """`state` but for what `columns_state` gives of the slots."""
-        rules = self._admission.rules
         grouped: State = {"groups": self.groups} if self._table.grouped else {}
         counted: State = {"count_bits": int(self._bits)} if self._bits else {}
         return {
@@ -302,9 +315,7 @@ class Learner:
             **{name: self._tally[name][0].item() for name in self._counted},
             "hand": self._eviction.hand,
             "epoch": self._eviction.epoch,
-            "generations": rules.generations,
-            "rotate_every": rules.rotate_every,
-            "filters": self._admission.words.copy(),
+            **self._admission.state(),
             "seen": self._seen.copy(),
         }
 
@@ -365,10 +376,7 @@ class Learner:
         if len(ages) != features or state.get("epoch") != learner._eviction.epoch:
             ages = np.full(features, learner._eviction.now(state["examples"]), np.uint8)
         learner._table.load(state["keys"], state["z"], state["n"], ages)
-        rules, words = learner._admission.rules, learner._admission.words
-        shape = (len(words), rules.generations, rules.rotate_every)
-        if shape == (len(state["filters"]), state["generations"], state["rotate_every"]):
-            words[:] = state["filters"]
+        learner._admission.restore(state)
         learner._seen[:] = state["seen"]
         return learner
 
@@ -386,6 +394,7 @@ class Learner:
             self._table.max_features,
             self._admission.words,
             self._admission.rules,
+            self._admission.progress,
             self._seen,
             self._tally,
             np.uint64(self.settings.seed),

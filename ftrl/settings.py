@@ -4,7 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from streams.duration import Duration
+
 MAX_ADMIT_AFTER = 15  # what a 4-bit counter holds
+Threshold = Annotated[int, Field(ge=0, le=MAX_ADMIT_AFTER)]
 
 
 class LearnerSettings(BaseModel):
@@ -123,11 +126,18 @@ class AdmissionSettings(BaseModel):
         "feature, the example's place in the log and `[learner] seed`. A probability; range above "
         "0, to 1. Source: McMahan et al., KDD 2013, section 4.1 (table 2 has 0.03 and 0.1).",
     )
-    admit_after: Annotated[int, Field(ge=0, le=MAX_ADMIT_AFTER)] = Field(
+    admit_after: Threshold = Field(
         default=2,
         description="A feature enters at the sighting after this many; an example sights each "
         "of its features once. Sightings; range 0 to 15. Source: McMahan et al., KDD 2013, "
         "section 4.1; 1 or 2 drop more than half of the features of most logs.",
+    )
+    thresholds: dict[str, Threshold] = Field(
+        default={},
+        description="For `bloom`: an `admit_after` of their own for some fields and crosses, by "
+        'name: `{ city = 0, "item^user" = 5 }`. 0 lets them enter at once. Sightings; range 0 to '
+        "15. Default: all have the one above. Source: as above; crosses have more values that "
+        "never come again than fields.",
     )
     generations: Annotated[int, Field(ge=1, le=16)] = Field(
         default=4,
@@ -137,14 +147,26 @@ class AdmissionSettings(BaseModel):
     )
     rotate_every: Annotated[int, Field(ge=1, le=2**40)] = Field(
         default=5_000_000,
-        description="A new generation starts after so many examples, so sightings are "
+        description="A generation lasts for so many examples, so sightings are "
         "remembered for between `generations` - 1 and `generations` times as many. "
         "Examples; range 1 to 2^40. Source: how long a rare feature is worth waiting for.",
     )
-    capacity: Annotated[int, Field(ge=1, le=2**33)] = Field(
-        default=1_000_000,
-        description="How many distinct features outside the table a generation is sized for, "
-        "at 6 bytes each; with more of them rare features are more often let in too early, "
-        "never too late. Features; range 1 to 2^33. Source: the share of false positives in the "
-        "metrics, 1% for each generation filled to capacity.",
+    rotate_period: Duration = Field(
+        default=0,
+        description="A generation lasts for so long in event time, in place of `rotate_every` "
+        "examples. A duration; 0 goes by examples. Source: as of `rotate_every`, where traffic "
+        "varies.",
     )
+    memory: Annotated[float, Field(gt=0, le=2**24)] = Field(
+        default=24,
+        description="The size of all filters together; the table and the rest come on top. With "
+        "too little, rare features are more often let in too early, never too late. MiB; range "
+        "above 0, to 2^24. Source: 6 bytes for each distinct feature outside the table in a "
+        "generation, times `generations`, leave `false_positives` in the metrics at about 1% for "
+        "each generation; `false_admissions` says what that comes to.",
+    )
+
+    @property
+    def highest(self) -> int:
+        """The highest threshold of any feature."""
+        return max([self.admit_after, *self.thresholds.values()])

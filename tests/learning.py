@@ -8,9 +8,11 @@ from typing import Any, TypedDict
 import numpy as np
 from hypothesis import strategies as st
 
+from ftrl.admission import Admission
 from ftrl.learner import Learned, Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from streams.jit import F64, I8, I64, U64, Bool
+from streams.jit import F64, I8, I64, U8, U64, Bool
+from tests.oracles.counter import ExactCounter
 from tests.oracles.ftrl import Row
 
 
@@ -27,6 +29,8 @@ class Arrays(TypedDict):
     kind: I8
     kept: Bool
     place: I64
+    ts: I64
+    bars: U8
 
 
 def arrays(rows: Sequence[Row], first: int = 0) -> Arrays:
@@ -45,6 +49,8 @@ def arrays(rows: Sequence[Row], first: int = 0) -> Arrays:
         kind=np.array([row.correction for row in rows], np.int8),
         kept=np.array([row.kept for row in rows], np.bool_),
         place=np.arange(first, first + len(rows)),
+        ts=np.array([row.ts for row in rows], np.int64),
+        bars=np.array([bar for row in rows for bar in row.bars or ()], np.uint8),
     )
 
 
@@ -83,7 +89,18 @@ def bloom(admit_after: int, generations: int = 2, rotate_every: int = 10) -> Adm
         admit_after=admit_after,
         generations=generations,
         rotate_every=rotate_every,
-        capacity=10_000,
+        memory=0.25,
+    )
+
+
+def counter(settings: AdmissionSettings) -> ExactCounter:
+    """The exact counter that filters of these settings approximate."""
+    return ExactCounter(
+        settings.admit_after,
+        settings.generations,
+        settings.rotate_period or settings.rotate_every,
+        Admission(settings).rules.lines,
+        settings.rotate_period > 0,
     )
 
 
@@ -136,3 +153,14 @@ rows = st.lists(row(), max_size=40)
 few_keys = st.lists(row(KEYS), max_size=40)
 plain_rows = st.lists(row(KEYS, plain=True), max_size=60)
 cuts = st.lists(st.integers(0, 60), max_size=4)
+
+
+@st.composite
+def barred(draw: st.DrawFn) -> Row:
+    """A plain row with an event time and thresholds."""
+    plain = draw(row(KEYS, plain=True))
+    ts = draw(st.integers(0, 50)) + draw(st.sampled_from([0, 0, 0, 300, 100_000]))
+    return replace(plain, ts=ts, bars=tuple(draw(st.integers(0, 3)) for _ in plain.coordinates))
+
+
+timed_rows = st.lists(barred(), max_size=60)

@@ -19,7 +19,7 @@ l1 = 0.05
 [admission]
 kind = "bloom"
 admit_after = 1
-capacity = 100000
+memory = 1
 [snapshots]
 every = "20m"
 [calibration]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ftrl.config import FeatureConfig, FieldConfig
 from ftrl.features import Features
 from ftrl.hashing import GOLDEN, Hashed, Hasher, cross
+from ftrl.settings import AdmissionSettings
 from streams.murmur import hash128
 from tests.columns import arrays, batch, config, keys_of, plain_type, rows_of
 from tests.oracles.features import FeatureOracle
@@ -130,6 +131,27 @@ def test_any_batch_equals_the_oracle(
     found = Features(settings_).coordinates(batch(**columns), serving=serving)
     oracle = FeatureOracle(settings_)
     assert rows_of(found) == [oracle.row(row, serving) for row in rows]
+
+
+@settings(max_examples=40, deadline=None)
+@given(table=tables(), data=st.data())
+def test_every_coordinate_has_the_threshold_of_its_field_or_cross(
+    table: tuple[FeatureConfig, list[Row]], data: st.DataObject
+) -> None:
+    settings_, rows = table
+    named = [*settings_.fields, *settings_.crosses]
+    own = data.draw(st.dictionaries(st.sampled_from(named), st.integers(0, 15), min_size=1))
+    columns = {}
+    for name, field in settings_.fields.items():
+        column = "position" if field.kind == "position" else name
+        columns[column] = pa.array([row[column] for row in rows], plain_type(field))
+    admission = AdmissionSettings(kind="bloom", admit_after=7, thresholds=own)
+    found = Features(settings_, admission=admission).coordinates(batch(**columns))
+    oracle = FeatureOracle(settings_)
+    expected = [
+        own.get(name, 7) for row in rows for name, part in oracle.parts(row).items() for _ in part
+    ]
+    assert found.bars.tolist() == expected
 
 
 def test_real_rows_equal_the_oracle() -> None:

@@ -1,6 +1,7 @@
 """The learner against the paper's algorithm, and what it promises about batches and states."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import FIXED, LAYOUTS
 from tests import learning
-from tests.learning import arrays, bloom, learn, least, of, random_rows, same_state
-from tests.oracles.counter import ExactCounter
+from tests.learning import arrays, bloom, counter, learn, least, of, random_rows, same_state
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 
 pytestmark = pytest.mark.kernel
@@ -98,14 +98,30 @@ def test_float32_differs_by_rounding_only(rows: list[Row]) -> None:
 
 
 @quick
-@given(learning.plain_rows, st.integers(0, 3), st.integers(1, 3), st.integers(1, 12))
+@given(
+    learning.timed_rows,
+    st.integers(0, 3),
+    st.integers(1, 3),
+    st.integers(1, 12),
+    st.booleans(),
+    st.booleans(),
+)
 def test_admission_is_the_exact_counters(
-    rows: list[Row], admit_after: int, generations: int, rotate_every: int
+    rows: list[Row], admit_after: int, generations: int, every: int, barred: bool, timed: bool
 ) -> None:
-    counter = ExactCounter(admit_after, generations, rotate_every)
-    learner = Learner(exact(l1=0), bloom(admit_after, generations, rotate_every))
-    oracle = Ftrl(l1=0, counter=counter)
-    found = learn(learner, rows)
+    """By examples and by time, with one threshold or a threshold a coordinate."""
+    admission = bloom(admit_after, generations, every)
+    if timed:
+        # So few lines that a leap of time sweeps all of them at once.
+        changes = {"rotate_period": 10 * every, "memory": 0.01}
+        admission = admission.model_copy(update=changes)
+    if barred:
+        admission = admission.model_copy(update={"thresholds": {"some": 3}})
+    else:
+        rows = [replace(row, bars=None) for row in rows]
+    learner = Learner(exact(l1=0), admission)
+    oracle = Ftrl(l1=0, counter=counter(admission))
+    found = learn(learner, rows, [13, 20])
     for logit, row in zip(found.logit.tolist(), rows, strict=True):
         assert close(logit, oracle.learn(row))
     agree(learner, oracle)
@@ -114,8 +130,9 @@ def test_admission_is_the_exact_counters(
 @quick
 @given(learning.few_keys, st.integers(1, 6), st.integers(0, 1))
 def test_a_full_table_refuses_and_goes_on(rows: list[Row], cap: int, admit_after: int) -> None:
-    learner = Learner(exact(max_features=cap, when_full="refuse"), bloom(admit_after))
-    oracle = Ftrl(max_features=cap, counter=ExactCounter(admit_after, 2, 10))
+    admission = bloom(admit_after)
+    learner = Learner(exact(max_features=cap, when_full="refuse"), admission)
+    oracle = Ftrl(max_features=cap, counter=counter(admission))
     found = learn(learner, rows)
     for logit, row in zip(found.logit.tolist(), rows, strict=True):
         assert close(logit, oracle.learn(row))
@@ -167,7 +184,7 @@ def test_growth_inside_a_batch_changes_nothing(
     assert whole.features > 200
     oracle = Ftrl(l1=0.1)
     if admission.kind == "bloom":
-        oracle.counter = ExactCounter(1, 2, 70)
+        oracle.counter = counter(admission)
     expected = np.array([oracle.learn(row) for row in rows])
     np.testing.assert_allclose(logits, expected, rtol=error, atol=error)
     held = set(oracle.z) - {BIAS}
@@ -271,6 +288,18 @@ def test_poisson_inclusion_depends_on_place_and_seed_alone(layout: str) -> None:
     batch: dict[str, Any] = {**arrays(rows), "place": None}
     with pytest.raises(ValueError, match="kind poisson"):
         one.learn(**batch)
+
+
+def test_what_admission_needs_must_be_given() -> None:
+    batch: dict[str, Any] = {**arrays([Row(((1, 1.0), (2, 1.0)))])}
+    timed = Learner(LearnerSettings(), bloom(1).model_copy(update={"rotate_period": 1000}))
+    with pytest.raises(ValueError, match="event times: give them"):
+        timed.learn(**{**batch, "ts": None})
+    with pytest.raises(ValueError, match="1 bars for 2 keys"):
+        timed.learn(**{**batch, "bars": np.ones(1, np.uint8)})
+    with pytest.raises(ValueError, match="ts of row 0 is -1"):
+        timed.learn(**{**batch, "ts": np.array([-1])})
+    assert timed.stats().examples == 0
 
 
 def test_stats_count_what_is_there() -> None:

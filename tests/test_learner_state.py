@@ -19,6 +19,8 @@ pytestmark = pytest.mark.kernel
 
 quick = settings(max_examples=50, deadline=None)
 OFF = AdmissionSettings()
+POISSON = AdmissionSettings(kind="poisson")
+TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -26,7 +28,7 @@ OFF = AdmissionSettings()
 @given(
     learning.rows,
     learning.cuts,
-    st.sampled_from([bloom(0), bloom(1), bloom(2), AdmissionSettings(kind="poisson")]),
+    st.sampled_from([bloom(0), bloom(1), bloom(2), POISSON, TIMED]),
 )
 def test_train_save_restore_train_is_train(
     layout: str, rows: list[Row], cuts: list[int], admission: AdmissionSettings

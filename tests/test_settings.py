@@ -76,6 +76,29 @@ def test_ten_mistakes_are_listed_at_once(tmp_path: Path) -> None:
         assert part in message
 
 
+def test_thresholds_are_of_fields_and_crosses_there_are(tmp_path: Path) -> None:
+    text = """
+        [features]
+        crosses = ["city^ad"]
+        [features.fields]
+        city = { kind = "categorical" }
+        ad = { kind = "categorical" }
+        [admission.thresholds]
+        city = 0
+        "city^ad" = 5
+        """
+    assert load(tmp_path, text).admission.thresholds == {"city": 0, "city^ad": 5}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text + 'town = 1\n"ad^city" = 2\nad = 16\n')
+    assert "[admission] thresholds.ad: Input should be less than or equal to 15" in str(
+        caught.value
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text + 'town = 1\n"ad^city" = 2\n')
+    expected = "[admission]: thresholds: [features] has no such field or cross: ['ad^city', 'town']"
+    assert expected in str(caught.value)
+
+
 def test_environment_wins_and_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLICKLOOP_LEARNER__ALPHA", "0.7")
     monkeypatch.setenv("CLICKLOOP_JOIN__WINDOW", "5m")

@@ -62,19 +62,24 @@ class FeatureOracle:
 
     def row(self, row: dict[str, Any], serving: bool = False) -> list[tuple[int, float]]:
         """(key, value) of each coordinate. row: field name, or `position`, to value."""
+        return [coordinate for part in self.parts(row, serving).values() for coordinate in part]
+
+    def parts(
+        self, row: dict[str, Any], serving: bool = False
+    ) -> dict[str, list[tuple[int, float]]]:
+        """The same by field and cross."""
         parts: dict[str, list[tuple[int, float]]] = {}
         for name, field in self.config.fields.items():
             value = row.get("position" if field.kind == "position" else name)
             if serving and field.serve_as is not None:
                 value = [field.serve_as] if field.kind == "list" else field.serve_as
             parts[name] = self.field(name, field, value, serving)
-        out = [coordinate for part in parts.values() for coordinate in part]
         for crossed in self.config.crosses:
             names = crossed.split("^")
             hashed_as = "^".join(self.hash_name(n) for n in names)
             keys = [[key for key, _ in parts[n]] for n in names]
-            out += [(cross(hashed_as, each), 1.0) for each in itertools.product(*keys)]
-        return out
+            parts[crossed] = [(cross(hashed_as, each), 1.0) for each in itertools.product(*keys)]
+        return parts
 
     def hash_name(self, name: str) -> str:
         renamed = self.config.fields[name].hash_as

@@ -23,6 +23,8 @@ class Row:
     rate: float = 1.0
     correction: bool = False
     kept: bool = True
+    ts: int = 0
+    bars: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -80,9 +82,12 @@ class Ftrl:
         for key, value in row.coordinates:
             x[key] = x.get(key, 0.0) + value
         if not (row.correction and row.kept):
-            self.counter.start_example()
+            self.counter.start_example(row.ts)
+            bars: dict[int, int] = {}
+            for (key, _), bar in zip(row.coordinates, row.bars or (), strict=False):
+                bars.setdefault(key, bar)
             for key in x:
-                self.meet(key)
+                self.meet(key, bars.get(key))
         x[BIAS] = 1.0
 
         if row.correction and row.kept and row.rate in self.sampled:
@@ -119,9 +124,9 @@ class Ftrl:
         else:
             self.ignored[key] = negatives + times / row.rate
 
-    def meet(self, key: int) -> None:
+    def meet(self, key: int, bar: int | None) -> None:
         """A feature is sighted: let it into the table if it is new and due."""
-        if key in self.z or not self.counter.admits(key):
+        if key in self.z or not self.counter.admits(key, bar):
             return
         if len(self.z) - 1 >= self.max_features:
             self.refused += 1

@@ -1,0 +1,109 @@
+"""How the admission filters forget: generations that roll, by a sweep over their lines.
+
+While a generation lasts, the sweep goes once over the lines, a few at each example, and empties in
+each its oldest generation, which is the newest from then on. So nothing ever pauses, and every
+feature's sightings are remembered for equally long. What a line's generation is follows from
+how far the sweep has come.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ftrl.filters import LINE_WORDS, empty
+from streams.jit import U64, kernel
+
+CERTAIN = np.uint64(1 << 32)
+CONTROL = 16  # lines that share one line of the control filters
+
+PROGRESS = np.dtype(
+    [
+        ("round", np.int64),
+        ("line", np.int64),
+        ("newest", np.int64),
+        ("clock", np.int64),
+        ("held", np.float64),
+        ("early", np.float64),
+    ]
+)
+Progress = npt.NDArray[np.void]
+
+
+class Rules(NamedTuple):
+    """How features are admitted; see `AdmissionSettings`.
+
+    lines: a generation's cache lines. every: how long a generation lasts, in examples or, if
+    `by_time`, milliseconds. pace: lines / every. step: lines that are emptied at an example, at
+    most. chance: uint64, of Poisson inclusion, in units of 2⁻³²; `CERTAIN` where it is not drawn
+    for.
+    """
+
+    lines: int
+    generations: int
+    every: int
+    by_time: bool
+    pace: float
+    step: int
+    admit_after: int
+    chance: np.uint64
+
+
+def begin() -> Progress:
+    """How far the filters have come at first: one record of type `PROGRESS`.
+
+    round, line: which time the sweep goes over the lines, from 0, and where it is; newest: the
+    generation it empties, so the newest of the lines before; of the others it is the one before.
+    clock: the greatest event time, ms, 0 if that
+    does not matter, -1 before the first example. held, early: of the sightings that the control
+    filters say to hold back, how many there were, and how many the filters let in; a generation
+    counts half as much as the one after it.
+    """
+    progress = np.zeros(1, PROGRESS)
+    progress["clock"] = -1
+    return progress
+
+
+@kernel
+def start_example(words: U64, rules: Rules, progress: Progress, examples: int, ts: int) -> None:
+    """Empty the lines whose turn has come; `examples` were before this one, of event time `ts`.
+
+    When the event time leaps, the sweep catches up over the next examples. Of a long leap only the
+    last rounds matter, for they empty every generation of every line.
+    """
+    if len(words) == 0:
+        return
+    lines, generations = rules.lines, rules.generations
+    first = progress[0]["clock"] < 0
+    now = examples
+    if rules.by_time:
+        now = max(ts, progress[0]["clock"])
+        progress[0]["clock"] = now
+    elif first:
+        progress[0]["clock"] = 0
+    term = now // rules.every
+    target = np.int64((now - term * rules.every) * rules.pace)
+    if first:
+        progress[0]["round"] = term
+        progress[0]["line"] = target
+        progress[0]["newest"] = term % generations
+    line = progress[0]["line"]
+    behind = (term - progress[0]["round"]) * lines + target - line
+    if behind <= 0:
+        return
+    if behind > 2 * lines * generations:
+        progress[0]["round"] += (behind // (lines * generations) - 1) * generations
+    for _ in range(min(behind, rules.step)):
+        generation = progress[0]["newest"]
+        empty(words, (line * generations + generation) * LINE_WORDS)
+        if line % CONTROL == 0:
+            control = lines + line // CONTROL
+            empty(words, (control * generations + generation) * LINE_WORDS)
+        line += 1
+        if line == lines:
+            line = 0
+            progress[0]["round"] += 1
+            progress[0]["newest"] = (generation + 1) % generations
+            progress[0]["held"] *= 0.5
+            progress[0]["early"] *= 0.5
+    progress[0]["line"] = line
