@@ -1,31 +1,29 @@
 """`clickloop bench learn`: the learner alone, on a seeded workload, and beside other learners.
 
-The kernel's rate is that of one core over keys in memory. Against others, each learner reads the
-same examples from its own fastest form on disk (ours: an Arrow file of hashed coordinates), is free
-to use both cores, and its rate is the slope between two lengths, so that start-up cancels.
+The kernel's rate is that of one core over keys in memory. `deploy.bench_rivals` has what it is
+beside others, on the workload and on real logs.
 """
 
 import os
 import platform
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from queue import Queue
 from typing import Any, ParamSpec
 
 import numpy as np
-import pyarrow as pa
 
-from deploy import rivals, workload
+from deploy import bench_rivals, settings, workload
 from deploy.bench_replay import figure
+from deploy.bench_rivals import ADMISSION, ROUNDS, beside_others, learn, read, write
 from deploy.console import err
-from deploy.workload import FIELDS, Chunk
+from deploy.hashed_logs import hashed
+from deploy.rivals import Rows
+from deploy.workload import CHUNK, FIELDS, Chunk
 from ftrl.learner import Learner, LearnerStats
 from ftrl.roofline import pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
@@ -33,39 +31,38 @@ from ftrl.table import FIXED, LAYOUTS
 
 P = ParamSpec("P")
 
-ROUNDS = 5
 SEED = 1
 ASKED_KERNEL = 1_200_000
 ASKED_ROOFLINE = 0.25
-ASKED_VOWPAL = 4.0
-ASKED_RIVER = 50.0
 ASKED_COMPACT = 0.8
 COMPACT_LOAD = 0.7
-RIVER_EXAMPLES = 20_000
-ADMISSION = AdmissionSettings(kind="bloom")
+TRIVAGO = Path(__file__).parents[1] / "docs" / "examples" / "trivago.toml"
 
 
-def run(examples: int, *, roofline: bool, uniform: bool) -> dict[str, Any]:
+def run(
+    examples: int, *, roofline: bool, uniform: bool, data: Path | None = None
+) -> dict[str, Any]:
     """Measure; the document `bench` prints.
 
     examples: of the workload. roofline: measure the bare memory traffic too. uniform: all values
-    of a field alike.
+    of a field alike. data: a folder with real logs, to learn from too.
     """
     with tempfile.TemporaryDirectory(prefix="clickloop-bench-") as name:
         folder = Path(name)
         path = folder / "examples.arrow"
         err.print("writing the workload")
-        _write(path, workload.chunks(examples, SEED, uniform=uniform))
+        write(path, rows_of(workload.chunks(examples, SEED, uniform=uniform)))
         with one_core():
             rates, shares, stats = _kernel(path, examples, roofline)
         figures = [figure("kernel_examples_per_s", statistics.median(rates), "1/s", ASKED_KERNEL)]
         if roofline:
             share = statistics.median(shares)
             figures.append(figure("roofline_share", share, "", ASKED_ROOFLINE))
-        figures.append(figure("learner_memory", stats.nbytes / 2**20, "MiB", None))
         with one_core():
             figures += _compact(examples)
-        figures += _beside_others(folder, path, examples)
+        figures += beside_others(folder, path, examples)
+        if data is not None:
+            figures += _on_trivago(folder / "trivago", data)
     return {
         "bench": "learn",
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
@@ -76,25 +73,37 @@ def run(examples: int, *, roofline: bool, uniform: bool) -> dict[str, Any]:
             "fields": FIELDS,
             "features_admitted": stats.features_admitted,
             "uniform": uniform,
+            "river_examples": bench_rivals.RIVER_EXAMPLES,
         },
         "figures": figures,
     }
 
 
-def _learn(learner: Learner, chunk: Chunk) -> None:
-    rows = len(chunk.label)
-    indptr = np.arange(rows + 1) * FIELDS
-    zeros, ones = np.zeros(rows), np.ones(rows)
-    values = np.empty(0)  # all of them 1
-    learner.learn(
-        indptr,
-        chunk.keys.ravel(),
-        values,
-        label=chunk.label,
-        offset=zeros,
-        weight=ones,
-        place=np.arange(rows),
-    )
+def rows_of(chunks: Iterable[Chunk]) -> Iterator[Rows]:
+    """The workload as other learners take it too."""
+    for keys, label in chunks:
+        yield Rows(np.arange(len(label) + 1) * FIELDS, keys.ravel(), label)
+
+
+def _in_parts(rows: Rows) -> Iterator[Rows]:
+    for start in range(0, len(rows.label), CHUNK):
+        indptr = rows.indptr[start : start + CHUNK + 1]
+        keys = rows.keys[indptr[0] : indptr[-1]]
+        yield Rows(indptr - indptr[0], keys, rows.label[start : start + CHUNK])
+
+
+def _on_trivago(folder: Path, data: Path) -> list[dict[str, Any]]:
+    """All learners on the hotel-search logs in `data`, if they are there."""
+    impressions, clicks = (data / f"trivago/{name}.ndjson.gz" for name in ("impressions", "clicks"))
+    if not (impressions.is_file() and clicks.is_file() and TRIVAGO.is_file()):
+        err.print(f"trivago: left out, for {impressions}, {clicks} or {TRIVAGO} is not there")
+        return []
+    err.print("trivago: joining")
+    found = hashed(settings.load(TRIVAGO), impressions, clicks)
+    folder.mkdir()
+    path = folder / "trivago.arrow"
+    write(path, _in_parts(Rows(found.indptr, found.keys, found.label)))
+    return beside_others(folder, path, len(found.label), "trivago_")
 
 
 def _kernel(
@@ -105,19 +114,19 @@ def _kernel(
     The roofline is the whole workload's traffic over the table as it is at the end.
     """
     rates, shares = [], []
-    few, learner = next(_read(path, 1000)), Learner(LearnerSettings(), ADMISSION)
-    _learn(learner, few)  # compiles, and so does what follows
-    pass_through(learner.slots, learner.shift, few.keys.ravel(), FIELDS)
+    few, learner = next(read(path, 1000)), Learner(LearnerSettings(), ADMISSION)
+    learn(learner, few)  # compiles, and so does what follows
+    pass_through(learner.slots, learner.shift, few.keys, FIELDS)
     for number in range(ROUNDS):
         err.print(f"kernel: round {number + 1} of {ROUNDS}")
         learner = Learner(LearnerSettings(), ADMISSION)
-        taken = sum(_seconds(_learn, learner, chunk) for chunk in _read(path, examples))
+        taken = sum(_seconds(learn, learner, rows) for rows in read(path, examples))
         rates.append(examples / taken)
         if roofline:
             slots, shift = learner.slots, learner.shift
             bare = sum(
-                _seconds(pass_through, slots, shift, chunk.keys.ravel(), FIELDS)
-                for chunk in _read(path, examples)
+                _seconds(pass_through, slots, shift, rows.keys, FIELDS)
+                for rows in read(path, examples)
             )
             shares.append(bare / taken)
     return rates, shares, learner.stats()
@@ -130,16 +139,16 @@ def _compact(examples: int) -> list[dict[str, Any]]:
     once before it is timed, so that none is new. The compact table is as full as it should be.
     """
     err.print("compact layout")
-    chunks = list(workload.chunks(examples, SEED, uniform=True))
+    parts = list(rows_of(workload.chunks(examples, SEED, uniform=True)))
     exact = Learner(LearnerSettings(), AdmissionSettings())
-    for chunk in chunks:
-        _learn(exact, chunk)
+    for rows in parts:
+        learn(exact, rows)
     needed = exact.features * LAYOUTS[FIXED].itemsize / COMPACT_LOAD
     settings = LearnerSettings(layout="q2.13", memory=max(round(needed / 2**20), 1))
     compact = Learner(settings, AdmissionSettings())
-    for chunk in chunks:
-        _learn(compact, chunk)
-    ratios = [_seconds(_learn, exact, c) / _seconds(_learn, compact, c) for c in chunks]
+    for rows in parts:
+        learn(compact, rows)
+    ratios = [_seconds(learn, exact, p) / _seconds(learn, compact, p) for p in parts]
     stats = compact.stats()
     return [
         figure("compact_rate_ratio", statistics.median(ratios), "", ASKED_COMPACT),
@@ -149,77 +158,6 @@ def _compact(examples: int) -> list[dict[str, Any]]:
         figure("compact_memory", compact.slots.nbytes / 2**20, "MiB", None),
         figure("compact_memory_float32", exact.slots.nbytes / 2**20, "MiB", None),
     ]
-
-
-def _beside_others(folder: Path, path: Path, examples: int) -> list[dict[str, Any]]:
-    """Our rate from disk, and its ratios to those of the learners that are installed."""
-    others: dict[str, tuple[rivals.Vowpal | rivals.River, int, float]] = {}
-    if rivals.installed("vowpalwabbit"):
-        err.print("writing Vowpal Wabbit's cache file")
-        vowpal = rivals.Vowpal(folder, _read(path, examples))
-        others["vowpal_wabbit"] = vowpal, examples, ASKED_VOWPAL
-    if rivals.installed("river"):
-        short = next(_read(path, RIVER_EXAMPLES))
-        others["river"] = rivals.River(folder, short), RIVER_EXAMPLES, ASKED_RIVER
-    ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in others}
-    for number in range(ROUNDS):
-        err.print(f"from disk: round {number + 1} of {ROUNDS}")
-        ours.append(_slope(partial(_from_disk, path), examples))
-        for name, (other, length, _) in others.items():
-            theirs[name].append(_slope(other.seconds, length))
-    figures = [figure("examples_per_s", statistics.median(ours), "1/s", None)]
-    for name, (_, _, asked) in others.items():
-        rates = theirs[name]
-        ratio = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
-        figures.append(figure(f"{name}_examples_per_s", statistics.median(rates), "1/s", None))
-        figures.append(figure(f"ratio_{name}", ratio, "", asked))
-    return figures
-
-
-def _write(path: Path, chunks: Iterator[Chunk]) -> None:
-    """The examples as an Arrow file: keys (a list of FIELDS uint64) and label."""
-    schema = pa.schema([("keys", pa.list_(pa.uint64(), FIELDS)), ("label", pa.int8())])
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for keys, label in chunks:
-            rows = pa.FixedSizeListArray.from_arrays(pa.array(keys.ravel()), FIELDS)
-            writer.write_batch(pa.record_batch([rows, pa.array(label)], schema=schema))
-
-
-def _read(path: Path, examples: int) -> Iterator[Chunk]:
-    """The first `examples` of an Arrow file, a chunk at a time."""
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_file(file) as reader:
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number).slice(0, examples)
-            examples -= batch.num_rows
-            if batch.num_rows:
-                keys = batch.column("keys").flatten().to_numpy().reshape(-1, FIELDS)
-                yield Chunk(keys, batch.column("label").to_numpy())
-
-
-def _from_disk(path: Path, examples: int) -> float:
-    """Seconds to read and learn the first `examples`; a thread reads ahead."""
-    start = time.perf_counter()
-    chunks: Queue[Chunk | None] = Queue(maxsize=2)
-
-    def read() -> None:
-        for chunk in _read(path, examples):
-            chunks.put(chunk)
-        chunks.put(None)
-
-    reader = threading.Thread(target=read, name="clickloop-bench-reader")
-    reader.start()
-    learner = Learner(LearnerSettings(), ADMISSION)
-    while (chunk := chunks.get()) is not None:
-        _learn(learner, chunk)
-    reader.join()
-    return time.perf_counter() - start
-
-
-def _slope(seconds: Callable[[int], float], examples: int) -> float:
-    """Examples a second between a quarter and all of `examples`: what start-up takes cancels."""
-    short = examples // 4
-    return (examples - short) / (seconds(examples) - seconds(short))
 
 
 def _seconds(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> float:

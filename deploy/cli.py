@@ -371,11 +371,19 @@ def bench_learn_command(
     uniform: Annotated[
         bool, typer.Option("--uniform", help="All values of a field are alike, as no log has it.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="CLICKLOOP_TEST_DATA",
+            help="A folder with the trivago logs, to learn from too.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The learner alone on a seeded workload, and beside Vowpal Wabbit and River if installed."""
     with _errors():
-        document = bench_learn.run(examples, roofline=roofline, uniform=uniform)
+        document = bench_learn.run(examples, roofline=roofline, uniform=uniform, data=data)
     if as_json:
         _print_json(document)
         return

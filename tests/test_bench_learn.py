@@ -1,5 +1,6 @@
 """The benchmark of the learner: its workload, its roofline, and the document it prints."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deploy import bench_learn, rivals, workload
+from deploy import bench_learn, bench_rivals, rivals, workload
 from deploy.cli import app
 from ftrl.learner import Learner
 from ftrl.roofline import pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS, home
+from tests import trivago
 from tests.learning import learn, of, random_rows
 
 COMPACT = ("rate_ratio", "bytes_a_slot", "load", "collision_rate", "memory", "memory_float32")
@@ -52,13 +54,10 @@ def test_fields_share_no_key_and_values_are_as_frequent_as_said() -> None:
 
 def test_labels_can_be_learned() -> None:
     learner = Learner(LearnerSettings(), AdmissionSettings())
-    for chunk in workload.chunks(100_000, 1):
-        bench_learn._learn(learner, chunk)
-    rows = len(chunk.label)
-    logit = learner.predict(
-        np.arange(rows + 1) * 30, chunk.keys.ravel(), np.empty(0), np.zeros(rows)
-    )
-    assert logit[chunk.label == 1].mean() > logit[chunk.label == 0].mean() + 0.5
+    for part in bench_learn.rows_of(workload.chunks(100_000, 1)):
+        bench_rivals.learn(learner, part)
+    logit = learner.predict(part.indptr, part.keys, np.empty(0), np.zeros(len(part.label)))
+    assert logit[part.label == 1].mean() > logit[part.label == 0].mean() + 0.5
 
 
 @pytest.mark.kernel
@@ -77,18 +76,61 @@ def test_the_bare_traffic_changes_nothing(layout: str) -> None:
 
 def test_what_is_on_disk_is_the_workload(tmp_path: Path) -> None:
     path = tmp_path / "examples.arrow"
-    bench_learn._write(path, workload.chunks(120_000, 1))
-    found = list(bench_learn._read(path, 70_000))
-    assert [len(chunk.label) for chunk in found] == [50_000, 20_000]
-    for chunk, expected in zip(found, workload.chunks(120_000, 1), strict=False):
-        assert (chunk.label == expected.label[: len(chunk.label)]).all()
-        assert (chunk.keys == expected.keys[: len(chunk.keys)]).all()
+    bench_rivals.write(path, bench_learn.rows_of(workload.chunks(120_000, 1)))
+    found = list(bench_rivals.read(path, 70_000))
+    assert [len(part.label) for part in found] == [50_000, 20_000]
+    for part, expected in zip(found, workload.chunks(120_000, 1), strict=False):
+        rows = len(part.label)
+        assert (part.label == expected.label[:rows]).all()
+        assert part.indptr.tolist() == list(range(0, 30 * rows + 1, 30))
+        assert (part.keys == expected.keys[:rows].ravel()).all()
+
+
+def rows_of(count: int) -> rivals.Rows:
+    """Examples of three features and one of none, labels that the first feature tells."""
+    keys = np.array([1 + i % 2 if j == 0 else 10 + j for i in range(count) for j in range(3)])
+    indptr = np.append(np.arange(count + 1) * 3, count * 3)
+    return rivals.Rows(indptr, keys.astype(np.uint64), np.append(np.arange(count) % 2, 0))
+
+
+@pytest.mark.parametrize("name", ["vowpalwabbit", "river"])
+def test_others_learn_what_they_are_told(name: str, tmp_path: Path) -> None:
+    if not rivals.installed(name):
+        pytest.skip(f"{name} is not installed (the dev extra)")
+    rows = rows_of(2000)
+    assert rows.lists()[-2:] == [[2, 11, 12], []]
+    other: rivals.Vowpal | rivals.River
+    other = rivals.River(tmp_path, rows) if name == "river" else rivals.Vowpal(tmp_path, [rows])
+    found = other.learned(1500)
+    assert len(found.logit) == 1500
+    assert found.logit[0] == 0
+    assert (np.sign(found.logit[1000:]) == 2 * rows.label[1000:1500] - 1).all()
+    assert found.memory > 1000
+    assert len(other.learned(3000).logit) == 2001
+    ours = Learner(LearnerSettings(), AdmissionSettings())
+    expected = bench_rivals.learn(ours, rows)[:1500]
+    assert found.logit == pytest.approx(expected, abs=0.5 if name == "river" else 0.1)
+
+
+def names(prefix: str, river: int) -> list[str]:
+    """The figures of all learners, in order; river: how many examples it is to learn from."""
+    quality = ["normalized_entropy", "auc"]
+    expected = ["examples_per_s", *quality, "learner_memory"]
+    for name, package in (("vowpal_wabbit", "vowpalwabbit"), ("river", "river")):
+        if rivals.installed(package):
+            expected += [f"{name}_examples_per_s", f"ratio_{name}"]
+            expected += [f"{name}_{what}" for what in (*quality, "memory")]
+    if rivals.installed("river") and river:
+        expected += [f"beside_river_{what}" for what in quality]
+    return [prefix + name for name in expected]
 
 
 @pytest.mark.parametrize("others", [True, False])
 def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
-    monkeypatch.setattr(bench_learn, "ROUNDS", 1)
-    monkeypatch.setattr(bench_learn, "RIVER_EXAMPLES", 2000)
+    for module in (bench_learn, bench_rivals):
+        monkeypatch.setattr(module, "ROUNDS", 1)
+    monkeypatch.setattr(bench_rivals, "RIVER_EXAMPLES", 2000)
+    monkeypatch.delenv("CLICKLOOP_TEST_DATA", raising=False)
     if not others:
         monkeypatch.setattr(rivals, "installed", lambda package: package == "")
     command = ["bench", "learn", "--examples", "100000", "--roofline", "--json"]
@@ -96,13 +138,9 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     figures = {entry["name"]: entry for entry in document["figures"]}
-    expected = ["kernel_examples_per_s", "roofline_share", "learner_memory"]
+    expected = ["kernel_examples_per_s", "roofline_share"]
     expected += [f"compact_{name}" for name in COMPACT]
-    expected += ["examples_per_s"]
-    for name, package in (("vowpal_wabbit", "vowpalwabbit"), ("river", "river")):
-        if rivals.installed(package):
-            expected += [f"{name}_examples_per_s", f"ratio_{name}"]
-    assert list(figures) == expected
+    assert list(figures) == expected + names("", 2000)
     assert all(entry["value"] > 0 for entry in figures.values())
     assert figures["kernel_examples_per_s"]["asked"] == 1_200_000
     assert 0 < figures["roofline_share"]["value"] < 1
@@ -110,3 +148,21 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     assert figures["compact_bytes_a_slot"]["value"] == 8
     assert 0.6 < figures["compact_load"]["value"] < 0.8
     assert document["sizes"]["examples"] == 100_000
+    for figure in figures.values():
+        if figure["name"].endswith("auc"):
+            assert 0.5 < figure["value"] < 0.9
+
+
+@pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
+def test_real_logs_have_figures_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench_rivals, "ROUNDS", 1)
+    monkeypatch.setattr(bench_rivals, "RIVER_EXAMPLES", 400)
+    data = tmp_path / "data" / "trivago"
+    for path in trivago.write_part(data, 0, 4000):
+        (data / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    figures = bench_learn._on_trivago(tmp_path / "bench", data.parent)
+    assert [figure["name"] for figure in figures] == names("trivago_", 400)
+    assert all(figure["asked"] is None for figure in figures)
+    assert bench_learn._on_trivago(tmp_path / "none", tmp_path) == []

@@ -4,9 +4,12 @@ import argparse
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.results.logs import LOGS, Log, missing
+from deploy import rivals
+from tests.results import vowpal
+from tests.results.logs import CROSSES, LOGS, PLAIN, Log, missing
 from tests.results.tables import TABLES
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
@@ -33,6 +36,12 @@ ABOUT = {
     "Rates from counts": "Σg² against its estimate from positives and negatives "
     "([how](decisions/0016-rates-from-counts.md)).",
 }
+ABOUT_VOWPAL = (
+    "Vowpal Wabbit 9.11 (`--ftrl`), with its constant, learns from the same labelled examples of "
+    "trivago's log with the same features, α and λ1; β 1, λ2 0. The last columns are of our "
+    "learner with the crosses of `docs/examples/trivago-crosses.toml`. Differences are to Vowpal "
+    "Wabbit; a positive one is a detriment."
+)
 NOTES = {
     "simulated": "Traffic of `clickloop simulate --set impressions=1000000 --set seed=1 --set "
     "ctr=0.1`.",
@@ -71,20 +80,36 @@ def section(log: Log) -> list[str]:
     return parts
 
 
+def beside_vowpal(found: Mapping[str, Log]) -> list[str]:
+    """The comparison on the logs that there are."""
+    reason = None if rivals.installed("vowpalwabbit") else vowpal.MISSING
+    if not {PLAIN, CROSSES} <= found.keys():
+        reason = f"needs {PLAIN} and {CROSSES}"
+    parts = ["## Beside Vowpal Wabbit"]
+    if reason is not None:
+        return [*parts, f"Left out: {reason}."]
+    start = time.monotonic()
+    parts += [wrapped(ABOUT_VOWPAL), vowpal.compare(found[PLAIN], found[CROSSES]).markdown()]
+    tell(f"Vowpal Wabbit: {time.monotonic() - start:.0f} s")
+    return parts
+
+
 def main() -> None:
     """Measure every log there is, and write the page."""
     parser = argparse.ArgumentParser(prog=COMMAND)
     parser.add_argument("--log", action="append", choices=LOGS, help="only this one")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    parts = ["# Results", *map(wrapped, HEAD)]
+    parts, found = ["# Results", *map(wrapped, HEAD)], dict[str, Log]()
     for name in args.log or LOGS:
         reason = missing(name)
         if reason is not None:
             parts += [heading(name), f"Left out: {reason}."]
             continue
         tell(f"{name}: joining")
-        parts += section(LOGS[name]())
+        found[name] = LOGS[name]()
+        parts += section(found[name])
+    parts += beside_vowpal(found)
     args.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     tell(f"wrote {args.out}")
 

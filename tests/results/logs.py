@@ -9,11 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from deploy import open_bandit, settings, simulate
-from deploy.replay import EXAMPLES, replay
-from ftrl.features import Features
+from deploy.hashed_logs import hashed
 from ftrl.learner import Learner, LearnerStats
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.jit import F64, I8, I64, U64
@@ -102,32 +100,8 @@ def _filters(model: Learner) -> int:
     return model.stats().nbytes - model.slots.nbytes - others
 
 
-def hashed(name: str, values: settings.Settings, examples: Path) -> Log:
-    """The labelled examples that a replay wrote to a folder."""
-    features = Features(values.features)
-    counts, keys, carried, labels = [np.zeros(1, np.int64)], [], [], []
-    for path in sorted(examples.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(ROWS):
-            found = features.coordinates(batch)
-            counts.append(np.diff(found.indptr))
-            keys.append(found.keys)
-            carried.append(found.values)
-            labels.append(batch.column("label").to_numpy())
-    return Log(
-        name,
-        values.learner,
-        np.cumsum(np.concatenate(counts)),
-        np.concatenate(keys),
-        np.concatenate(carried),
-        np.concatenate(labels),
-    )
-
-
 def _joined(name: str, values: settings.Settings, impressions: Path, clicks: Path) -> Log:
-    with tempfile.TemporaryDirectory(prefix="clickloop-results-") as folder:
-        out = Path(folder) / "run"
-        replay(values, str(impressions), str(clicks), out)
-        return hashed(name, values, out / EXAMPLES)
+    return Log(name, values.learner, *hashed(values, impressions, clicks))
 
 
 def _trivago(name: str, example: str) -> Log:
