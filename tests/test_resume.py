@@ -110,6 +110,20 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
         assert found[part] == value, part
 
 
+def test_rates_from_counts_are_resumed_too(logs: SmallLogs, tmp_path: Path) -> None:
+    values = loaded(logs, learner__rates="counts")
+    paths = str(logs.impressions), str(logs.clicks)
+    replay(values, *paths, tmp_path / "straight")
+    expected = outcome(tmp_path / "straight")
+    found = run(logs, tmp_path / "resumed", values, [4, 9])
+    for part, value in expected.items():
+        assert found[part] == value, part
+    with pytest.raises(Stopped):
+        replay(values, *paths, tmp_path / "stopped", stop=stops_after(5))
+    with pytest.raises(ConfigError, match="rates: 'gradients' here, 'counts' in the checkpoint"):
+        replay(loaded(logs), *paths, tmp_path / "stopped", resume=True)
+
+
 def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) -> None:
     paths = str(logs.impressions), str(logs.clicks)
     out = tmp_path / "out"
