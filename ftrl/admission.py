@@ -8,8 +8,8 @@ outside the table first (McMahan et al., KDD 2013, section 4.1), by the filters 
 sightings are forgotten (`ftrl.rotation`).
 
 The filters never count too few, so no feature enters late; a collision may let one in early. How
-often is measured all the time: one feature in 64 is counted a second time, in filters of four times
-the room, which hardly ever err.
+often is measured all the time: one feature in 128 is counted a second time, in filters of four
+times the room, which hardly ever err.
 """
 
 import math
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ftrl import filters
 from ftrl.filters import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
 from ftrl.fixedpoint import ADMITTED, mix, stem
-from ftrl.rotation import CERTAIN, CONTROL, PROGRESS, Progress, Rules, begin
+from ftrl.rotation import CERTAIN, CONTROL, Progress, Rules, begin
 from ftrl.settings import AdmissionSettings
 from ftrl.table import aligned
 from streams.intrinsics import prefetch
@@ -30,7 +30,8 @@ from streams.jit import F64, I64, U8, U64, inlined, kernel
 
 MIB = 1 << 20
 
-_CONTROLLED = np.uint64(63)  # of a key: all 0 in those that are counted twice
+_SAVED = ("round", "line", "newest", "clock", "held", "early")
+_CONTROLLED = np.uint64(127)  # of a key: all 0 in those that are counted twice
 _OTHER = np.uint64(0xC2B2AE3D27D4EB4F)  # so that the control's counters are others
 _32 = np.uint64(32)
 
@@ -39,7 +40,7 @@ class Admission:
     """The rules, and the counters in memory.
 
     words: uint64, 16 counters a word, [lines * generations * 8], the generations of a line side by
-    side; then the control filters, one line for 16. Where nothing is counted there are no words.
+    side; then the control filters, one line for 32. Where nothing is counted there are no words.
     """
 
     def __init__(self, settings: AdmissionSettings) -> None:
@@ -97,7 +98,7 @@ class Admission:
     def false_admissions(self) -> float:
         """Of the sightings that should be held back, the share let in, an estimate: 0 to 1.
 
-        From one feature in 64, those of the last generations before others.
+        From one feature in 128, those of the last generations before others.
         """
         held = float(self.progress["held"][0])
         return float(self.progress["early"][0]) / held if held else 0.0
@@ -105,7 +106,7 @@ class Admission:
     def state(self) -> dict[str, npt.NDArray[Any] | float | int]:
         """All that it has come to, copied."""
         return {
-            **{name: self.progress[name][0].item() for name in PROGRESS.names or ()},
+            **{name: self.progress[name][0].item() for name in _SAVED},
             "generations": self.rules.generations,
             "rotate_every": 0 if self.rules.by_time else self.rules.every,
             "rotate_period": self.rules.every if self.rules.by_time else 0,
@@ -119,7 +120,7 @@ class Admission:
         same = all(mine[name] == state.get(name) for name in shape)
         if same and len(state["filters"]) == len(self.words):
             self.words[:] = state["filters"]
-            for name in PROGRESS.names or ():
+            for name in _SAVED:
                 self.progress[name] = state[name]
 
     def _main(self) -> U64:
@@ -148,11 +149,21 @@ def remembered(words: U64, generations: int, line: int | np.int64, key: np.uint6
 
 
 @inlined
+def newest_of(rules: Rules, progress: Progress, line: int | np.int64) -> int:
+    """The generation of a line that takes its sightings now: the one emptied last."""
+    newest: int = progress[0]["newest"] - (0 if line < progress[0]["line"] else 1)
+    return newest if newest >= 0 else rules.generations - 1
+
+
+@inlined
 def admit(
     words: U64,
     rules: Rules,
     progress: Progress,
     here: np.uint64,
+    bars: U8,
+    row: U64,
+    first: int,
     keys: U64,
     chosen: I64,
     totals: I64,
@@ -161,27 +172,26 @@ def admit(
     """Decide on one example's keys outside the table, `keys[chosen[i]]` for i < `size`.
 
     A key enters when this sighting is at least the (`admit_after` + 1)-th that the generations
-    remember; others are counted. `totals[i]` says how far ahead of others a key starts. By Poisson
-    inclusion it enters if a hash of it and of the example's `circumstances`, `here`, falls below
-    `chance`. Keeps those that enter at the front of `chosen` and returns how many they are.
+    remember; others are counted. `bars`, if there are any, say after how many the keys of `row`,
+    the batch's, enter; the example's are those from `first` on. By Poisson inclusion a key enters
+    if a hash of it and of the example's `circumstances`, `here`, falls below `chance`. Keeps those
+    that enter at the front of `chosen` and returns how many they are. `totals` is scratch space.
     """
     if rules.chance != CERTAIN:
         return _draw(rules, here, keys, chosen, size)
     if len(words) == 0:
         return size
     lines, generations = rules.lines, rules.generations
-    swept, newest = progress[0]["line"], progress[0]["newest"]
-    before = newest - 1 if newest > 0 else generations - 1
+    controlled = 0
     for i in range(size):
         # All are looked up before any is counted, so that their cache misses overlap.
         key = keys[chosen[i]]
-        line = line_of(lines, key)
-        total = 1 + totals[i] + remembered(words, generations, line, key)
-        if key & _CONTROLLED == 0:
-            generation = newest if line < swept else before
-            enters = total > rules.admit_after
-            _control(words, rules, progress, line, generation, key, totals[i], enters)
-        totals[i] = total
+        totals[i] = 1 + remembered(words, generations, line_of(lines, key), key)
+        controlled += 1 if key & _CONTROLLED == 0 else 0
+    if len(bars) > 0:
+        _head_starts(rules, bars, row, first, keys, chosen, totals, size)
+    if controlled > 0:
+        _control(words, rules, progress, keys, chosen, totals, size)
     admitted = 0
     for i in range(size):
         key = keys[chosen[i]]
@@ -190,53 +200,51 @@ def admit(
             admitted += 1
         else:
             line = line_of(lines, key)
-            generation = newest if line < swept else before
+            generation = newest_of(rules, progress, line)
             sight(words, (line * generations + generation) * LINE_WORDS, key)
     return admitted
 
 
-@inlined
-def head_starts(
+@kernel
+def _head_starts(
     rules: Rules, bars: U8, row: U64, first: int, keys: U64, chosen: I64, totals: I64, size: int
 ) -> None:
-    """Put into `totals` how much lower than `admit_after` the thresholds of an example's keys are.
+    """Add to `totals` how much lower than `admit_after` the thresholds of an example's keys are.
 
-    `keys[chosen[i]]`, i < `size`, stand in the order in which `row`, the batch's keys, has them
-    from `first` on; `bars` are their thresholds, or none. A key that occurs twice has its first.
+    Arguments as of `admit`. The keys stand in the order in which `row` has them; one that occurs
+    twice there has its first threshold.
     """
-    if len(bars) == 0:
-        for i in range(size):
-            totals[i] = 0
-    else:
-        at = first
-        for i in range(size):
-            while row[at] != keys[chosen[i]]:
-                at += 1
-            totals[i] = rules.admit_after - np.int64(bars[at])
+    at = first
+    for i in range(size):
+        while row[at] != keys[chosen[i]]:
+            at += 1
+        totals[i] += rules.admit_after - np.int64(bars[at])
 
 
 @kernel
 def _control(
-    words: U64,
-    rules: Rules,
-    progress: Progress,
-    line: int | np.int64,
-    generation: int | np.int64,
-    key: np.uint64,
-    ahead: int,
-    enters: bool,
+    words: U64, rules: Rules, progress: Progress, keys: U64, chosen: I64, totals: I64, size: int
 ) -> None:
-    """Note whether a sighted key `enters` rightly, by filters that hardly ever err.
+    """Note which of an example's keys are let in too early, by filters that hardly ever err.
 
-    line, generation: of the key and, now, its sightings. ahead: its head start.
+    Arguments as of `admit`; `totals[i]` says how often a key was sighted, head start included.
     """
-    control, other = rules.lines + line // CONTROL, mix(_OTHER, key)
-    total = 1 + ahead + remembered(words, rules.generations, control, other)
-    if total <= rules.admit_after:
+    lines, generations = rules.lines, rules.generations
+    for i in range(size):
+        key = keys[chosen[i]]
+        if key & _CONTROLLED != 0:
+            continue
+        line, other = line_of(lines, key), mix(_OTHER, key)
+        control = lines + line // CONTROL
+        ahead = totals[i] - remembered(words, generations, line, key)
+        if ahead + remembered(words, generations, control, other) > rules.admit_after:
+            continue
         progress[0]["held"] += 1.0
-        progress[0]["early"] += 1.0 if enters else 0.0
-        if not enters:
-            sight(words, (control * rules.generations + generation) * LINE_WORDS, other)
+        if totals[i] > rules.admit_after:
+            progress[0]["early"] += 1.0
+        else:
+            generation = newest_of(rules, progress, line)
+            sight(words, (control * generations + generation) * LINE_WORDS, other)
 
 
 @inlined

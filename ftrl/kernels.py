@@ -269,13 +269,11 @@ def learn(
                 for i in range(absent):
                     sketch.observe(seen, found[chosen[i]])
                 if absent > 0:
-                    admission.head_starts(
-                        rules, bars, keys, indptr[row], found, chosen, totals, absent
-                    )
                     met = admission.circumstances(rules, seed, place[row], kind[row])
                     due = admission.admit(
-                        words, rules, progress, met, found, chosen, totals, absent
-                    )
+                        words, rules, progress, met, bars, keys, indptr[row], found, chosen,
+                        totals, absent,
+                    )  # fmt: skip
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
             stop = close_up(s, begin, end) if absent > 0 else end
             size = stop - begin

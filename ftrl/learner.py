@@ -70,7 +70,7 @@ class LearnerStats:
     filters' counters in use. false_positives: the share of new features that the filters take for
     seen, measured, and in theory, which with so many counters in use it should be.
     false_admissions: of the sightings of features that should be held back, the share let in,
-    an estimate from one feature in 64.
+    an estimate from one feature in 128.
     """
 
     examples: int

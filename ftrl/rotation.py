@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ftrl.filters import LINE_WORDS, empty
-from streams.jit import U64, kernel
+from streams.jit import U64, inlined, kernel
 
 CERTAIN = np.uint64(1 << 32)
-CONTROL = 16  # lines that share one line of the control filters
+CONTROL = 32  # lines that share one line of the control filters
 
 PROGRESS = np.dtype(
     [
@@ -23,6 +23,7 @@ PROGRESS = np.dtype(
         ("line", np.int64),
         ("newest", np.int64),
         ("clock", np.int64),
+        ("due", np.int64),
         ("held", np.float64),
         ("early", np.float64),
     ]
@@ -52,45 +53,46 @@ class Rules(NamedTuple):
 def begin() -> Progress:
     """How far the filters have come at first: one record of type `PROGRESS`.
 
-    round, line: which time the sweep goes over the lines, from 0, and where it is; newest: the
-    generation it empties, so the newest of the lines before; of the others it is the one before.
-    clock: the greatest event time, ms, 0 if that
-    does not matter, -1 before the first example. held, early: of the sightings that the control
+    round, line: which time the sweep goes over the lines, -1 before the first example, and where
+    it is; newest: the generation it empties, so the newest of the lines before; of the others it is
+    the one before. clock: the greatest event time, ms, if that matters. due: until when there is
+    nothing to do, for sure; 0 is always right. held, early: of the sightings that the control
     filters say to hold back, how many there were, and how many the filters let in; a generation
     counts half as much as the one after it.
     """
     progress = np.zeros(1, PROGRESS)
-    progress["clock"] = -1
+    progress["round"] = -1
     return progress
 
 
-@kernel
+@inlined
 def start_example(words: U64, rules: Rules, progress: Progress, examples: int, ts: int) -> None:
-    """Empty the lines whose turn has come; `examples` were before this one, of event time `ts`.
+    """Empty the lines whose turn has come; `examples` were before this one, of event time `ts`."""
+    if len(words) > 0:
+        now = examples
+        if rules.by_time:
+            now = max(ts, progress[0]["clock"])
+            progress[0]["clock"] = now
+        if now >= progress[0]["due"]:
+            _sweep(words, rules, progress, now)
 
-    When the event time leaps, the sweep catches up over the next examples. Of a long leap only the
+
+@kernel
+def _sweep(words: U64, rules: Rules, progress: Progress, now: int) -> None:
+    """Move on to where the sweep should be `now`, in examples or ms.
+
+    When the event time leaps, it catches up over the next examples. Of a long leap only the
     last rounds matter, for they empty every generation of every line.
     """
-    if len(words) == 0:
-        return
     lines, generations = rules.lines, rules.generations
-    first = progress[0]["clock"] < 0
-    now = examples
-    if rules.by_time:
-        now = max(ts, progress[0]["clock"])
-        progress[0]["clock"] = now
-    elif first:
-        progress[0]["clock"] = 0
     term = now // rules.every
     target = np.int64((now - term * rules.every) * rules.pace)
-    if first:
+    if progress[0]["round"] < 0:
         progress[0]["round"] = term
         progress[0]["line"] = target
         progress[0]["newest"] = term % generations
     line = progress[0]["line"]
     behind = (term - progress[0]["round"]) * lines + target - line
-    if behind <= 0:
-        return
     if behind > 2 * lines * generations:
         progress[0]["round"] += (behind // (lines * generations) - 1) * generations
     for _ in range(min(behind, rules.step)):
@@ -107,3 +109,6 @@ def start_example(words: U64, rules: Rules, progress: Progress, examples: int, t
             progress[0]["held"] *= 0.5
             progress[0]["early"] *= 0.5
     progress[0]["line"] = line
+    # The next line's turn, less a unit for what the division may round.
+    next_turn = np.int64((line + 1) / rules.pace) - 1
+    progress[0]["due"] = progress[0]["round"] * rules.every + next_turn

@@ -28,7 +28,7 @@ def bloom(
     return AdmissionSettings(
         kind="bloom",
         admit_after=admit_after,
-        memory=-(-lines * 17 // 16) * LINE * generations,
+        memory=-(-lines * 33 // 32) * LINE * generations,
         generations=generations,
         rotate_every=rotate_every,
     )
@@ -52,9 +52,10 @@ class Filters:
         absent = np.array([f for f in features if f not in self.entered], np.uint64)
         chosen = np.arange(len(absent))
         totals = np.empty(len(absent), np.int64)
-        admission.head_starts(rules, NO_BARS, absent, 0, absent, chosen, totals, len(absent))
         here = np.uint64(admission.circumstances(rules, np.uint64(0), self.examples, 0))
-        size = admission.admit(words, rules, progress, here, absent, chosen, totals, len(absent))
+        size = admission.admit(
+            words, rules, progress, here, NO_BARS, absent, 0, absent, chosen, totals, len(absent)
+        )
         for feature in absent[chosen[:size]].tolist():
             self.entered[feature] = self.examples
         self.examples += 1

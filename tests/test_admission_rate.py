@@ -12,7 +12,7 @@ EVERY = 4000
 ONCE = 0.4  # of the sightings, those of features that never come again
 
 
-@pytest.mark.parametrize(("admit_after", "memory"), [(2, 0.2), (5, 0.1)])
+@pytest.mark.parametrize(("admit_after", "memory"), [(1, 0.25), (2, 0.14), (5, 0.06)])
 def test_the_live_estimate_is_within_a_fifth_of_the_measured_rate(
     admit_after: int, memory: float
 ) -> None:
@@ -38,7 +38,7 @@ def test_the_live_estimate_is_within_a_fifth_of_the_measured_rate(
                 held_back += 1
                 early += feature in filters.entered
     measured = early / held_back
-    assert 0.1 < measured < 0.5
+    assert 0.1 < measured < 0.6
     assert 0.8 < filters.held.false_admissions() / measured < 1.2
     found, theory = filters.held.false_positives(), filters.held.false_positives_in_theory()
     assert 0.8 < found / theory < 1.2
