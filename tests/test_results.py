@@ -84,7 +84,7 @@ def test_exact_counts(log: logs.Log) -> None:
 
 def test_filters_are_weighed_by_themselves(log: logs.Log) -> None:
     assert logs.learn(log, log.learner).filters == 0
-    admission = AdmissionSettings(kind="bloom", generations=1, capacity=3200)
+    admission = AdmissionSettings(kind="bloom", generations=1, memory=3200 * 6 / 2**20)
     assert logs.learn(log, log.learner, admission).filters == 3200 * 6
 
 
@@ -94,8 +94,8 @@ def test_false_admissions_are_those_of_the_filter(
     """A filter far too small lets features in, one with room none."""
     monkeypatch.setattr(logs, "ROWS", 100)
     small, wide = (
-        AdmissionSettings(kind="bloom", admit_after=1, generations=1, capacity=capacity)
-        for capacity in (11, 10_000)
+        AdmissionSettings(kind="bloom", admit_after=1, generations=1, memory=memory)
+        for memory in (64 / 2**20, 60_000 / 2**20)
     )
     assert false_admissions(log, wide) == (0, 0)
     estimate, found = false_admissions(log, small)
