@@ -17,7 +17,7 @@ from joiner import Joiner, JoinState
 from streams.jit import I64
 
 _LEARNER_ARRAYS = ("filters", "seen")
-_AGES = "learner-ages"
+AGES = "learner-ages"
 _PLACE_COLUMNS = ["src_offset", "src_row"]
 
 
@@ -50,7 +50,7 @@ def training_state(training: Training) -> tuple[dict[str, Any], dict[str, Encode
     arrays: dict[str, Encode] = {"evaluation": partial(_npz, training.evaluation.state())}
     for name in _LEARNER_ARRAYS:
         arrays[f"learner-{name}"] = partial(_npz, {name: learner[name]})
-    arrays[_AGES] = partial(_npz, {"ages": training.learner.ages.copy()})
+    arrays[AGES] = partial(_npz, {"ages": training.learner.ages.copy()})
     if training.corrected is not None:
         arrays["corrected"] = partial(_npz, training.corrected.state())
     return values, arrays
@@ -105,8 +105,8 @@ def restore_model(training: Training, saved: Saved) -> None:
     """
     settings = training.settings
     training.features.restore(saved.values["features"])
-    older = _AGES not in saved.arrays  # of a version that knew of no eviction
-    ages = NO_AGES if older else _arrays(saved.arrays[_AGES])["ages"]
+    older = AGES not in saved.arrays  # of a version that knew of no eviction
+    ages = NO_AGES if older else _arrays(saved.arrays[AGES])["ages"]
     learner = saved.values["learner"] | columns_state(saved.slots, ages)
     for name in _LEARNER_ARRAYS:
         learner |= _arrays(saved.arrays[f"learner-{name}"])

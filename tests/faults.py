@@ -72,7 +72,7 @@ class Case:
 
 def cases(folder: Path) -> list[Case]:
     """Corrections, subsampling and admission on, over small logs and simulated ones."""
-    small = small_logs.write(folder / "small", settings=small_logs.EVERYTHING_ON)
+    small = small_logs.write(folder / "small", settings=small_logs.FORGETFUL)
     simulated = simulate(
         SimulatorSettings(impressions=6000, users=500, ads=100, beyond_window=0.2, seed=5),
         folder / "simulated",

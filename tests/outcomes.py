@@ -1,15 +1,18 @@
 """All of a run that must be the same, whatever happened on the way."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from deploy.pages import Kept
+from deploy.checkpoint import AGES
+from deploy.pages import Kept, Saved
 from deploy.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
 from deploy.store import Store
-from ftrl.table import LAYOUTS
+from ftrl.table import LAYOUTS, columns
 
 _OF_THIS_RUN = ("settings", "seconds", "outputs", "inputs")
 
@@ -23,11 +26,9 @@ def outcome(out: Path) -> dict[str, Any]:
     with Store(out / STORE, read_only=True) as store:
         saved = Kept(store).last(LAYOUTS[layout])
         assert saved is not None
-        used = saved.slots[saved.slots["key"] != 0]
-        order = used["key"].argsort()
         versions = {
             key: store.get(key)
-            for part in (b"manifest/", b"groups/", b"keys/", b"weights/")
+            for part in (b"manifest/", b"groups/", b"keys/", b"weights/", b"gone/")
             for key in store.keys(part)
         }
     assert not list(out.glob("**/*.partial"))
@@ -36,8 +37,19 @@ def outcome(out: Path) -> dict[str, Any]:
         "examples": pq.read_table(out / EXAMPLES).to_pylist(),
         "letters": (out / DEAD_LETTERS).read_bytes(),
         "late": (out / LATE_CLICKS).read_bytes(),
-        "weights": [used[name][order].tobytes() for name in used.dtype.names or ()],
+        "weights": weights_of(saved),
         "values": {k: v for k, v in saved.values.items() if k not in _OF_THIS_RUN},
-        "arrays": saved.arrays,
+        "arrays": arrays_of(saved),
         "versions": versions,
     }
+
+
+def weights_of(saved: Saved) -> list[bytes]:
+    """What the table holds, by key: keys, z, n and when each was last seen."""
+    with np.load(io.BytesIO(saved.arrays[AGES])) as file:
+        return [column.tobytes() for column in columns(saved.slots, file["ages"])]
+
+
+def arrays_of(saved: Saved) -> dict[str, bytes]:
+    """The other arrays: all but the one that lies beside the slots."""
+    return {name: array for name, array in saved.arrays.items() if name != AGES}

@@ -40,6 +40,11 @@ EVERYTHING_ON = CONFIG.replace(
     'lateness = "5s"', 'lateness = "5s"\ncorrection_horizon = "15m"'
 ).replace("[admission]", "[sampling]\nkeep_rate = 0.4\n[admission]\nrotate_every = 300")
 
+# And features leave the table again, stale or because it is full.
+FORGETFUL = EVERYTHING_ON.replace(
+    "[learner]", "[learner]\nmemory = 1\nmax_features = 100\nexpire_after = 300"
+)
+
 BAD_LINES = (
     b'{"impression_id": "broken", "ts": ',
     b'{"impression_id": "", "ts": 5, "features": {}}',

@@ -34,7 +34,7 @@ def small_blocks() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> SmallLogs:
-    return small_logs.write(tmp_path_factory.mktemp("logs"), settings=small_logs.EVERYTHING_ON)
+    return small_logs.write(tmp_path_factory.mktemp("logs"), settings=small_logs.FORGETFUL)
 
 
 def loaded(logs: SmallLogs, **changes: Any) -> settings.Settings:
@@ -84,6 +84,9 @@ def test_everything_is_on(straight: tuple[str, dict[str, Any]]) -> None:
     for count in ("corrections", "sampled_out", "late_clicks", "orphan_clicks", "rejected"):
         assert ledger[count] > 3, count
     assert straight[1]["metrics"]["corrected"] != straight[1]["metrics"]["metrics"]
+    model = straight[1]["metrics"]["model"]
+    assert model["features_admitted"] <= 100
+    assert model["evicted"] > 100, model
 
 
 @hypothesis_settings(

@@ -13,6 +13,7 @@ from deploy.store import Store
 from ftrl.table import LAYOUTS
 from tests.kafka.topics import eventually
 from tests.kafka.workers.child import Child
+from tests.outcomes import arrays_of, weights_of
 
 ANY = "127.0.0.1:0"
 
@@ -91,11 +92,9 @@ def state(store: Path) -> dict[str, Any]:
         saved = kept.last(LAYOUTS[kept.values["settings"]["learner"]["layout"]])
         assert saved is not None
         versions = {key: opened.get(key) for key in opened.keys(b"manifest/")}
-    used = saved.slots[saved.slots["key"] != 0]
-    order = used["key"].argsort()
     return {
-        "weights": [used[name][order].tobytes() for name in used.dtype.names or ()],
+        "weights": weights_of(saved),
         "values": {k: v for k, v in saved.values.items() if k != "settings"},
-        "arrays": saved.arrays,
+        "arrays": arrays_of(saved),
         "versions": versions,
     }
