@@ -15,7 +15,7 @@ from streams.murmur2 import partitions_of
 from tests.benchmarks.plant import SOURCES
 from tests.benchmarks.traffic import Traffic
 
-TICK_S = 0.02
+TICK_S = 0.05
 BATCH = 10_000
 
 

@@ -100,4 +100,4 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
 
 
 if __name__ == "__main__":
-    command("two_workers", __doc__, run, times=10, alone=5)
+    command("two_workers", __doc__, run, times=14, alone=5)
