@@ -45,5 +45,5 @@ def compare(plain: Log, crosses: Log) -> Table:
         f"({share(detriment(best[1], best[0]), 3)}), {best[2]:.5f} with crosses "
         f"({share(detriment(best[2], best[0]))})."
     )
-    head = ("α, λ1", "Vowpal Wabbit, NE", "clickloop, NE", "NE", "AucLoss")
-    return Table((*head, "with crosses, NE", "NE"), rows, (note,))
+    head = ("α, λ1", "Vowpal Wabbit, NE", "clickloop, NE", "NE difference", "AucLoss difference")
+    return Table((*head, "with crosses, NE", "NE difference"), rows, (note,))
