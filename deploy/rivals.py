@@ -22,6 +22,7 @@ from streams.jit import F64, I8, I64, U64
 
 VOWPAL_BITS = 22
 _POLL = 0.01  # seconds
+_LEAST = 1e-15  # probability
 
 
 class Rows(NamedTuple):
@@ -120,6 +121,7 @@ class River:
         for i in range(len(p)):
             p[i] = model.predict_proba_one(rows[i])[True]
             model.learn_one(rows[i], clicked[i])
+        p = p.clip(_LEAST, 1 - _LEAST)
         odds: F64 = p / (1 - p)
         return np.log(odds)
 
