@@ -17,7 +17,6 @@ from tests.results.logs import OFF, Learned, Log, learn
 FOREVER = 2**40  # examples: nothing that was counted is forgotten
 FILTER_BYTES = 2  # for each feature of the log
 SEED = 1
-FILTER_BYTES = 6  # for each feature: about 1% of those never seen are then taken for seen
 
 
 @dataclass(frozen=True)
