@@ -16,8 +16,7 @@ from ftrl.passes import Rule, pass_over
 from ftrl.settings import AdmissionSettings
 from ftrl.table import FIXED, GROUP, LAYOUTS, columns, find
 from tests import learning
-from tests.learning import bloom, by_least, learn, least, of, random_rows, same_state
-from tests.oracles.counter import ExactCounter
+from tests.learning import bloom, by_least, counter, learn, least, of, random_rows, same_state
 from tests.oracles.eviction import Forgetful
 from tests.oracles.ftrl import Row
 
@@ -56,14 +55,15 @@ def test_what_leaves_is_what_the_oracle_says(
 ) -> None:
     when_full = "evict" if evicts else "refuse"
     values = of("float64", l1=0.3, max_features=cap, expire_after=expire_after, when_full=when_full)
-    model = Learner(values, bloom(admit_after))
+    admission = bloom(admit_after)
+    model = Learner(values, admission)
     oracle = Forgetful(
         l1=0.3,
         max_features=cap,
         expire_after=expire_after,
         evicts=evicts,
         stretches=stretches(cap),
-        counter=ExactCounter(admit_after, 2, 10),
+        counter=counter(admission),
     )
     for place, row in enumerate(rows):
         logit = learn(model, [row], first=place).logit[0]
