@@ -37,7 +37,7 @@ from streams.jit import U8, U64, kernel
 
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 FIRST_CAPACITY = 64
-HUGE = 1 << 22  # bytes from which on larger pages pay
+HUGE = 1 << 22  # bytes from which on larger pages pay, as for NumPy
 
 # Slots moved for each feature that came meanwhile: a table has grown when a sixteenth of the slots
 # it had were filled, and is full while it does only when a twelfth were.
@@ -49,8 +49,8 @@ _63 = np.uint64(63)
 _1 = np.uint64(1)
 
 
-def reserved(count: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], mmap.mmap]:
-    """`count` zeroed items of `dtype` at a page's start, and the mapping they lie in.
+def reserved(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """`count` zeroed items of `dtype` at a page's start.
 
     They take memory only when they are written to. Raises ConfigError if the machine has not that
     much.
@@ -63,7 +63,9 @@ def reserved(count: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], mmap.m
             f"the learner's table may come to take {size / 2**30:.1f} GiB, more than this machine "
             f"has ({error.strerror}): lower learner.max_features or learner.memory"
         ) from error
-    return np.frombuffer(memory, dtype, count), memory
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, count)
 
 
 @kernel
@@ -128,8 +130,8 @@ class Table:
             while room(self._largest) < max_features:
                 self._largest *= 2
         self.max_features = max_features
-        self._all, self._memory = reserved(self._largest, self.dtype)
-        self._all_ages: U8 = reserved(self._largest, np.uint8)[0] if aged else NO_AGES
+        self._all: Slots = reserved(self._largest, self.dtype)
+        self._all_ages: U8 = reserved(self._largest, np.uint8) if aged else NO_AGES
         self._unmoved = 0  # homes of the smaller table whose keys have not moved
         self._occupy(capacity)
         self.touched: U64 = np.full(capacity // 64, ALL_TOUCHED)
@@ -137,8 +139,6 @@ class Table:
     def _occupy(self, capacity: int) -> None:
         self.slots: Slots = self._all[:capacity]
         self.ages: U8 = self._all_ages[:capacity]
-        if self.slots.nbytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            self._memory.madvise(mmap.MADV_HUGEPAGE, 0, self.slots.nbytes)
 
     @property
     def grouped(self) -> bool:

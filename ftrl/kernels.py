@@ -103,11 +103,12 @@ def announce(
     slots: table.Slots, ages: U8, shift: table.Shift, keys: U64, first: int, end: int
 ) -> None:
     """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
+    aged = len(ages) > 0
     for i in range(first, end):
-        prefetch(slots, np.int64(table.home(slots, shift, keys[i])))
-    if len(ages) > 0:
-        for i in range(first, end):
-            prefetch(ages, np.int64(table.home(slots, shift, keys[i])))
+        home = np.int64(table.home(slots, shift, keys[i]))
+        prefetch(slots, home)
+        if aged:
+            prefetch(ages, home)
 
 
 @inlined

@@ -119,7 +119,7 @@ def _pass_keys(
             if place >= end:
                 return done
             if rule.kept != BY_RANK:
-                ages[slot] = np.uint8(rule.epoch)  # so that it is passed by for as long
+                ages[slot] = np.uint8(rule.epoch)  # so that it is passed by for long
             place += 1
         elif key < low or key > high:
             place += 1
@@ -148,14 +148,22 @@ def _pass_group(
     """A pass over a group; see `pass_over`. If any goes, those that stay are put back anew."""
     first = group * GROUP
     before = done
+    if rule.kept != BY_RANK:
+        stale = 0
+        for slot in range(first, first + GROUP):
+            stale += 0 if fresh(ages, slot, rule) else 1
+        if stale == 0:
+            return done
     for slot in range(first, first + GROUP):
-        if slots[slot]["key"] != EMPTY:
-            if len(ranks) > 0:
-                ranks[done] = rank(slots, shift, slot, rule)
-                done += 1
-            elif goes(slots, ages, shift, slot, rule):
-                slots[slot]["key"] = 0
-                done += 1
+        if slots[slot]["key"] == EMPTY:
+            if rule.kept != BY_RANK:
+                ages[slot] = np.uint8(rule.epoch)
+        elif len(ranks) > 0:
+            ranks[done] = rank(slots, shift, slot, rule)
+            done += 1
+        elif goes(slots, ages, shift, slot, rule):
+            slots[slot]["key"] = 0
+            done += 1
     if len(ranks) > 0 or done == before:
         return done
     entries = slots[first : first + GROUP].copy()
