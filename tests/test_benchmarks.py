@@ -45,10 +45,10 @@ TOPIC = {
 }
 
 
-def test_the_rate_is_of_what_came_after_the_first_batch() -> None:
-    at, rows = np.array([5_000_000, 6_000_000, 7_000_000]), np.array([1000, 30, 50])
-    learned = learner.Learned(at, np.zeros(3, np.int64), rows, np.empty(0, np.int64))
-    assert rate(learned) == 40
+def test_the_rate_is_that_up_to_the_last_batch() -> None:
+    at, rows = np.array([6_000_000, 7_000_000]), np.array([30, 50])
+    learned = learner.Learned(at, np.zeros(2, np.int64), rows, np.empty(0, np.int64))
+    assert rate(learned, 5.0) == 40
 
 
 def test_a_journal_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The whole pipeline on Kafka, and the naive one: `python -m tests.benchmarks.pipeline`.
 
 A broker, a join worker and a learn worker share the machine. Topics are filled first, with JSON
-events and then with Arrow batches, the same traffic. What counts is the time from the first to the
-last example learned from; the learner waits when the join worker starts, so nothing has piled up.
+events and then with Arrow batches, the same traffic. The learner waits when the join worker starts;
+what counts is the time from when that has its partitions, so that nothing has piled up, to the last
+example learned from.
 
 The naive pipeline has topics of its own with the first events of the same traffic: it reads both
 topics evenly, and would spend its time on the clicks of the whole log before its impressions.
@@ -22,24 +23,28 @@ from deploy.console import err
 from deploy.produce import Format
 from tests.benchmarks import learner
 from tests.benchmarks.figures import command
-from tests.benchmarks.plant import SOURCES, Plant, asked, kafka
+from tests.benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka
 from tests.benchmarks.traffic import Traffic
+from tests.kafka.topics import eventually
 from tests.kafka.workers.child import ROOT, Child
 
 ASKED: Mapping[Format, tuple[float, float]] = {"json": (20_000, 10), "arrow": (100_000, 50)}
 PATIENCE_S = 200
 
 
-def rate(learned: learner.Learned) -> float:
-    """Examples a second, from the end of the first batch to the end of the last."""
-    return float(learned.rows[1:].sum() / (learned.at[-1] - learned.at[0]) * 1e6)
+def rate(learned: learner.Learned, begun: float) -> float:
+    """Examples a second, from a moment, s since the epoch, to the end of the last batch."""
+    return float(learned.rows.sum() / (learned.at[-1] / 1e6 - begun))
 
 
 def sustained(plant: Plant, rows: int) -> float:
     """Examples a second of the workers, which learn from so many."""
     plant.learn()
-    until_learned(plant, plant.join(), rows)
-    return rate(learner.read(plant.journal))
+    join = plant.join()
+    eventually(lambda: has_partitions(join))
+    begun = time.time()
+    until_learned(plant, join, rows)
+    return rate(learner.read(plant.journal), begun)
 
 
 def until_learned(plant: Plant, join: Child, rows: int) -> None:

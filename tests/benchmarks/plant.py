@@ -172,6 +172,12 @@ def closers(partition: int, partitions: int) -> tuple[str, str]:
     return next(mine), next(mine)
 
 
+def has_partitions(join: Child) -> bool:
+    """Whether a join worker has been given partitions."""
+    status, words = asked(join, "/readyz")
+    return bool(status) and "no partitions" not in words
+
+
 def asked(worker: Child, path: str) -> tuple[int, str]:
     """Status and text of a worker's HTTP answer; 0 while there is none."""
     found = re.search(r"http://(\S+)", worker.said)

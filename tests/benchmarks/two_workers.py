@@ -20,7 +20,7 @@ from deploy.bench_replay import figure
 from deploy.console import err
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command
-from tests.benchmarks.plant import SOURCES, Plant, asked, kafka
+from tests.benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka
 from tests.benchmarks.traffic import Traffic
 from tests.kafka.topics import ends, eventually
 from tests.kafka.workers.child import Child
@@ -55,11 +55,7 @@ def join_with_two(plant: Plant, alone_s: float) -> tuple[int, int]:
     time.sleep(alone_s)
     came = int(time.time() * 1000)
     second = plant.join(cores[1])
-
-    def has_some() -> bool:
-        return "no partitions" not in asked(second, "/readyz")[1]
-
-    eventually(has_some, 60)
+    eventually(lambda: has_partitions(second), 60)
     took = int(time.time() * 1000)
     for worker in (first, second):
         eventually(lambda worker=worker: is_done(worker), PATIENCE_S)  # type: ignore[misc]
