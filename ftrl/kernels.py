@@ -6,7 +6,7 @@ plain arrays: an array taken out of a tuple costs atomic reference counts.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ftrl.scratch import BLOCK, Scratch, close_up, look_up
 from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
 from streams.jit import F64, I64, U8, U64, inlined, kernel
+
+# With a literal 0 Numba compiles whatever is called with it twice: for the literal, and for int64.
+_NOTHING = cast(int, np.int64(0))
 
 TALLY = np.dtype(
     [
@@ -241,7 +244,7 @@ def learn(
     announce(slots, ages, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
     for first in range(start, rows, BLOCK):
         last = min(first + BLOCK, rows)
-        end = 0
+        end = _NOTHING
         for row in range(first, last):
             begin = end
             end, away = look_up(slots, shift, batch, row, s, end)
@@ -249,7 +252,7 @@ def learn(
             away = table.find_again(slots, shift, found, at, chosen, away)
             for i in range(away):
                 admission.announce(words, rules, found[chosen[i]])
-        end = 0
+        end = _NOTHING
         for row in range(first, last):
             length = indptr[row + 1] - indptr[row]
             if room < max_features and tally[0]["used"] + length > room:
@@ -258,7 +261,7 @@ def learn(
                 announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
             begin, end = end, ends[row - first]
             repeats = kind[row] == CORRECTION and kept[row]
-            absent = 0
+            absent = _NOTHING
             for j in range(begin, end):
                 chosen[absent] = j
                 absent += 1 if at[j] < 0 else 0
@@ -334,11 +337,13 @@ def predict(
     """
     found, at, chosen = s.found, s.at, s.chosen
     for row in range(len(logits)):
-        end, away = look_up(slots, shift, batch, row, s, 0)
+        end, away = look_up(slots, shift, batch, row, s, _NOTHING)
         if table.find_again(slots, shift, found, at, chosen, away) > 0:
-            end = close_up(s, 0, end)
+            end = close_up(s, _NOTHING, end)
         if bits == counts.GRADIENTS:
-            load(slots, shift, s, 0, end, rates.alpha, rates.beta)
+            load(slots, shift, s, _NOTHING, end, rates.alpha, rates.beta)
         else:
-            stored_counts.load(slots, shift, bits, spread, s, 0, end, rates.alpha, rates.beta)
-        logits[row] = logits[row] + bias + dot(s, 0, end, rates)
+            stored_counts.load(
+                slots, shift, bits, spread, s, _NOTHING, end, rates.alpha, rates.beta
+            )
+        logits[row] = logits[row] + bias + dot(s, _NOTHING, end, rates)
