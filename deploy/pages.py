@@ -185,6 +185,7 @@ class Kept:
         self._store = store
         self._save = 0
         self._pages = TablePages()
+        self._of_another = False  # these pages are of a table that is not in memory
         self._blobs: dict[str, dict[str, Any]] = {}
         self._values: dict[str, Any] | None = None
         self._writing: Thread | None = None
@@ -213,6 +214,9 @@ class Kept:
         """
         self.wait()
         self._save += 1
+        if self._of_another:
+            # In one that was restored from it every key lies elsewhere.
+            self._pages, self._of_another = TablePages(), False
         change = self._pages.change(self._save, slots, touched)
         self._writing = Thread(
             target=self._write,
@@ -319,6 +323,7 @@ class Kept:
             commit = json.loads(text)
             self._save = commit["save"]
             self._pages = TablePages.from_json(commit["table"])
+            self._of_another = True
             self._blobs, self._values = commit["blobs"], commit["values"]
 
 

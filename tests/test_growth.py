@@ -16,6 +16,7 @@ from ftrl.settings import AdmissionSettings
 from ftrl.table import LAYOUTS, columns, find, place_for
 from streams.errors import ConfigError
 from tests.learning import bloom, learn, of, random_rows, same_state
+from tests.oracles.ftrl import Row
 
 kernel = pytest.mark.kernel
 quick = settings(max_examples=40, deadline=None)
@@ -161,3 +162,31 @@ def test_slots_take_memory_only_when_they_are_used() -> None:
 def resident() -> int:
     """Bytes of memory this process takes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_a_restored_table_that_grows_keeps_nothing_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The saved table had grown, the restored one is smaller, and is growing when it is saved."""
+    monkeypatch.setattr(growth, "LEAST_MOVED", 64)
+    model = Learner(of("float32"), OFF)
+    rng = np.random.default_rng(3)
+    keys = rng.integers(1, 2**64, 5455, dtype=np.uint64).tolist()
+    learn(model, [Row(((key, 1.0),)) for key in keys])
+    known = Row(tuple((key, 1.0) for key in keys[:20]))
+    with Store(tmp_path / "store", create=True) as store:
+        for times in (200, 1, 1):
+            for _ in range(times):
+                learn(model, [known])
+            kept = Kept(store)
+            kept.save(model.slots, model.take_touched(), {}, {})
+            kept.wait()
+            saved = kept.last(LAYOUTS["float32"])
+            assert saved is not None
+            assert saved.slots.tobytes() == model.slots.tobytes()
+            again = Kept(store).last(LAYOUTS["float32"])
+            assert again is not None
+            assert again.slots.tobytes() == model.slots.tobytes()
+            assert len(saved.slots) == 16384
+            model = Learner.restore(of("float32"), OFF, model.state())
+            assert len(model.slots) == 8192
