@@ -62,10 +62,11 @@ class LearnerStats:
     examples: rows learned from, corrections of rows learned from apart. features_seen: an
     estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
     with a weight. refused: sightings turned away because the table was full. evicted: features
-    taken out again, not seen for long or the least of a full table. Of layout q2.13, else
-    0: saturated, values stored that lay outside its range; rounding, by how much storing changes
-    η·z on average, which is of a weight's size, measured on one coordinate an example;
-    collision_rate, the share of features outside the table that would be taken for one in it.
+    taken out again, not seen for long or the least of a full table. saturated:
+    values stored that lay outside the range of layout q2.13, or of counts. Of layout q2.13, else 0:
+    rounding, by how much storing changes η·z on average, which is of a weight's size, measured on
+    one coordinate an example; collision_rate, the share of features outside the table that would
+    be taken for one in it.
     nbytes: memory of the table, the filters and the sketch. filter_fill: the share of the
     filters' counters in use. false_positives: the share of new features that the filters take for
     seen, measured, and in theory, which with so many counters in use it should be.

@@ -30,7 +30,7 @@ ABOUT = {
     "inclusion admits it with probability p at each sighting. The filter has one generation, of 2 "
     "bytes for each feature of the log. Memory is that of the slots at their highest load, and of "
     "the filter. False admissions: of the sightings to be held back, the share let in, as the "
-    "metrics estimate it (`false_admissions`, from one feature in 64) and as it was.",
+    "metrics estimate it (`false_admissions`, from one feature in 128) and as it was.",
     "Layouts": "Memory is that of the slots at their highest load.",
     "Subsampling": "Negatives are kept with probability r and weigh 1/r; all of them are "
     "predicted, and judged.",
