@@ -31,6 +31,7 @@ from tests.kafka.workers.child import Child
 
 ANY = "127.0.0.1:0"
 SOURCES: tuple[Source, Source] = ("impressions", "clicks")
+CLOSERS = 2  # impressions in each partition
 FAR_MS = 7 * 86_400_000  # what comes so much later closes every window
 
 
@@ -138,7 +139,7 @@ class Plant:
         """Start the learn worker; returns when it trains."""
         words = (str(self.config), str(self.folder / "store"), str(self.journal))
         worker = self._start("tests.benchmarks.learner", *words)
-        eventually(lambda: asked(worker, "/readyz")[0] == 200, 60)
+        eventually(lambda: is_ready(worker), 60)
         return worker
 
     def _start(self, module: str, *words: str, core: int | None = None) -> Child:
@@ -170,6 +171,12 @@ def closers(partition: int, partitions: int) -> tuple[str, str]:
     names = (f"closer{number}" for number in itertools.count())
     mine = (name for name in names if partition_of(name.encode(), partitions) == partition)
     return next(mine), next(mine)
+
+
+def is_ready(worker: Child) -> bool:
+    """Whether a worker has read all there is."""
+    assert worker.process.poll() is None, worker.said
+    return asked(worker, "/readyz")[0] == 200
 
 
 def has_partitions(join: Child) -> bool:

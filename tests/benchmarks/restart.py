@@ -19,9 +19,8 @@ from streams.kafka.app import create_app
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command
 from tests.benchmarks.live import Live
-from tests.benchmarks.plant import SOURCES, Plant, closers, kafka
+from tests.benchmarks.plant import SOURCES, Plant, closers, is_ready, kafka
 from tests.benchmarks.traffic import Traffic
-from tests.benchmarks.two_workers import is_done
 from tests.kafka.topics import ends, eventually
 
 ASKED_S = 20.0
@@ -68,7 +67,7 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
         with plant.producer(SOURCES[0]) as shown, plant.producer(SOURCES[1]) as clicked:
             live.fill((shown, clicked), begun)
         worker = plant.join()
-        eventually(lambda: is_done(worker), PATIENCE_S)
+        eventually(lambda: is_ready(worker), PATIENCE_S)
         err.print("kill -9, and start again")
         worker.kill()
         started = time.time()

@@ -9,6 +9,7 @@ labelled topic, once.
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -20,13 +21,14 @@ from deploy.bench_replay import figure
 from deploy.console import err
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command
-from tests.benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka
+from tests.benchmarks.plant import CLOSERS, SOURCES, Plant, asked, has_partitions, is_ready, kafka
 from tests.benchmarks.traffic import Traffic
 from tests.kafka.topics import ends, eventually
 from tests.kafka.workers.child import Child
 
 ASKED_RATIO = 1.4
 PATIENCE_S = 200
+GAUGES = r"^clickloop_join_(open_impressions|blocks_in_flight){.*} (.*)$"
 WARM_MS = 1_000  # after a change, before rates count
 
 
@@ -65,9 +67,13 @@ def join_with_two(plant: Plant, alone_s: float) -> tuple[int, int]:
 
 
 def is_done(worker: Child) -> bool:
-    """Whether a worker has joined all there is."""
-    assert worker.process.poll() is None, worker.said
-    return asked(worker, "/readyz")[0] == 200
+    """Whether a worker has published all that can be: what closed the windows is open for good."""
+    if not is_ready(worker):
+        return False
+    found = re.findall(GAUGES, asked(worker, "/metrics")[1], re.MULTILINE)
+    left = [float(value) for name, value in found if name == "open_impressions"]
+    in_flight = [float(value) for name, value in found if name == "blocks_in_flight"]
+    return bool(left) and max(left) <= CLOSERS and not any(in_flight)
 
 
 def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
