@@ -4,6 +4,7 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from tests.kafka.scenarios import SCENARIOS, run
 from tests.kafka.shared import broker
+from tests.kafka.stage import compile_kernels
 
 SHOWN = (
     "joined impressions",
@@ -43,15 +45,17 @@ def main() -> None:
         broker(Path(folder)) as address,
         ProcessPoolExecutor(args.jobs, spawn, max_tasks_per_child=10) as pool,
     ):
+        compile_kernels(Path(folder))
         started = {pool.submit(_run, name, address, folder, seed): seed for seed, name in runs}
         for done in as_completed(started):
             seed = started[done]
             try:
                 found[seed] = done.result()
                 print(f"seed {seed}: right", file=sys.stderr)
-            except AssertionError as error:
+            except AssertionError:
                 failed += 1
-                print(f"seed {seed}: {error}", file=sys.stderr)
+                print(f"seed {seed}: wrong", file=sys.stderr)
+                traceback.print_exc()
     table = Table("scenario", "seed", *(name.removeprefix("joined ") for name in SHOWN), box=None)
     for seed, name in sorted(runs, key=lambda each: (names.index(each[1]), each[0])):
         shown = [f"{found[seed][what]:,}" for what in SHOWN] if seed in found else ["FAILED"]

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
-from tests.kafka.stage import SESSION_S, JoinWorker, Stage, joining
+from tests.kafka.stage import SESSION_S, JoinWorker, Stage, compile_kernels, joining
 from tests.kafka.workers.child import Child
 
 PAUSES_S = 8.0, 20.0  # between two faults
@@ -120,6 +120,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        compile_kernels(folder)
         broker = Broker(fetched(), folder / "broker")
         broker.start()
         try:

@@ -13,6 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from deploy import settings, worker_join, worker_learn
+from joiner import JoinSettings, SamplingSettings
+from joiner.partition import Setup
 from tests.kafka.learned import check_learned, examples
 from tests.kafka.pipeline import (
     checked,
@@ -64,6 +67,16 @@ def joining(address: str, partitions: int = 2, **more: Any) -> Joining:
         app={"session_timeout": SESSION_S} | more.pop("app", {}),
         **more,
     )
+
+
+def compile_kernels(folder: Path) -> None:
+    """Have the workers' kernels compiled, which would take longer than anybody waits for them."""
+    config = folder / "compiled.toml"
+    config.write_text(LEARNER)
+    told = joining("nowhere")
+    join = JoinSettings.model_validate(told.join)
+    worker_join.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
+    worker_learn.warm(settings.load(config))
 
 
 class JoinWorker(Child):
