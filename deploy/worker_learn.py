@@ -49,14 +49,12 @@ RETRY_S = 0.5  # how often it tries to open a store that another process has
 class Where:
     """What a learner reads: brokers (`host:port`, separated by commas), its group, its topic.
 
-    session_timeout: after so many seconds a learner that died is replaced. more: further options
-    of the Faust app, credentials for example.
+    more: further options of the Faust app, credentials for example.
     """
 
     brokers: str
     group: str
     topic: str
-    session_timeout: float = 10.0
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,7 +94,6 @@ class LearnWorker:
             where.group,
             where.brokers,
             self,
-            session_timeout=where.session_timeout,
             one_owner=True,
             **where.more,
         )

@@ -30,11 +30,14 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def faust_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """Arguments of a Faust app: its name for the brokers, its credentials.
+    """Arguments of `create_app`: its name for the brokers, its credentials, its heartbeats.
 
     Raises ConfigError as `client_options` does.
     """
-    options: dict[str, Any] = {"broker_client_id": kafka.client_id}
+    options: dict[str, Any] = {
+        "broker_client_id": kafka.client_id,
+        "session_timeout": kafka.session_timeout / 1000,
+    }
     credentials: CredentialsT | None = None
     if kafka.uses_sasl:
         credentials = SASLCredentials(

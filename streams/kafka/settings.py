@@ -81,6 +81,14 @@ class KafkaSettings(BaseModel):
         description="Whether a broker must prove with its certificate that it is the host it was "
         "reached as. false lets anyone on the way read and change everything.",
     )
+    session_timeout: Duration = Field(
+        default=10_000,
+        ge=1_000,
+        le=1_800_000,
+        description="A worker that brokers have not heard of for so long has died, and another "
+        "gets its partitions: the shorter, the sooner, and the more often for a mere pause. A "
+        "duration, 1s to 30m; brokers allow 6s to 30m unless they are told otherwise.",
+    )
 
     @field_validator("bootstrap_servers")
     @classmethod

@@ -8,14 +8,12 @@ the block whose cut is behind the new events.
 """
 
 import argparse
-import inspect
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.bench_replay import figure
 from deploy.console import err
-from streams.kafka.app import create_app
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command
 from tests.benchmarks.live import Live
@@ -82,7 +80,7 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
 
         eventually(back, PATIENCE_S)
         claimed = labelled.last_claim(plant)
-    timeout = inspect.signature(create_app).parameters["session_timeout"].default
+        timeout = plant.settings.kafka.session_timeout / 1000
     yield figure("rows_read_again", sum(offsets.values()), "", None)
     yield figure("session_timeout", timeout, "s", None)
     yield figure("claimed", claimed / 1000 - started, "s", None)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,12 @@ def main(address: str, options: str) -> None:
         _slow_down(learns.slow_s)
     os.environ["CLICKLOOP_KAFKA__BOOTSTRAP_SERVERS"] = address
     os.environ["CLICKLOOP_KAFKA__GROUP_PREFIX"] = learns.group
+    os.environ["CLICKLOOP_KAFKA__SESSION_TIMEOUT"] = f"{learns.session_timeout:g}s"
     os.environ["CLICKLOOP_TOPICS__LABELLED"] = learns.topic
     source = None if learns.source is None else Path(learns.source)
     try:
         loaded = settings.load(Path(learns.config))
-        told = replace(where(loaded), session_timeout=learns.session_timeout)
-        learn(loaded, told, Path(learns.store), source)
+        learn(loaded, where(loaded), Path(learns.store), source)
     except ClickloopError as error:
         print(f"clickloop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
