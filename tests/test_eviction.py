@@ -49,7 +49,7 @@ def stretches(cap: int) -> int:
 @kernel
 @pytest.mark.parametrize("evicts", [True, False])
 @given(rows, st.integers(1, 12), st.sampled_from([0, 1, 5, 17, 40]), st.integers(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_leaves_is_what_the_oracle_says(
     evicts: bool, rows: list[Row], cap: int, expire_after: int, admit_after: int
 ) -> None:
