@@ -75,7 +75,9 @@ def test_the_loop(way: str, secured: Secured, tmp_path: Path) -> None:
     assert clickloop([*produce, "clicks", logs.clicks]).returncode == 0
     if way != "SCRAM-SHA-512":
         return
-    assert clickloop([*produce, "impressions", logs.impressions]).returncode == 3  # bad rows
+    letters = ("--dead-letters", tmp_path / "dead")
+    done = clickloop([*produce, "impressions", logs.impressions, *letters])
+    assert done.returncode == 3, done.stderr  # bad rows
     join = ("worker", "join", "--config", str(config))
     learn = ("worker", "learn", "--config", str(config), "--store", str(tmp_path / "store"))
     workers = [

@@ -130,7 +130,9 @@ def test_the_labelled_topic_is_what_replay_writes(
     for number, (half, wanted) in enumerate(zip(halves, formats, strict=True)):
         file = tmp_path / f"part{number}.ndjson"
         file.write_bytes(b"".join(half))
-        done = clickloop("produce", "--config", config, "impressions", file, "--format", wanted)
+        letters = ("--dead-letters", tmp_path / f"part{number}.dead")
+        produced = ("impressions", file, "--format", wanted, *letters)
+        done = clickloop("produce", "--config", config, *produced)
         assert done.returncode == 3, done.stderr  # there are bad rows, which it says
     done = clickloop("produce", "--config", config, "clicks", logs.clicks, "--format", formats[0])
     assert done.returncode == 0, done.stderr
