@@ -43,7 +43,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         broker(Path(folder)) as address,
-        ProcessPoolExecutor(args.jobs, spawn, max_tasks_per_child=10) as pool,
+        ProcessPoolExecutor(args.jobs, spawn) as pool,
     ):
         compile_kernels(Path(folder))
         started = {pool.submit(_run, name, address, folder, seed): seed for seed, name in runs}
@@ -52,7 +52,7 @@ def main() -> None:
             try:
                 found[seed] = done.result()
                 print(f"seed {seed}: right", file=sys.stderr)
-            except AssertionError:
+            except Exception:  # whatever it was, the others go on
                 failed += 1
                 print(f"seed {seed}: wrong", file=sys.stderr)
                 traceback.print_exc()
