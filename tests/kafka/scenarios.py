@@ -112,15 +112,16 @@ def disk_fills(address: str, folder: Path, seed: int) -> Counter[str]:
     """A disk is full: the worker that needs it ends and says so; when there is room it goes on."""
     with Stage(joining(address, spill_bytes=10_000), folder, seed) as stage:
         joins = stage.worker(hurt=f"spill:{stage.random.randint(1, 9)}:full")
+        assert joins.ended(90) == 1, joins.said
+        assert "[spill] folder" in joins.said, joins.said
+        stage.worker()
         learns = stage.learner(hurt=f"{stage.random.choice(WRITES)}:2:full")
+        assert learns.ended(90) == 1, learns.said
+        assert str(folder) in learns.said.splitlines()[-1], learns.said
         for each in (joins, learns):
-            assert each.ended(90) == 1, each.said
             assert each.said.splitlines()[-1].startswith("clickloop: "), each.said
             stage.sent["full disks"] += 1
-        assert "[spill] folder" in joins.said, joins.said
-        assert str(folder) in learns.said.splitlines()[-1], learns.said
         stage.learner()
-        stage.worker()
         stage.until_more()
         return stage.finish()
 
