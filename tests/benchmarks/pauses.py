@@ -2,8 +2,9 @@
 
 Each part builds a learner of sixteen million coordinates and watches the steps of one kind of
 upkeep, which learning waits for between two examples: growth, while the table fills and doubles;
-eviction, while new features come to a full table; expiry, while all of it turns stale. Only the
-time for which the thread itself ran counts. Prints how many steps there were, the median and the
+eviction, while new features come to a full table; expiry, while all of it turns stale; rotation,
+while all filters are emptied after a leap of event time. Only the time for which the thread itself
+ran counts. Prints how many steps there were, the median and the
 longest. Exits with 1 if one took longer than asked.
 """
 
@@ -24,6 +25,8 @@ from ftrl.table import FIXED, LAYOUTS
 ASKED_MS = 50.0
 FIELDS = 30
 ROWS = 1000
+HOUR = 3_600_000
+FILTER_BYTES = 24  # for each feature outside the table, over all generations
 OFF = AdmissionSettings()
 
 
@@ -48,10 +51,10 @@ def watch(owner: Any, *names: str) -> list[float]:
     return taken
 
 
-def teach(model: Learner, rows: int, rng: np.random.Generator | None = None) -> None:
-    """Learn from so many rows of new features; without `rng` from as many without any."""
+def teach(model: Learner, rows: int, rng: np.random.Generator | None = None, hour: int = 0) -> None:
+    """Learn from so many rows of new features, in that hour; without `rng`, of none."""
     fields = FIELDS if rng is not None else 0
-    first = int(model.state_without_table()["examples"])
+    first = int(model._tally["examples"][0])
     none = np.empty(0, np.uint64)
     model.learn(
         np.arange(rows + 1) * fields,
@@ -61,6 +64,7 @@ def teach(model: Learner, rows: int, rng: np.random.Generator | None = None) -> 
         offset=np.zeros(rows),
         weight=np.ones(rows),
         place=np.arange(first, first + rows),
+        ts=np.full(rows, hour * HOUR),
     )
 
 
@@ -113,10 +117,24 @@ def expiry(coordinates: int) -> Watched:
     return found
 
 
+def rotation(coordinates: int) -> Watched:
+    """Have event time leap by a day, so that every filter is to be emptied at once."""
+    admission = AdmissionSettings(
+        kind="bloom", memory=coordinates * FILTER_BYTES / 2**20, rotate_period=HOUR
+    )
+    model = Learner(settings("float32", ROWS), admission)
+    teach(model, ROWS, np.random.default_rng(4))
+    taken = watch(model, "learn")
+    for _ in range(ROWS):
+        teach(model, 1, hour=24)
+    return {"rotation, an example": taken}
+
+
 PARTS: dict[str, Callable[[int], Watched]] = {
     "growth": growth,
     "eviction": eviction,
     "expiry": expiry,
+    "rotation": rotation,
 }
 
 
@@ -126,8 +144,8 @@ def main() -> None:
     parser.add_argument("--coordinates", type=int, default=16_000_000)
     parser.add_argument("--only", choices=list(PARTS), action="append")
     args = parser.parse_args()
-    for part in PARTS.values():
-        part(100_000)  # compiles
+    for name in args.only or PARTS:
+        PARTS[name](100_000)  # compiles
     table = Table("upkeep", "steps", "median ms", "longest ms", box=None)
     worst = 0.0
     for name in args.only or PARTS:

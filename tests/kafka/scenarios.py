@@ -43,9 +43,13 @@ def joined_and_left(address: str, folder: Path, seed: int) -> Counter[str]:
     with Stage(joining(address), folder, seed) as stage:
         stage.worker()
         stage.until_more()
+        claims = stage.claims()
         second = stage.worker()
+        stage.until_claimed(claims)
         stage.until_more(20)
+        claims = stage.claims()
         second.stop()
+        stage.until_claimed(claims)
         stage.sent["rebalances"] += 2
         stage.until_more(10)
         return stage.finish()

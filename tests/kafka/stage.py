@@ -16,6 +16,7 @@ from typing import Any, Self
 from deploy import settings, worker_join, worker_learn
 from joiner import JoinSettings, SamplingSettings
 from joiner.partition import Setup
+from streams.blocks import Claim
 from tests.kafka.learned import check_learned, examples
 from tests.kafka.pipeline import (
     checked,
@@ -153,6 +154,16 @@ class Stage:
         """Blocks of writers that were superseded, so far."""
         every = range(self.joining.partitions)
         return sum(void_blocks(labelled_messages(self.joining, number)) for number in every)
+
+    def claims(self) -> int:
+        """How often partitions were claimed so far."""
+        every = range(self.joining.partitions)
+        logs = [labelled_messages(self.joining, number) for number in every]
+        return sum(isinstance(one.entry(0).message, Claim) for log in logs for one in log)
+
+    def until_claimed(self, before: int, patience: float = 90.0) -> None:
+        """Wait until every partition was claimed once more than when there were so many claims."""
+        eventually(lambda: self.claims() >= before + self.joining.partitions, patience)
 
     def spoil(self, source: int, value: bytes) -> None:
         """A message of any kind in an input topic."""
