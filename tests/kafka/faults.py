@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     args = parser.parse_args()
     names, failed = list(SCENARIOS), 0
-    runs = [(args.first + at, names[at % len(names)]) for at in range(args.runs)]
+    seeds = range(args.first, args.first + args.runs)
+    runs = [(seed, names[(seed - 1) % len(names)]) for seed in seeds]
     found: dict[int, Counter[str]] = {}
     spawn = multiprocessing.get_context("spawn")
     with (
