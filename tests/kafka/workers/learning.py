@@ -69,8 +69,9 @@ class LearnProcess(Child):
 
     def trained(self) -> list[list[Any]]:
         """The examples that it, and those before it, learned from and did not forget again."""
-        lines = self.audit.read_text().splitlines() if self.audit.exists() else []
-        return [json.loads(line) for line in lines]
+        text = self.audit.read_text() if self.audit.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # its last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def answer(url: str) -> tuple[int, str]:
