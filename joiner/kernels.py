@@ -33,8 +33,8 @@ from joiner.ring import (
 from joiner.rules import (
     BEFORE_IMPRESSION,
     CLICK,
+    CLICKS_END,
     CORRECTED,
-    FORCE_CLICKS,
     FORCE_IMPRESSIONS,
     FOREVER,
     IMPRESSION,
@@ -170,6 +170,20 @@ def expire(watermark: Int, rules: Rules, queue: Queue, tally: Tally, facts: Fact
 
 
 @kernel
+def silent(code: Int, impressions_at: Int, clicks_at: Int, breaker: F64) -> tuple[Int, Int]:
+    """The watermarks after an event that is no row: a log has ended, or is idle."""
+    if code == IMPRESSIONS_END:
+        return FOREVER, clicks_at
+    if code == CLICKS_END:
+        return impressions_at, FOREVER
+    if code in (LIFT_IMPRESSIONS, LIFT_CLICKS) and breaker[OPEN] != 0:
+        return impressions_at, clicks_at
+    if code in (LIFT_IMPRESSIONS, FORCE_IMPRESSIONS):
+        return max(impressions_at, clicks_at), clicks_at
+    return impressions_at, max(clicks_at, impressions_at)
+
+
+@kernel
 def join(
     events: Events,
     rules: Rules,
@@ -277,19 +291,12 @@ def join(
             if kind == 0 and ts >= watermark:
                 judging, quiet = count_click(breaker, limits, quiet), 0
                 judged = True
-        elif code == IMPRESSIONS_END:
-            impressions_at = FOREVER
-        elif code in (LIFT_IMPRESSIONS, FORCE_IMPRESSIONS):
-            if code == FORCE_IMPRESSIONS or breaker[OPEN] == 0:
-                impressions_at = max(impressions_at, clicks_at)
-        elif code in (LIFT_CLICKS, FORCE_CLICKS):
-            if code == FORCE_CLICKS or breaker[OPEN] == 0:
-                clicks_at = max(clicks_at, impressions_at)
         else:
-            clicks_at = FOREVER
-            judging = FOREVER
-            breaker[OPEN] = 0.0
-            judged = True
+            impressions_at, clicks_at = silent(code, impressions_at, clicks_at, breaker)
+            if code == CLICKS_END:
+                judging = FOREVER
+                breaker[OPEN] = 0.0
+                judged = True
         if judged:
             span = window + limits.wait if breaker[OPEN] else window
             closing = (
