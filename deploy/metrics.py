@@ -83,7 +83,8 @@ def write(folder: Path, values: Mapping[str, Any]) -> Path:
 
 def _model(loop: Loop) -> dict[str, Any]:
     values = asdict(loop.learner.stats())
-    return {**values, "bytes": values.pop("nbytes")}
+    size = values.pop("nbytes")
+    return {**values, "bytes": size}
 
 
 def _delays(loop: Loop) -> dict[str, Any]:
