@@ -11,6 +11,8 @@ import pyarrow as pa
 from deploy.loop import Loop
 from deploy.pages import Encode, Saved
 from deploy.training import Cut, Training
+from ftrl.config import FeatureConfig
+from ftrl.config_changes import change
 from ftrl.learner import Learner, columns_state
 from ftrl.table import NO_AGES
 from joiner import Joiner, JoinState
@@ -104,7 +106,10 @@ def restore_model(training: Training, saved: Saved) -> None:
     Raises ValueError where the features differ, ConfigError where the table cannot hold it.
     """
     settings = training.settings
-    training.features.restore(saved.values["features"])
+    before = FeatureConfig.model_validate(saved.values["settings"]["features"])
+    names = change(before, settings.features).names
+    learned = saved.values["features"]
+    training.features.restore({names.get(name, name): found for name, found in learned.items()})
     older = AGES not in saved.arrays  # of a version that knew of no eviction
     ages = NO_AGES if older else _arrays(saved.arrays[AGES])["ages"]
     learner = saved.values["learner"] | columns_state(saved.slots, ages)

@@ -1,15 +1,17 @@
 """The two logs of a run: read from the start, or from where a run was saved."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from deploy.former import FormerNames
 from deploy.settings import Settings
+from ftrl.config import FeatureConfig
 from joiner import FOREVER, Watermarks
-from streams.deadletter import Source
+from streams.deadletter import Place, Source
 from streams.errors import DataError
 from streams.guard import OFF, GuardSettings
 from streams.jit import I64
@@ -29,7 +31,7 @@ class Input:
         self.path = path
         self._events, self._source, self._guard = events, source, guard
         self.at = Position()
-        self.log = self._open(self.at, guard)
+        self.log = self._open()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on after what `state` told. Raises DataError when the files before have changed."""
@@ -42,7 +44,7 @@ class Input:
                 f"{self.path}: its files are {now}, the checkpoint was made with "
                 f"{saved['files']}; bring back those, or replay into a new folder"
             )
-        self.log = self._open(self.at, self._guard)
+        self.log = self._open()
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as plain JSON."""
@@ -51,8 +53,8 @@ class Input:
             "at": [self.at.place, self.at.newest],
         }
 
-    def rows_at(self, files: I64, rows: I64) -> list[pa.RecordBatch]:
-        """The rows at these places (int64, ascending), read again, in order.
+    def rows_at(self, files: I64, rows: I64, events: EventSchema) -> list[pa.RecordBatch]:
+        """The rows at these places (int64, ascending), read again as these events, in order.
 
         Raises DataError when the log no longer holds them.
         """
@@ -61,7 +63,7 @@ class Input:
         wanted = places(files, rows)
         before = Position((int(files[0]), int(rows[0]) - 1), self.at.newest)
         found, count = [], 0
-        for chunk in self._open(before, OFF):
+        for chunk in open_log(self.path, events, self._source, guard=OFF, after=before):
             place = places_of(chunk.rows)
             at = np.searchsorted(wanted, place)
             hit = wanted[np.minimum(at, len(wanted) - 1)] == place
@@ -78,8 +80,16 @@ class Input:
             )
         return found
 
-    def _open(self, after: Position, guard: GuardSettings) -> Log:
-        return open_log(self.path, self._events, self._source, guard=guard, after=after)
+    def _open(self) -> Log:
+        return open_log(self.path, self._events, self._source, guard=self._guard, after=self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Era:
+    """A part of the impressions, through `until`, and the features they were read with."""
+
+    until: Place
+    features: FeatureConfig
 
 
 class Inputs:
@@ -87,6 +97,8 @@ class Inputs:
 
     def __init__(self, settings: Settings, impressions: str, clicks: str) -> None:
         """Raises DataError when a log is not there."""
+        self._settings = settings
+        self._eras: list[_Era] = []
         self.impressions = Input(impressions, settings.events, "impressions", settings.logs)
         self.clicks = Input(clicks, settings.events, "clicks", settings.logs)
 
@@ -105,14 +117,47 @@ class Inputs:
             # The end of a log comes once, also when it came before the run was saved.
             yield replace(step, order=step.order[~np.isin(step.order, ended)]) if ended else step
 
-    def resume(self, saved: Mapping[str, Any]) -> None:
-        """Go on after what `state` told. Raises DataError when files before it have changed."""
+    def resume(self, saved: Mapping[str, Any], features: FeatureConfig) -> None:
+        """Go on after what `state` told; features: those of the settings it was saved with.
+
+        Raises DataError when files before it have changed.
+        """
         self.impressions.resume(saved["impressions"])
         self.clicks.resume(saved["clicks"])
+        self._eras = [
+            _Era((file, row), FeatureConfig.model_validate(values))
+            for file, row, values in saved.get("eras", ())
+        ]
+        if self.impressions.at.place is not None and features != self._settings.features:
+            self._eras.append(_Era(self.impressions.at.place, features))
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as plain JSON."""
-        return {"impressions": self.impressions.state(), "clicks": self.clicks.state()}
+        return {
+            "impressions": self.impressions.state(),
+            "clicks": self.clicks.state(),
+            "eras": [[*era.until, era.features.model_dump(mode="json")] for era in self._eras],
+        }
+
+    def impressions_at(self, files: I64, rows: I64) -> list[pa.RecordBatch]:
+        """The impressions at these places (int64, ascending), as they were first read, in order.
+
+        Read with the features of then, a row is accepted again whatever is in the columns of
+        fields added since: there its values are missing. Raises DataError when the log no longer
+        holds them.
+        """
+        now, wanted = self._settings.features, places(files, rows)
+        found: list[pa.RecordBatch] = []
+        start = 0
+        for era in [*self._eras, _Era((int(files[-1]), int(rows[-1])), now)] if len(files) else []:
+            until = places(*(np.array([number]) for number in era.until))
+            stop = int(np.searchsorted(wanted, until[0], "right"))
+            events = era.features.event_schema(self._settings.join.click_types)
+            part = self.impressions.rows_at(files[start:stop], rows[start:stop], events)
+            former, schema = FormerNames().since(era.features, now), self._settings.events
+            found += [former.select(batch, schema.impressions) for batch in part]
+            start = stop
+        return found
 
     def bytes(self) -> tuple[int, int]:
         """Bytes read so far, and in all."""

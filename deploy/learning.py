@@ -13,11 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from deploy import checkpoint, snapshots
+from deploy.former import FormerNames
 from deploy.learn_metrics import LearnMetrics
 from deploy.pages import Kept, Saved
 from deploy.settings import Settings, differences
 from deploy.store import Store
 from deploy.training import Training
+from ftrl.config import FeatureConfig
 from ftrl.intake import Intake
 from ftrl.table import LAYOUTS
 from streams.blocks import Block, Entry
@@ -70,6 +72,8 @@ class Learning:
             self._dirty = self._due = False
             # Between two messages, so that a save would be whole.
             self._sound = True
+            self._former = FormerNames()
+            self._told = False  # that examples lack columns of new fields
             if self._kept.values is not None:
                 self._intake = self._resumed(self._kept.values, partitions)
             else:
@@ -135,6 +139,7 @@ class Learning:
                 "topic": self._topic,
                 "intake": self._intake.state(),
                 "published": self._published,
+                "former_names": self._former.names,
             }
             learner = self._training.learner
             self._kept.save(learner.slots, learner.take_touched(), arrays, values)
@@ -176,20 +181,23 @@ class Learning:
         return [self._checked(batch, where) for batch in batches]
 
     def _checked(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
-        expected = self._settings.events.labelled
-        wrong = [
-            field.name
-            for field in expected
-            if batch.schema.get_all_field_indices(field.name) == []
-            or batch.schema.field(field.name).type != field.type
-        ]
-        if wrong:
+        absent = self._former.absent(batch.schema.names)
+        if absent and not self._told:
+            self._told = True
+            log.warning(
+                "%s: these examples were joined without %s, so there their values are missing; "
+                "start the join worker again with the same [features]",
+                where,
+                ", ".join(absent),
+            )
+        try:
+            return self._former.select(batch, self._settings.events.labelled)
+        except KeyError as error:
             raise DataError(
-                f"{where}: these examples have no column {', '.join(wrong)} of the type that the "
+                f"{where}: these examples have no column {error.args[0]} of the type that the "
                 "settings say; the join worker and the learner need the same [features] and "
                 f"[join] click_types. {POISON}"
-            )
-        return batch.select(expected.names)
+            ) from error
 
     def _learn(self, batch: pa.RecordBatch, partition: int, where: str) -> None:
         try:
@@ -231,6 +239,7 @@ class Learning:
         except ValueError as error:
             raise ConfigError(f"{self._store.path}: {error}") from error
         checkpoint.restore_training(self._training, self._saved(self._kept, values))
+        self._former = self._formerly(values)
         self._published = values["published"]
         self._examples = self._training.cut.examples
         log.info("going on after %d examples, as %s says", self._examples, self._store.path)
@@ -246,19 +255,26 @@ class Learning:
                 )
             self._check(source, kept.values["settings"], ("features",))
             checkpoint.restore_model(self._training, self._saved(kept, kept.values))
+            self._former = self._formerly(kept.values)
         log.info("starting with the weights of %s", source)
         self.save(float("-inf"))
         self._kept.wait()
 
+    def _formerly(self, values: Mapping[str, Any]) -> FormerNames:
+        before = FeatureConfig.model_validate(values["settings"]["features"])
+        former = FormerNames(values.get("former_names"))  # a replay's store has none
+        return former.since(before, self._settings.features)
+
     def _check(self, where: Path, saved: dict[str, Any], sections: tuple[str, ...]) -> None:
         """Raise ConfigError if these sections of the settings are not as they were saved."""
         free = (Settings.model_fields.keys() | saved.keys()) - set(sections)
+        free |= {"admission.thresholds"}
         different = differences(self._settings, saved, free)
         if different:
             raise ConfigError(
                 f"{where}: these settings are not those the model was learned with; "
-                "use the same, or go on in a new folder (--from takes the weights along if the "
-                "features are the same):\n  " + "\n  ".join(different)
+                "use the same (fields and crosses may be added), or go on in a new folder (--from "
+                "takes the weights along if the features allow it):\n  " + "\n  ".join(different)
             )
 
     @staticmethod

@@ -21,6 +21,7 @@ from deploy.pages import Kept, Saved
 from deploy.report import write_report
 from deploy.settings import Settings, differences
 from deploy.store import Store
+from ftrl.config import FeatureConfig
 from joiner.letters import letters_of
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
@@ -33,7 +34,12 @@ EXAMPLES = "examples"
 DEAD_LETTERS = "dead-letter.ndjson"
 LATE_CLICKS = "late-clicks.ndjson"
 
-_FREE_TO_CHANGE = {"snapshots.checkpoint_every", "spill.memory_budget", "spill.folder"}
+_FREE_TO_CHANGE = {
+    "snapshots.checkpoint_every",
+    "spill.memory_budget",
+    "spill.folder",
+    "admission.thresholds",
+}
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
@@ -111,7 +117,7 @@ class _Replay:
         self._seconds = 0.0
         self.finished = False
         if self._kept.values is not None:
-            self._check(self._kept.values["settings"])
+            self._check(self._kept.values)
         saved = self._kept.last(self._loop.learner.slots.dtype)
         if saved is not None:
             self._go_on(saved)
@@ -201,19 +207,31 @@ class _Replay:
         return metrics.document(self._loop, self._rejections, self._published, run, self._elapsed())
 
     def _check(self, saved: dict[str, Any]) -> None:
-        """Raise ConfigError if these settings cannot go on with what `saved` ones began."""
-        different = differences(self._settings, saved, _FREE_TO_CHANGE)
+        """Raise ConfigError if these settings cannot go on with the run that was saved."""
+        before = saved["settings"]
+        different = differences(self._settings, before, _FREE_TO_CHANGE)
+        if not different and saved["finished"] and self._changed(before):
+            raise ConfigError(
+                f"{self._store.path}: the run is over, so nothing would be learned with the "
+                "changed [features]; replay into a new folder with them, or go on from its "
+                "weights: `clickloop worker learn --from`"
+            )
         if different:
             raise ConfigError(
                 f"{self._store.path}: saved with other settings, so it cannot go on with these; "
-                "use the same, or name a new folder:\n  " + "\n  ".join(different)
+                "use the same (fields and crosses may be added), or name a new folder:\n  "
+                + "\n  ".join(different)
             )
+
+    def _changed(self, before: dict[str, Any]) -> bool:
+        return FeatureConfig.model_validate(before["features"]) != self._settings.features
 
     def _go_on(self, saved: Saved) -> None:
         """Become the run that was saved."""
         values = saved.values
-        self._inputs.resume(values["inputs"])
-        rows = self._inputs.impressions.rows_at(*checkpoint.pending_places(saved))
+        features = FeatureConfig.model_validate(values["settings"]["features"])
+        self._inputs.resume(values["inputs"], features)
+        rows = self._inputs.impressions_at(*checkpoint.pending_places(saved))
         checkpoint.restore(self._loop, saved, rows)
         self._rejections = Counter(values["rejections"])
         self._published = values["published"]

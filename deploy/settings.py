@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from ftrl.config import FeatureConfig
+from ftrl.config_changes import change
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.duration import Duration
@@ -234,17 +235,28 @@ _ELSEWHERE = {"kafka", "topics", "worker"}
 
 
 def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
-    """Where `settings` differ from `saved` ones (plain JSON): a line a key.
+    """Where `settings` differ from `saved` ones (plain JSON) as they must not: a line a key.
 
-    free: keys (`section.key`) and whole sections that may differ.
+    free: keys (`section.key`) and whole sections that may differ. Of [features] only what would
+    give old weights another meaning counts (`ftrl.config_changes`).
     """
     now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
-    elsewhere = free | _ELSEWHERE
-    return [
+    features: list[str] = []
+    if "features" not in free:
+        before = FeatureConfig.model_validate(saved["features"])
+        features = [f"[features] {text}" for text in change(before, settings.features).problems]
+    elsewhere = free | _ELSEWHERE | {"features"}
+    return features + [
         f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
         for key in sorted(now.keys() | then.keys())
-        if not elsewhere & {key, key.partition(".")[0]} and now.get(key) != then.get(key)
+        if not elsewhere & _paths(key) and now.get(key) != then.get(key)
     ]
+
+
+def _paths(key: str) -> set[str]:
+    """A key, and all tables it is in."""
+    parts = key.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -130,15 +130,18 @@ class Features:
         return {name: quantile.state() for name, quantile in self._learners().items()}
 
     def restore(self, state: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-        """Continue from a `state()`. Raises ValueError if another configuration's."""
+        """Continue from a `state()`; fields it does not know have yet to learn their edges.
+
+        Raises ValueError if it knows others than this configuration.
+        """
         learners = self._learners()
-        if state.keys() != learners.keys():
+        if not state.keys() <= learners.keys():
             raise ValueError(
                 f"the state has learned edges of {sorted(state)}, the configuration learns "
                 f"those of {sorted(learners)}; restore with the configuration it was saved with"
             )
-        for name, quantile in learners.items():
-            quantile.restore(state[name])
+        for name, found in state.items():
+            learners[name].restore(found)
 
     def frozen_config(self) -> FeatureConfig:
         """The configuration with the learned edges filled in, as far as they are known."""

@@ -42,28 +42,49 @@ class LabelledLog:
 
 
 def labelled_logs(
-    settings: Settings, logs: SmallLogs, partitions: int, seed: int = 3
+    settings: Settings,
+    logs: SmallLogs,
+    partitions: int,
+    seed: int = 3,
+    *,
+    later: Settings | None = None,
+    turns: int = 60,
 ) -> list[LabelledLog]:
-    """The labelled topic of `logs`, whose events went to partitions by their ids."""
-    return [_labelled(settings, logs, p, partitions, Random(seed + p)) for p in range(partitions)]
+    """The labelled topic of `logs`, whose events went to partitions by their ids.
+
+    later: of the writers after the first two. turns: after so many a writer dies.
+    """
+    eras = [settings, settings, *[later or settings] * (DEATHS - 1)]
+    return [
+        _labelled(eras, logs, p, partitions, Random(seed + p), turns) for p in range(partitions)
+    ]
 
 
 def _labelled(
-    settings: Settings, logs: SmallLogs, partition: int, partitions: int, random: Random
+    eras: list[Settings],
+    logs: SmallLogs,
+    partition: int,
+    partitions: int,
+    random: Random,
+    turns: int,
 ) -> LabelledLog:
-    inputs = (
-        _input(settings, "impressions", logs.impressions, partition, partitions),
-        _input(settings, "clicks", logs.clicks, partition, partitions),
-    )
-    world = World(random, settings.events, inputs)
-    setup = Setup(
-        settings.events, settings.join, settings.sampling, max_message_bytes=9000, cut_rows=40
-    )
+    world: World | None = None
     dead: list[JoinWorker] = []
-    for number in range(DEATHS + 1):
+    for number, values in enumerate(eras):
+        if world is None or values is not eras[number - 1]:
+            inputs = (
+                _input(values, "impressions", logs.impressions, partition, partitions),
+                _input(values, "clicks", logs.clicks, partition, partitions),
+            )
+            world = World(random, values.events, inputs) if world is None else world
+            world.inputs = inputs
+        setup = Setup(
+            values.events, values.join, values.sampling, max_message_bytes=9000, cut_rows=40
+        )
         worker = JoinWorker(world, setup, f"writer {number}")
-        _work(worker, random, dead, die_after=60 if number < DEATHS else None)
+        _work(worker, random, dead, die_after=turns if number < DEATHS else None)
         dead.append(worker)
+    assert world is not None
     blocks = counting_blocks(world.labelled)
     examples = [row for _, value in blocks for row in rows_of(value)]
     all_rows = sum(len(rows_of(each.value)) for each in world.labelled)

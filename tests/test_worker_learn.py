@@ -241,7 +241,7 @@ def test_starting_from_a_store(one: Case, straight: dict[str, Any], tmp_path: Pa
     other.write_text(CONFIG.replace('crosses = ["ad^city"]', "crosses = []"))
     with one.learner(tmp_path / "refused", source=source, config=str(other)) as worker:
         assert worker.ended() == 2
-        assert "[features] crosses: [] here, ['ad^city'] in the checkpoint" in worker.said
+        assert "[features] crosses: ad^city is gone" in worker.said
     with one.learner(new, topic=one.topic) as worker:
         assert worker.ended() == 2
         assert f"learned from the topic {topic}" in worker.said
