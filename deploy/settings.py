@@ -243,7 +243,7 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
     now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
     features: list[str] = []
     if "features" not in free:
-        before = FeatureConfig.model_validate(saved["features"])
+        before = _features_of(saved)
         features = [f"[features] {text}" for text in change(before, settings.features).problems]
     elsewhere = free | _ELSEWHERE | {"features"}
     return features + [
@@ -251,6 +251,17 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
         for key in sorted(now.keys() | then.keys())
         if not elsewhere & _paths(key) and now.get(key) != then.get(key)
     ]
+
+
+def _features_of(saved: dict[str, Any]) -> FeatureConfig:
+    try:
+        return FeatureConfig.model_validate(saved["features"])
+    except ValidationError as error:
+        raise ConfigError(
+            "the model was learned with [features] that this version of clickloop does not take "
+            f"({error.errors()[0]['msg']}); go on with the version that wrote it, or start a new "
+            "model"
+        ) from None
 
 
 def _paths(key: str) -> set[str]:

@@ -19,6 +19,7 @@ from streams.schema import EventSchema
 
 Kind = Literal["categorical", "list", "number", "boolean", "position"]
 POSITION = "position"  # the impression's own optional column
+MOST_PARTS = 3  # of a cross: more hardly ever come again, and with lists are too many
 
 _SERVABLE: dict[schema.ValueType, tuple[type, ...]] = {
     "string": (str,),
@@ -114,8 +115,8 @@ class FeatureConfig(BaseModel):
     )
     crosses: tuple[str, ...] = Field(
         default=(),
-        description="Products of fields, such as `item_id^platform`; each part is a field "
-        "above, and each combination of their values is a coordinate of its own.",
+        description="Products of two or three different fields, such as `item_id^platform`; each "
+        "part is a field above, and each combination of their values is a coordinate of its own.",
     )
 
     @field_validator("fields")
@@ -135,8 +136,8 @@ class FeatureConfig(BaseModel):
         problems = []
         for cross in crosses:
             parts = cross.split("^")
-            if len(parts) < 2 or len(set(parts)) != len(parts):
-                problems.append(f"cross {cross!r}: name two or more different fields")
+            if not 2 <= len(parts) <= MOST_PARTS or len(set(parts)) != len(parts):
+                problems.append(f"cross {cross!r}: name two or three different fields")
             if fields is None:  # they have mistakes of their own, listed beside these
                 continue
             unknown = [part for part in parts if part not in fields]

@@ -115,5 +115,7 @@ def _changed(cut: Cut) -> DataError:
     return DataError(
         f"the rows of the input topics up to {cut.end.impressions} and {cut.end.clicks} (offset, "
         "row) are not those that were joined before. Were records deleted, or the topics made "
-        "anew? Start with a new labelled topic."
+        "anew? Start with a new labelled topic. Or does a field that was added to [features] have "
+        "values of another type in them, so that rows are refused that were not? Take it out, and "
+        "add it again when these rows are no longer known (window, then dedupe_horizon)."
     )

@@ -11,6 +11,9 @@ from streams.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
 MINIMAL = '[features.fields]\ncity = { kind = "categorical" }\n'
+FOUR = '[features]\ncrosses = ["a^b^c^d"]\n[features.fields]\n' + "".join(
+    f'{name} = {{ kind = "categorical" }}\n' for name in "abcd"
+)
 
 
 def load(tmp_path: Path, text: str) -> settings.Settings:
@@ -70,7 +73,7 @@ def test_ten_mistakes_are_listed_at_once(tmp_path: Path) -> None:
         "[sampling] keep_rate: Input should be less than or equal to 1 (found 1.5)",
         "[admissions]: no such setting",
         "[features] fields.city.hash_ass: no such setting",
-        "[features] crosses: cross 'city^city': name two or more different fields",
+        "[features] crosses: cross 'city^city': name two or three different fields",
         "[join] click_types: the first must be 'click'",
     ):
         assert part in message
@@ -119,7 +122,9 @@ def test_environment_wins_and_is_checked(tmp_path: Path, monkeypatch: pytest.Mon
         ("[features]\nfields = {}\n", "declare at least one field"),
         (MINIMAL + MINIMAL, "not valid TOML"),
         ('[features]\ncrosses = ["city^zip"]\n' + MINIMAL, "no such field: zip"),
-        ('[features]\ncrosses = ["city^city"]\n' + MINIMAL, "two or more different fields"),
+        ('[features]\ncrosses = ["city^city"]\n' + MINIMAL, "two or three different fields"),
+        ('[features]\ncrosses = ["city"]\n' + MINIMAL, "two or three different fields"),
+        (FOUR, "cross 'a\\^b\\^c\\^d': name two or three different fields"),
     ],
 )
 def test_files_that_cannot_work(tmp_path: Path, text: str, reason: str) -> None:

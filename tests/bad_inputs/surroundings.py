@@ -40,7 +40,7 @@ TEN_MESSAGES = """DIR/config.toml: 10 problems in the settings:
   [join] click_types: the first must be 'click'
   [join] windows: no such setting; see clickloop.example.toml for all of them
   [features] fields.city.hash_ass: no such setting; see clickloop.example.toml for all of them
-  [features] crosses: cross 'city^city': name two or more different fields
+  [features] crosses: cross 'city^city': name two or three different fields
   [learner] alpha: Input should be greater than 0 (found 0)
   [learner] l1: Input should be a valid number, unable to parse string as a number (found 'much')
   [sampling] keep_rate: Input should be less than or equal to 1 (found 1.5)
