@@ -115,8 +115,9 @@ class Features:
         """The batch's coordinates.
 
         batch: has a column `features.<name>` for each field, and `position` for one of that
-        kind, whole or sliced: strings (small or large) and dictionaries of them, integers,
-        floats, booleans, lists of strings. Null, NaN and the empty list are missing.
+        kind, whole or sliced: strings (small or large), integers, floats, booleans, dictionaries
+        of these, lists of any of them. A value's coordinate is the same in all types that hold it.
+        Null, NaN and the empty list are missing.
         serving: let `serve_as`, where set, stand for the whole column (which may then be
         absent), and learn no edges.
         Raises ValueError, naming the column, if it is absent or its type cannot be hashed.

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import mmh3
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams.jit import F64, I64, U64, kernel
 from streams.murmur import MAX_SEED, fmix64, hash128
+from streams.numbers import float64
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / φ, odd
 NONE = np.uint64(0)  # no coordinate: a hash of 0 becomes ONE
 ONE = np.uint64(1)
+
+# Where `repr` writes floats without an exponent, and Arrow those that are not whole.
+_LEAST_AS_DIGITS, _WHOLE_AS_DIGITS, _ARROW_AS_DIGITS = 1e-4, 1e16, 1e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,8 @@ class Hasher:
     def keys(self, values: pa.Array) -> U64:
         """The coordinate of each value, U64 of its length.
 
-        values: strings (small or large offsets), integers, booleans, floats, nulls, or a
-        dictionary of these. Each distinct value of a dictionary is hashed once, and once for
+        values: strings (small or large offsets), integers, booleans, floats of any width, nulls,
+        or a dictionary of these. Each distinct value of a dictionary is hashed once, and once for
         all batches that share the dictionary. Raises ValueError for other types.
         """
         kind = values.type
@@ -110,20 +115,27 @@ def _text(values: pa.Array) -> pa.Array:
     """
     if _is_string(values.type):
         return values
-    if pa.types.is_floating(values.type):
-        return pa.array([_shortest(v) for v in values.to_pylist()], pa.string())
-    return values.cast(pa.string())
+    return _shortest(values) if pa.types.is_floating(values.type) else values.cast(pa.string())
 
 
-def _shortest(value: float | None) -> str | None:
-    """Python's `repr`, the shortest that reads back as the same float64, `.0` cut off.
+def _shortest(values: pa.Array) -> pa.Array:
+    """Floats as Python's `repr`, the shortest that reads back as the same float64, `.0` cut off.
 
     So 1.0 is `1`, as an integer would be, and −0.0 `0`; but 1e16 is `1e+16`, 1e-7 `1e-07`,
-    infinity `inf`. Null and NaN give None.
+    infinity `inf`. Null where they are null or NaN.
     """
-    if value is None or value != value:
-        return None
-    return repr(value + 0.0).removesuffix(".0")  # adding 0 turns −0 into 0
+    wide = float64(values)
+    numbers: F64 = wide.to_numpy(zero_copy_only=False)
+    size, missing = np.abs(numbers), np.isnan(numbers)
+    whole = (np.trunc(numbers) == numbers) & (size < _WHOLE_AS_DIGITS)
+    digits = pa.array(np.where(whole, numbers, 0.0).astype(np.int64)).cast(pa.string())
+    text = pc.if_else(pa.array(whole), digits, wide.cast(pa.string()))
+    # Arrow begins elsewhere to write exponents, and writes them otherwise.
+    others = ~whole & ~missing & ((size < _LEAST_AS_DIGITS) | (size >= _ARROW_AS_DIGITS))
+    if others.any():
+        written = [repr(number).removesuffix(".0") for number in numbers[others].tolist()]
+        text = pc.replace_with_mask(text, pa.array(others), pa.array(written, pa.string()))
+    return pc.if_else(pa.array(missing), None, text)
 
 
 def _same_memory(a: pa.Array, b: pa.Array) -> bool:

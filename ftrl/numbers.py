@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from ftrl.hashing import Hashed, Hasher
 from streams.jit import F64, I64, U64, kernel
+from streams.numbers import float64
 
 _MANTISSA = 52  # bits of a float64's fraction
 _MAGNITUDE = np.int64(2**63 - 1)  # all bits but the sign
@@ -20,7 +21,7 @@ def _floats(column: pa.Array) -> F64:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise ValueError(f"expected numbers, found values of type {kind}")
-    column = column.cast(pa.float64(), safe=False)  # integers beyond 2⁵³ to the nearest
+    column = float64(column)
     if column.null_count:
         column = column.fill_null(float("nan"))
     values: F64 = column.to_numpy()

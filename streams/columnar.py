@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from streams.deadletter import raw_row
 from streams.errors import DataError
 from streams.jit import I64, Bool
+from streams.numbers import float64
 from streams.record import FEATURES, TIMES, BadRow, Check, Found, Record, plain_type
 from streams.schema import FEATURE_PREFIX, ValueType
 
@@ -91,25 +92,24 @@ def is_valid(batch: pa.RecordBatch) -> bool:
 def _expected(found: pa.DataType, name: str, kind: ValueType, own: bool) -> str | None:
     """What the type of a column should be; None if `found` will do."""
     is_ = pa.types
-    small = is_.is_signed_integer(found) or found in (pa.uint8(), pa.uint16(), pa.uint32())
-    value = found.value_type if is_.is_dictionary(found) or _is_list(found) else found
+    value = found.value_type if is_.is_dictionary(found) else found
+    small = is_.is_signed_integer(value) or value in (pa.uint8(), pa.uint16(), pa.uint32())
     match kind:
-        case _ if is_.is_null(found):
+        case _ if is_.is_null(value):
             return None
         case "string":
-            text = _is_text(value) and not _is_list(found)
-            fits, expected = text or (not own and is_.is_integer(found)), "string"
+            fits, expected = _is_text(value) or (not own and is_.is_integer(value)), "string"
         case "int":
             fits, expected = small, "int64"
             if name in TIMES:
                 fits, expected = fits or is_.is_timestamp(found), "int64 or timestamp"
         case "float":
-            number = is_.is_floating(found) or is_.is_integer(found) or is_.is_decimal(found)
+            number = is_.is_floating(value) or is_.is_integer(value) or is_.is_decimal(value)
             fits, expected = number, "double"
         case "bool":
-            fits, expected = is_.is_boolean(found), "bool"
+            fits, expected = is_.is_boolean(value), "bool"
         case "list":
-            fits, expected = _is_list(found) and _is_text(value), "list of string"
+            fits, expected = _is_list(found) and _is_text(found.value_type), "list of string"
     return None if fits else expected
 
 
@@ -164,13 +164,11 @@ def _cast(array: pa.Array, kind: ValueType) -> pa.Array:
         return array.cast(pa.timestamp("ms", array.type.tz)).cast(pa.int64())
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    # Integers beyond 2^53 become the nearest number, as they do when read from JSON.
-    array = array.cast(plain_type(kind), safe=kind != "float")
-    if kind == "float":
-        nan = pc.is_nan(array)
-        if nan.true_count:
-            return pc.if_else(nan, None, array)
-    return array
+    if kind != "float" or pa.types.is_null(array.type):
+        return array.cast(plain_type(kind))
+    array = float64(array)
+    nan = pc.is_nan(array)
+    return pc.if_else(nan, None, array) if nan.true_count else array
 
 
 def _not_utf8(array: pa.Array) -> Bool:

@@ -1,9 +1,11 @@
 """Feature hashing equals its oracle, for every kind of field and every layout of a column."""
 
+import datetime
 import gzip
 import itertools
 import json
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,16 @@ from ftrl.features import Features
 from ftrl.hashing import GOLDEN, Hashed, Hasher, cross
 from ftrl.settings import AdmissionSettings
 from streams.murmur import hash128
-from tests.columns import arrays, batch, config, keys_of, plain_type, rows_of
+from tests.columns import (
+    INDICES,
+    arrays,
+    as_dictionary,
+    batch,
+    config,
+    keys_of,
+    plain_type,
+    rows_of,
+)
 from tests.oracles.features import FeatureOracle
 
 pytestmark = pytest.mark.kernel
@@ -179,6 +190,63 @@ def test_real_rows_equal_the_oracle() -> None:
     assert rows_of(found) == [oracle.row(row) for row in rows]
 
 
+# -- one value, whatever holds it -------------------------------------------------------------
+
+WHOLE = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32()]
+WIDTHS = [pa.float16(), pa.float32(), pa.float64()]
+
+
+def held(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_float16(kind):
+        return pa.array([None if v is None else np.float16(v) for v in values], kind)
+    return pa.array(values, kind)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.none() | st.integers(0, 127), max_size=6), data=st.data())
+def test_a_whole_number_hashes_alike_in_every_type(values: list[Any], data: st.DataObject) -> None:
+    """And as the string, the element, the float and the number of a list that it would be."""
+    kind = data.draw(st.sampled_from([*WHOLE, pa.uint64(), *WIDTHS, pa.string()]))
+    array = held([v if v is None or kind != pa.string() else str(v) for v in values], kind)
+    field = {"kind": "categorical", "dtype": "int"}
+    oracle = FeatureOracle(config(x=field))
+    expected = [[key for key, _ in oracle.row({"x": v})] for v in values]
+    assert keys_of(field, array) == expected
+    index = data.draw(st.sampled_from(INDICES))
+    encoded = as_dictionary(array, index, data.draw(st.booleans()))
+    assert keys_of(field, encoded) == expected
+    wrap = data.draw(st.sampled_from([pa.ListArray, pa.LargeListArray]))
+    offsets = pa.array(range(len(values) + 1), pa.int32() if wrap is pa.ListArray else pa.int64())
+    assert keys_of({"kind": "list"}, wrap.from_arrays(offsets, array)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.none() | st.integers(-999, 999).map(lambda n: n / 100), max_size=6),
+    data=st.data(),
+)
+def test_a_fraction_hashes_alike_in_every_width(values: list[Any], data: st.DataObject) -> None:
+    """As the decimal it was written as, not as what 32 bits make of it."""
+    array = held(values, data.draw(st.sampled_from(WIDTHS)))
+    for field in (
+        {"kind": "categorical", "dtype": "float"},
+        {"kind": "number", "mantissa_bits": 8},
+        {"kind": "number", "encoding": "quantile", "edges": (-0.7, 0.1, 0.3, 0.7)},
+    ):
+        oracle = FeatureOracle(config(x=field))
+        expected = [[key for key, _ in oracle.row({"x": v})] for v in values]
+        assert keys_of(field, array) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(FLOATS | st.floats(1e-5, 1e17).map(lambda v: float(f"{v:.4g}")), max_size=8))
+def test_floats_are_written_as_python_does(values: list[float]) -> None:
+    field = {"kind": "categorical", "dtype": "float"}
+    oracle = FeatureOracle(config(x=field))
+    expected = [[key for key, _ in oracle.row({"x": v})] for v in values]
+    assert keys_of(field, pa.array(values, pa.float64())) == expected
+
+
 # -- dictionaries, renaming, errors -----------------------------------------------------------
 
 
@@ -242,6 +310,9 @@ def test_a_served_column_may_be_absent() -> None:
         features.coordinates(batch(word=words))
 
 
+DAY = datetime.date(2020, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("field", "column", "message"),
     [
@@ -250,6 +321,9 @@ def test_a_served_column_may_be_absent() -> None:
         ({"kind": "list"}, pa.array([[[1]]]), "'features.x': cannot hash values of type list"),
         ({"kind": "categorical"}, pa.array([["a"]]), "'features.x': cannot hash values of type"),
         ({"kind": "categorical"}, pa.array([b"a"]), "'features.x': cannot hash values of type bin"),
+        ({"kind": "categorical"}, pa.array([DAY]), "'features.x': cannot hash values of type date"),
+        ({"kind": "categorical"}, pa.array([Decimal(1)]), "cannot hash values of type decimal"),
+        ({"kind": "list"}, pa.array([["a"]], pa.list_(pa.string(), 1)), "expected lists, found .*"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_named(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,13 +65,21 @@ CASTS: list[tuple[str, Any, Any]] = [
     ("item", pa.array([2**64 - 1, None], pa.uint64()), ["18446744073709551615", None]),
     ("item", pa.nulls(2), [None, None]),
     ("price", pa.array([1.5, None], pa.float32()), [1.5, None]),
+    ("price", pa.array([0.1, 123456792.0], pa.float32()), [0.1, 123456792.0]),
+    ("price", pa.array(np.array([0.7, 65504], np.float16)), [0.7, 65504.0]),
+    ("price", pa.array([0.7, None], pa.float32()).dictionary_encode(), [0.7, None]),
+    ("price", pa.array([float("nan"), 2.5], pa.float32()), [None, 2.5]),
     ("price", pa.array([float("nan"), 2.5]), [None, 2.5]),
     ("price", pa.array([7, None], pa.int64()), [7.0, None]),
     ("price", pa.array([Decimal("12.30"), None]), [12.3, None]),
+    ("price", pa.array([Decimal("0.70"), Decimal("-123456.78")]), [0.7, -123456.78]),
     ("size", pa.array([7, None], pa.uint32()), [7, None]),
+    ("size", pa.array([7, None], pa.int8()).dictionary_encode(), [7, None]),
     ("tags", pa.array([["x"], None], pa.large_list(pa.large_string())), [["x"], None]),
     ("tags", pa.array([["x"], None], pa.list_(pa.string(), 1)), [["x"], None]),
+    ("new", pa.array([True, None]).dictionary_encode(), [True, None]),
     ("new", pa.nulls(2), [None, None]),
+    ("item", pa.array([7, None], pa.int16()).dictionary_encode(), ["7", None]),
 ]
 
 
@@ -95,7 +104,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("item", [True, False], "column item is bool; string is expected"),
     ("item", [["a"], ["b"]], "column item is list<.*>; string is expected"),
     ("price", ["1", "2"], "column price is string; double is expected"),
+    ("price", [DAY, DAY], r"column price is date32\[day\]; double is expected"),
     ("size", [1.0, 2.0], "column size is double; int64 is expected"),
+    ("size", [Decimal(1), Decimal(2)], "column size is decimal128.*; int64 is expected"),
+    ("item", [Decimal(1), Decimal(2)], "column item is decimal128.*; string is expected"),
+    ("item", [DAY, DAY], r"column item is date32\[day\]; string is expected"),
     ("new", [1, 0], "column new is int64; bool is expected"),
     ("tags", ["a", "b"], "column tags is string; list of string is expected"),
     ("tags", [[1], [2]], "column tags is list<.*>; list of string is expected"),
