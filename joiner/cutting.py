@@ -57,6 +57,7 @@ class OpenCut:
             until=joiner.matters_until,
             undecided=joiner.undecided,
             joiner=joiner.plain(),
+            rows=(sum(map(len, self._passed)), sum(map(len, self._met))),
         )
 
 

@@ -31,6 +31,7 @@ class Rebuild:
         self._merge = merge
         self._left = deque(written)
         self._stop = 0  # steps of the first cut left that are done
+        self._rows = (0, 0)  # of them, of each log
         self._passed, self._met = _flags(written[0].cut) if written else (_NONE, _NONE)
         self.labelled: list[pa.RecordBatch] = []
         self.reports: list[Report] = []
@@ -66,6 +67,7 @@ class Rebuild:
 
     def _take(self, step: Step, idle: int, written: Written) -> None:
         shown, clicked = step.impressions.num_rows, step.clicks.num_rows
+        self._rows = self._rows[0] + shown, self._rows[1] + clicked
         passed, self._passed = self._passed[:shown], self._passed[shown:]
         met, self._met = self._met[:clicked], self._met[clicked:]
         order = step.order.copy()
@@ -91,10 +93,11 @@ class Rebuild:
 
     def _finish(self, cut: Cut) -> None:
         """The end of a cut: the counts are those of all that was ever read."""
-        if self._joiner.plain()["marks"][:2] != cut.joiner["marks"][:2]:
+        same = self._joiner.plain()["marks"][:2] == cut.joiner["marks"][:2]
+        if not same or cut.rows not in (None, self._rows):
             raise _changed(cut)
         self._joiner.recount(cut.joiner)
-        self._stop = 0
+        self._stop, self._rows = 0, (0, 0)
         if self._left:
             self._passed, self._met = _flags(self._left[0].cut)
 

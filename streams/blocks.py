@@ -44,7 +44,8 @@ class Cut(msgspec.Struct, frozen=True):
     did not begin to wait. newest: greatest time of each log, ms. until: once the joiner's
     watermark has passed this by W + max(H, D), no row up to here can matter, ms. undecided:
     the place of the first impression that is still open. joiner: its plain state: settings,
-    counts, watermarks, breaker.
+    counts, watermarks, breaker. rows: how many of each log the steps had; None: by a writer of a
+    version that did not say.
     """
 
     steps: tuple[Stop, ...]
@@ -54,6 +55,7 @@ class Cut(msgspec.Struct, frozen=True):
     until: int
     undecided: Place | None
     joiner: dict[str, Any]
+    rows: tuple[int, int] | None = None
 
     @property
     def end(self) -> Stop:

@@ -5,7 +5,7 @@ has void blocks, and claims in its middle.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -125,15 +125,19 @@ def _work(
 def _input(
     settings: Settings, source: Source, path: Any, partition: int, partitions: int
 ) -> InputLog:
-    chunks = [chunk.rows for chunk in open_log(str(path), settings.events, source)]
-    rows = pa.Table.from_batches(chunks).combine_chunks().to_batches()[0]
+    """A line of the log is a message; those that are refused are partition 0's."""
+    chunks = list(open_log(str(path), settings.events, source))
+    rows = pa.Table.from_batches([chunk.rows for chunk in chunks]).combine_chunks().to_batches()[0]
+    letters = [replace(one, src_offset=one.src_row, src_row=0) for c in chunks for one in c.rejects]
     ids = rows.column("impression_id").to_pylist()
     mine = [zlib.crc32(each.encode()) % partitions == partition for each in ids]
     rows = rows.filter(pa.array(mine))
     schema = settings.events.impressions if source == "impressions" else settings.events.clicks
-    offsets: I64 = np.arange(rows.num_rows)
+    offsets: I64 = rows.column("src_row").to_numpy()
     for name, values in (("src_offset", offsets), ("src_row", np.zeros_like(offsets))):
         at = rows.schema.get_field_index(name)
         rows = rows.set_column(at, schema.field(at), pa.array(values))
     clock: I64 = rows.column("ts").to_numpy()
-    return InputLog(source, rows, clock, [], rows.num_rows, end=rows.num_rows)
+    refused = [] if partition else letters
+    end = max([offsets[-1], *(one.src_offset for one in refused)]) + 1
+    return InputLog(source, rows, clock, refused, end, end=end)

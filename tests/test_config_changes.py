@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from deploy.store import Store
 from ftrl.config import FeatureConfig
 from ftrl.config_changes import change
 from ftrl.features import Features
-from streams.errors import ConfigError
+from streams.errors import ConfigError, DataError
 from streams.jit import F64, U64
 from streams.logs import open_log
 from streams.messages import decode
@@ -166,10 +167,10 @@ def keys_of_new() -> U64:
     return Features(config(new={"kind": "boolean"})).coordinates(flags).keys
 
 
-def spoilt(impressions: Path, folder: Path) -> Path:
+def spoilt(impressions: Path, folder: Path, which: slice = slice(None, None, BAD)) -> Path:
     """The same log with a `new` of the wrong type in some rows: for older settings nothing."""
     lines = impressions.read_text().splitlines()
-    lines[::BAD] = [re.sub(r'"new": (true|false)', '"new": 7', line) for line in lines[::BAD]]
+    lines[which] = [re.sub(r'"new": (true|false)', '"new": 7', line) for line in lines[which]]
     path = folder / "spoilt.ndjson"
     path.write_text("\n".join(lines))
     return path
@@ -277,6 +278,16 @@ def topic(logs: SmallLogs, tmp_path_factory: pytest.TempPathFactory) -> tuple[La
 def has_new(value: bytes) -> bool:
     """Whether a block has the new columns."""
     return bool(value) and "features.new" in decode(value, "a block")[0].schema.names
+
+
+def test_a_join_worker_says_so_when_new_fields_refuse_a_row_it_had_taken(
+    logs: SmallLogs, tmp_path: Path
+) -> None:
+    """Also one that was decided before it stopped, of which nothing but the count is left."""
+    fewer, more = loaded(tmp_path, FEWER), loaded(tmp_path, MORE)
+    bad = replace(logs, impressions=spoilt(logs.impressions, tmp_path, slice(24, 25)))
+    with pytest.raises(DataError, match="does a field that was added"):
+        labelled_logs(fewer, bad, 1, later=more, turns=35)
 
 
 @pytest.mark.parametrize("copied", [False, True])
