@@ -49,7 +49,12 @@ ONLY_IN = {
         "deploy/join_metrics.py",
         "deploy/learn_metrics.py",
     },
-    "typer": {"deploy/cli.py"},
+    "typer": {
+        "deploy/cli.py",
+        "deploy/cli_bench.py",
+        "deploy/cli_common.py",
+        "deploy/cli_kafka.py",
+    },
     "pydantic_settings": {"deploy/settings.py"},
     "msgspec": {"joiner/agent.py", "streams/blocks.py", "streams/ndjson.py"},
 }

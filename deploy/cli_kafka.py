@@ -1,0 +1,76 @@
+"""The commands for Kafka: its topics, and the workers that run on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy import settings
+from deploy.cli_common import Config, errors
+from deploy.console import out
+from streams.errors import ClickloopError
+from streams.kafka import topics as kafka_topics
+
+topics_app = typer.Typer(help="The topics in Kafka.", no_args_is_help=True)
+worker_app = typer.Typer(
+    help="Workers that run on Kafka until they are stopped.", no_args_is_help=True
+)
+
+
+@topics_app.command("create")
+def create_command(config: Config) -> None:
+    """Make the topics that are missing, then check all of them."""
+    with errors():
+        loaded = settings.load(config)
+        with kafka_topics.admin(loaded.kafka) as admin:
+            for name in admin.create(loaded.topics, _kept(loaded)):
+                out.print(f"{name}: made, {loaded.topics.partitions} partitions", soft_wrap=True)
+            _check_topics(loaded, admin)
+
+
+@topics_app.command("check")
+def check_command(config: Config) -> None:
+    """Everything that is wrong with the topics, each with its fix."""
+    with errors():
+        loaded = settings.load(config)
+        with kafka_topics.admin(loaded.kafka) as admin:
+            _check_topics(loaded, admin)
+
+
+def _kept(loaded: settings.Settings) -> int:
+    return loaded.join.known_span + loaded.join.lateness
+
+
+def _check_topics(loaded: settings.Settings, admin: kafka_topics.Admin) -> None:
+    found, servers = admin.describe(loaded.topics), loaded.kafka.bootstrap_servers
+    wrong = kafka_topics.problems(found, loaded.topics, _kept(loaded), servers)
+    if wrong:
+        count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
+        raise ClickloopError("\n".join([f"{count} with the topics:", *(f"  {w}" for w in wrong)]))
+    out.print(f"{len(loaded.topics.names)} topics, nothing wrong", soft_wrap=True)
+
+
+@worker_app.command("join")
+def worker_join_command(config: Config) -> None:
+    """Join impressions and clicks of Kafka, and publish labelled examples, each once."""
+    from deploy import worker_join  # here, as Kafka's clients take half a second to load
+
+    with errors():
+        worker_join.join(settings.load(config))
+
+
+@worker_app.command("learn")
+def worker_learn_command(
+    config: Config,
+    store: Annotated[Path, typer.Option("--store", help="Its own folder: made, or gone on with.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A new store begins with the weights of this one."),
+    ] = None,
+) -> None:
+    """Learn from the labelled topic, each example once, and publish serving versions."""
+    from deploy import worker_learn  # here, as Kafka's clients take half a second to load
+
+    with errors():
+        loaded = settings.load(config)
+        worker_learn.learn(loaded, worker_learn.where(loaded), store, source)
