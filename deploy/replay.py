@@ -86,10 +86,11 @@ def replay(
             raise
         except ClickloopError:
             # Whatever ends the input early, what was learned so far stays usable.
-            job.publish(None)
-            job.save(finished=False)
-            job.wait()
-            metrics.write(out, job.document(title or out.name, notes))
+            if not job.as_saved:
+                job.publish(None)
+                job.save(finished=False)
+                job.wait()
+                metrics.write(out, job.document(title or out.name, notes))
             raise
         if not job.finished:
             job.publish(None)
@@ -119,6 +120,8 @@ class _Replay:
         if self._kept.values is not None:
             self._check(self._kept.values)
         saved = self._kept.last(self._loop.learner.slots.dtype)
+        # Saving it again would only put new settings in place of those it can go back to.
+        self.as_saved = saved is not None
         if saved is not None:
             self._go_on(saved)
         committed = {} if saved is None else saved.values["outputs"]
@@ -138,6 +141,7 @@ class _Replay:
             return
         every = self._settings.snapshots.checkpoint_every
         for step in self._inputs.steps(self._loop.joiner.watermarks):
+            self.as_saved = False
             self._reject(step)
             joined = self._loop.join(step)
             for labelled in joined.labelled:

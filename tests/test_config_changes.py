@@ -229,6 +229,22 @@ def test_a_replay_goes_on_with_more_features(
     assert np.isin(keys_of_new(), np.frombuffer(found[0]["weights"][0], np.uint64)).all()
 
 
+def test_a_log_without_the_new_column_leaves_the_run_as_it_was(
+    logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "open_log", functools.partial(open_log, block_rows=150))
+    fewer, more = loaded(tmp_path, FEWER), loaded(tmp_path, MORE)
+    rows = [chunk.rows for chunk in open_log(str(logs.impressions), fewer.events, "impressions")]
+    shown = tmp_path / "impressions.parquet"
+    pq.write_table(pa.Table.from_batches(rows), shown)
+    paths, out = (str(shown), str(logs.clicks)), tmp_path / "out"
+    with pytest.raises(Stopped):
+        replay(fewer, *paths, out, stop=stops_after(3))
+    with pytest.raises(DataError, match=r"no column features\.(new|price) for the impressions"):
+        replay(more, *paths, out, resume=True)
+    replay(fewer, *paths, out, resume=True)
+
+
 class Node:
     """A learner of one partition, without Kafka: what it is told, it learns."""
 
