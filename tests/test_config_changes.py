@@ -229,6 +229,14 @@ def test_a_replay_goes_on_with_more_features(
     assert np.isin(keys_of_new(), np.frombuffer(found[0]["weights"][0], np.uint64)).all()
 
 
+def test_features_that_are_no_longer_taken_are_told(tmp_path: Path) -> None:
+    values = loaded(tmp_path, MORE)
+    saved = values.model_dump(mode="json")
+    saved["features"]["crosses"] = ["ad^city^new^price"]
+    with pytest.raises(ConfigError, match=r"does not take \(.*two or three .*\); go on with"):
+        settings.differences(values, saved, set())
+
+
 def test_a_log_without_the_new_column_leaves_the_run_as_it_was(
     logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
