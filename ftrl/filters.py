@@ -41,7 +41,7 @@ def sightings(words: U64, start: int | np.int64, key: np.uint64) -> np.int64:
     least = _15
     for _ in range(PROBES):
         probe = bits >> _57
-        word = words[start + np.int64(probe >> _4)]
+        word = words[np.uint64(start) + (probe >> _4)]
         least = min(least, (word >> ((probe & _15) * _4)) & _15)
         bits <<= _7
     return np.int64(least)
@@ -56,10 +56,10 @@ def sight(words: U64, start: int | np.int64, key: np.uint64) -> None:
     bits = key * _SCATTER
     for _ in range(PROBES):
         probe = bits >> _57
-        word = start + np.int64(probe >> _4)
+        word = np.uint64(start) + (probe >> _4)
         place = (probe & _15) * _4
-        if np.int64((words[word] >> place) & _15) == least:
-            words[word] += _1 << place
+        is_least = np.int64((words[word] >> place) & _15) == least
+        words[word] += np.uint64(is_least) << place  # no branch: nobody could foretell it
         bits <<= _7
 
 

@@ -33,7 +33,8 @@ from ftrl.table import (
     tags_of,
 )
 from streams.errors import ConfigError
-from streams.jit import U8, U64, kernel
+from streams.intrinsics import a_line
+from streams.jit import U8, U64, allocating, kernel
 
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 FIRST_CAPACITY = 64
@@ -70,9 +71,10 @@ def reserved(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 @kernel
 def _cluster_start(slots: Slots, slot: int) -> int:
-    """The first of the used slots that end right before `slot`; `slot` itself if there is none."""
+    """The last line, from that of `slot` back, into which the one before has not run over."""
+    slot &= -a_line(slots)
     while slot > 0 and slots[slot - 1]["key"] != EMPTY:
-        slot -= 1
+        slot -= a_line(slots)
     return slot
 
 
@@ -84,7 +86,7 @@ def _cluster_end(slots: Slots, slot: int) -> int:
     return slot
 
 
-@kernel
+@allocating
 def _settle(slots: Slots, touched: U64, ages: U8, shift: Homes, first: int, end: int) -> None:
     """Take out all that the slots `first` to `end` hold, and put it where `shift` says.
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ftrl import admission, counts, rotation, sketch, stored_counts, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
-from ftrl.scratch import BLOCK, Scratch, close_up, look_up
+from ftrl.scratch import BLOCK, Scratch, close_up, gather, look_up
 from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
 from streams.jit import F64, I64, U8, U64, inlined, kernel
@@ -237,22 +237,27 @@ def learn(
         epoch,
         evicts,
     ) = model
-    indptr, keys, _ = batch
+    indptr, keys, values = batch
     label, offset, omega, rate, kind, kept, place, ts, bars = examples
     alpha, beta = rates.alpha, rates.beta
-    ends, found, at, chosen, totals = s.ends, s.found, s.at, s.chosen, s.totals
+    stamps, marks, ends, stops, found, x, at = (
+        s.stamps, s.marks, s.ends, s.stops, s.found, s.x, s.at
+    )  # fmt: skip
+    away, chosen, totals = s.away, s.chosen, s.totals
     announce(slots, ages, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
     for first in range(start, rows, BLOCK):
         last = min(first + BLOCK, rows)
-        end = _NOTHING
+        end = stop = _NOTHING
         for row in range(first, last):
-            begin = end
-            end, away = look_up(slots, shift, batch, row, s, end)
-            ends[row - first] = end
-            away = table.find_again(slots, shift, found, at, chosen, away)
-            for i in range(away):
-                admission.announce(words, rules, found[chosen[i]])
-        end = _NOTHING
+            begin, start_of_row = stop, end
+            end = gather(indptr, keys, values, row, stamps, marks, found, x, end)
+            stop = look_up(slots, shift, found, at, away, start_of_row, end, stop)
+            stop = table.find_all(slots, shift, found, at, away, begin, stop)
+            for i in range(begin, stop):
+                admission.announce(words, rules, found[away[i]])
+            ends[row - first], stops[row - first] = end, stop
+        end = stop = _NOTHING
+        used = tally[0]["used"]
         for row in range(first, last):
             length = indptr[row + 1] - indptr[row]
             if room < max_features and tally[0]["used"] + length > room:
@@ -260,17 +265,17 @@ def learn(
             if row + BLOCK < rows:
                 announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
             begin, end = end, ends[row - first]
+            missing, stop = stop, stops[row - first]
+            last_missing = stop
+            if tally[0]["used"] != used:
+                last_missing = table.find_all(slots, shift, found, at, away, missing, stop)
+            absent = last_missing - missing
             repeats = kind[row] == CORRECTION and kept[row]
-            absent = _NOTHING
-            for j in range(begin, end):
-                chosen[absent] = j
-                absent += 1 if at[j] < 0 else 0
-            if absent > 0:
-                absent = table.find_again(slots, shift, found, at, chosen, absent)
             if not repeats:
                 rotation.start_example(words, rules, progress, tally[0]["examples"], ts[row])
                 tally[0]["examples"] += 1
                 for i in range(absent):
+                    chosen[i] = away[missing + i]
                     sketch.observe(seen, found[chosen[i]])
                 if absent > 0:
                     met = admission.circumstances(rules, seed, place[row], kind[row])
@@ -279,8 +284,9 @@ def learn(
                         totals, absent,
                     )  # fmt: skip
                     absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
-            stop = close_up(s, begin, end) if absent > 0 else end
-            size = stop - begin
+            size = end - begin
+            if absent > 0:
+                size = close_up(found, x, at, away[missing], end) - begin
             spread = 1.0
             if bits == counts.GRADIENTS:
                 load(slots, shift, s, begin, size, alpha, beta)
@@ -308,7 +314,7 @@ def learn(
                 saturated += stored_counts.store(
                     slots, shift, touched, s, begin, size, alpha, beta, here
                 )
-            note_seen(ages, at, begin, stop, tally, epoch)
+            note_seen(ages, at, begin, begin + size, tally, epoch)
             tally[0]["saturated"] += saturated
             note_rounding(shift, tally, s.root, size)
             bias_n = tally[0]["bias_n"] + own * own
@@ -335,11 +341,13 @@ def predict(
 
     spread: 1/r, where rates go by counts.
     """
-    found, at, chosen = s.found, s.at, s.chosen
+    indptr, keys, values = batch
+    stamps, marks, found, x, at, away = s.stamps, s.marks, s.found, s.x, s.at, s.away
     for row in range(len(logits)):
-        end, away = look_up(slots, shift, batch, row, s, _NOTHING)
-        if table.find_again(slots, shift, found, at, chosen, away) > 0:
-            end = close_up(s, _NOTHING, end)
+        end = gather(indptr, keys, values, row, stamps, marks, found, x, _NOTHING)
+        missing = look_up(slots, shift, found, at, away, _NOTHING, end, _NOTHING)
+        if table.find_all(slots, shift, found, at, away, _NOTHING, missing) > 0:
+            end = close_up(found, x, at, away[0], end)
         if bits == counts.GRADIENTS:
             load(slots, shift, s, _NOTHING, end, rates.alpha, rates.beta)
         else:

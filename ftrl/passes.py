@@ -13,8 +13,8 @@ import numpy as np
 
 from ftrl.counts import Bits
 from ftrl.stored import n_of, z_of
-from ftrl.table import EMPTY, GROUP, Shift, Slots, clear, find, least_key, start
-from streams.jit import U8, U64, inlined, kernel
+from ftrl.table import EMPTY, GROUP, Shift, Slots, clear, find, home, least_key
+from streams.jit import U8, U64, allocating, inlined
 
 Slot: TypeAlias = int | np.int64
 
@@ -83,7 +83,7 @@ def remove(slots: Slots, touched: U64, ages: U8, shift: Shift, slot: Slot) -> No
         key = slots[other]["key"]
         if key == EMPTY:
             break
-        first = np.int64(start(slots, shift, key))
+        first = np.int64(home(slots, shift, key))
         if (other - first) & last >= (other - hole) & last:
             slots[hole] = slots[other]
             if len(ages) > 0:
@@ -108,7 +108,7 @@ def _pass_keys(
 ) -> int:
     """A pass over the keys `low` to `high`, whose homes ascend; see `pass_over`."""
     last = len(slots) - 1
-    place, end = np.int64(start(slots, shift, low)), np.int64(start(slots, shift, high))
+    place, end = np.int64(home(slots, shift, low)), np.int64(home(slots, shift, high))
     while True:
         slot = place & last
         if rule.kept != BY_RANK and place < end and fresh(ages, slot, rule):
@@ -134,7 +134,7 @@ def _pass_keys(
             place += 1
 
 
-@inlined
+@allocating
 def _pass_group(
     slots: Slots,
     touched: U64,
@@ -181,7 +181,7 @@ def _pass_group(
     return done
 
 
-@kernel
+@allocating
 def pass_over(
     slots: Slots,
     touched: U64,

@@ -5,27 +5,36 @@ from typing import NamedTuple
 import numpy as np
 
 from ftrl.examples import Batch
-from ftrl.table import Shift, Slots, home, name
-from streams.jit import F64, I64, U64, inlined
+from ftrl.table import Shift, Slots, at_home
+from streams.jit import F64, I64, U16, U64, inlined, kernel
 
 BLOCK = 8  # rows looked up together: their slots' cache lines fit into 16 KiB
-MARKS = 16  # for each coordinate of a row, so that few share one
+MARKS = 2  # for each coordinate of a row, at least
+STAMPS = 1 << 13
+MOST_STAMPED = np.uint64(64)  # coordinates of a row: of more, two would nearly always share a stamp
+
+_STAMPED = np.uint64(STAMPS - 1)
 
 
 class Scratch(NamedTuple):
     """Space for a block of rows, and for the one that is learned from.
 
-    marks: int64, more than twice as many as a row has coordinates, a power of two; -1 at first.
-    Of a block: ends (int64 [BLOCK], where each row's coordinates end), found (uint64, their
-    keys), x (float64, their values), at (int64, their slots; ABSENT where there is none). Of a
-    row: chosen, totals (int64), z, n, root (√n), w (float64), codes (uint64, of n as it is stored).
+    stamps: uint16 [8192], see `gather`. marks: int64, more than twice as many as a row has
+    coordinates, a power of two; -1 at first.
+    Of a block: ends, stops (int64 [BLOCK], where each row's coordinates end, and those of `away`),
+    found (uint64, keys), x (float64, their values), at (int64, their slots; ABSENT where there is
+    none), away (int64, which coordinates are not in the table). Of a row: chosen, totals (int64),
+    z, n, root (√n), w (float64), codes (uint64, of n as it is stored).
     """
 
+    stamps: U16
     marks: I64
     ends: I64
+    stops: I64
     found: U64
     x: F64
     at: I64
+    away: I64
     chosen: I64
     totals: I64
     z: F64
@@ -40,59 +49,113 @@ def scratch_for(batch: Batch) -> Scratch:
     longest = int(np.diff(batch.indptr).max(initial=0))
     marks = np.full(1 << (MARKS * longest).bit_length(), -1, np.int64)
     found = np.empty(BLOCK * longest, np.uint64)
-    x, at = np.empty(BLOCK * longest), np.empty(BLOCK * longest, np.int64)
+    x, (at, away) = np.empty(BLOCK * longest), np.empty((2, BLOCK * longest), np.int64)
     chosen, totals = np.empty((2, longest), np.int64)
     z, n, root, w = np.empty((4, longest))
-    ends = np.empty(BLOCK, np.int64)
+    ends, stops = np.empty((2, BLOCK), np.int64)
     codes = np.empty(longest, np.uint64)
-    return Scratch(marks, ends, found, x, at, chosen, totals, z, n, root, w, codes)
+    return Scratch(
+        np.zeros(STAMPS, np.uint16),
+        marks,
+        ends,
+        stops,
+        found,
+        x,
+        at,
+        away,
+        chosen,
+        totals,
+        z,
+        n,
+        root,
+        w,
+        codes,
+    )
 
 
 @inlined
-def look_up(
-    slots: Slots, shift: Shift, batch: Batch, row: int, s: Scratch, size: int
-) -> tuple[int, int]:
-    """Append a row's coordinates to the block's, the values of repeated keys summed.
+def gather(
+    indptr: I64, keys: U64, values: F64, row: int, stamps: U16, marks: I64, found: U64, x: F64,
+    size: int,
+) -> int:  # fmt: skip
+    """Append a row's coordinates to the block's; returns their number then.
 
-    They go behind the `size` there are, in the order of their first occurrence, each with its home
-    as its slot; if the home holds another key, their number goes to `chosen`. Returns the size
-    then, and how many are not at home: counted without a branch, since nobody could foretell it.
+    They go behind the `size` there are, in the order of their first occurrence, the values of
+    repeated keys summed. Two keys of a row that share a stamp make it a suspect; few rows are.
+    """
+    first, end = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
+    begin, length = np.uint64(size), np.uint64(end - first)
+    stamp = np.uint16(row)
+    suspect = length > MOST_STAMPED
+    for i in range(first, end):
+        at = keys[i] & _STAMPED
+        suspect |= stamps[at] == stamp
+        stamps[at] = stamp
+    if suspect:
+        return coalesce(indptr, keys, values, row, marks, found, x, size)
+    for i in range(length):
+        found[begin + i] = keys[first + i]
+    if len(values):
+        for i in range(length):
+            x[begin + i] = values[first + i]
+    else:
+        for i in range(length):
+            x[begin + i] = 1.0
+    count: int = size + indptr[row + 1] - indptr[row]
+    return count
+
+
+@kernel
+def coalesce(
+    indptr: I64, keys: U64, values: F64, row: int, marks: I64, found: U64, x: F64, size: int
+) -> int:
+    """What `gather` does, of any row.
 
     `marks` is a hash table from key to position in the batch; entries below the row's first are
     of earlier rows.
     """
-    indptr, keys, values = batch
-    marks, found, x, at, away = s.marks, s.found, s.x, s.at, s.chosen
     first, end = indptr[row], indptr[row + 1]
     last = np.uint64(len(marks) - 1)
-    start = first - size
-    moved = 0
+    begin = first - size
     for i in range(first, end):
         key = keys[np.uint64(i)]
         value = values[np.uint64(i)] if len(values) else 1.0
         mark = key & last
-        while marks[mark] >= first and found[np.uint64(marks[mark] - start)] != key:
+        while marks[mark] >= first and found[np.uint64(marks[mark] - begin)] != key:
             mark = (mark + np.uint64(1)) & last
         if marks[mark] >= first:
-            x[np.uint64(marks[mark] - start)] += value
-            continue
-        marks[mark] = start + size
-        first_slot, here = home(slots, shift, key), np.uint64(size)
-        found[here] = key
-        x[here] = value
-        at[here] = np.int64(first_slot)
-        away[np.uint64(moved)] = size
-        moved += 1 if slots[first_slot]["key"] != name(shift, key) else 0
-        size += 1
-    return size, moved
+            x[np.uint64(marks[mark] - begin)] += value
+        else:
+            marks[mark] = begin + size
+            found[np.uint64(size)] = key
+            x[np.uint64(size)] = value
+            size += 1
+    return size
 
 
 @inlined
-def close_up(s: Scratch, begin: int, end: int) -> int:
-    """Keep those of the coordinates `begin` to `end` that have a slot; returns their new end."""
-    found, x, at = s.found, s.x, s.at
-    kept = begin
-    for j in range(begin, end):
-        found[kept], x[kept], at[kept] = found[j], x[j], at[j]
+def look_up(
+    slots: Slots, shift: Shift, found: U64, at: I64, away: I64, begin: int, end: int, missing: int
+) -> int:
+    """Put the slots of the coordinates `begin` to `end` of a block into `at`.
+
+    The `missing` entries of `away` get company where one is not in the cache line of its home: told
+    without a branch, since nobody could foretell it. Returns how many there are then.
+    """
+    for j in range(np.uint64(begin), np.uint64(end)):
+        slot, there = at_home(slots, shift, found[j])
+        at[j] = slot
+        away[np.uint64(missing)] = j
+        missing += 0 if there else 1
+    return missing
+
+
+@inlined
+def close_up(found: U64, x: F64, at: I64, first: int, end: int) -> int:
+    """Keep those of the coordinates `first` to `end` that have a slot; returns their new end."""
+    kept = first
+    for j in range(np.uint64(first), np.uint64(end)):
+        there = np.uint64(kept)
+        found[there], x[there], at[there] = found[j], x[j], at[j]
         kept += 1 if at[j] >= 0 else 0
     return kept

@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
+from streams.intrinsics import trailing_zeros
 from streams.jit import U8, inlined
 
 INDEX_BITS = 14
 RANK_BITS = 64 - INDEX_BITS
 
 _RANK_SHIFT = np.uint64(RANK_BITS)
-_ONE = np.uint64(1)
 
 
 def registers() -> U8:
@@ -25,11 +25,7 @@ def registers() -> U8:
 @inlined
 def observe(sketch: U8, key: np.uint64) -> None:
     """Count a 64-bit hash; one seen before changes nothing."""
-    rank = 1
-    rest = key
-    while rank <= RANK_BITS and rest & _ONE == 0:
-        rest >>= _ONE
-        rank += 1
+    rank = min(trailing_zeros(key), RANK_BITS) + 1
     register = np.int64(key >> _RANK_SHIFT)
     sketch[register] = max(sketch[register], rank)
 

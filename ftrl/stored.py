@@ -92,7 +92,9 @@ def store(
             slot = np.uint64(at[np.uint64(begin + j)])
             slots[slot]["z"] = z[j]
             slots[slot]["n"] = n[j]
-            touched[slot >> _6] |= _1 << (slot & _63)
+            mark = _1 << (slot & _63)
+            if touched[slot >> _6] & mark == 0:  # most are since the last save
+                touched[slot >> _6] |= mark
     return saturated
 
 

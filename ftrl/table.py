@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, ahead
 from streams.jit import I64, U8, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
@@ -55,7 +56,6 @@ LAYOUTS = {
     FIXED: np.dtype([("key", np.uint32), ("z", np.int16), ("n", np.uint16)]),
 }
 NO_AGES: U8 = np.empty(0, np.uint8)
-CACHE_LINE = 64
 ABSENT = -1
 EMPTY = np.uint64(0)
 GROUP = 512  # slots: at a load of 0.7 one in 10^15 groups overflows
@@ -63,7 +63,7 @@ GROUPS_A_MIB = 2**20 // (GROUP * LAYOUTS[FIXED].itemsize)
 TAGS = 2.0**32
 
 _IN_GROUP = np.int64(GROUP - 1)
-_IN_LINE = np.int64(CACHE_LINE // LAYOUTS[FIXED].itemsize - 1)
+_IN_LINE = np.uint64(CACHE_LINE // LAYOUTS[FIXED].itemsize - 1)
 _GROUP_BITS = np.uint64(GROUP.bit_length() - 1)
 _TAG_BITS = np.uint64(32)
 _TO_HOME = _TAG_BITS - _GROUP_BITS
@@ -103,19 +103,12 @@ def tag_of(key: np.uint64) -> np.uint64:
 
 @inlined
 def home(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
-    """The slot where a key should be: that of one which has moved, while the table grows."""
+    """The first slot of the cache line where the search for a key begins."""
     if shift is None:
         group = group_of(len(slots) // GROUP, key)
-        return (group << _GROUP_BITS) | ((key & _TAG) >> _TO_HOME)
-    return key >> shift.bits
-
-
-@inlined
-def start(slots: Slots, shift: Shift, key: np.uint64) -> np.uint64:
-    """The slot where the search for a key begins."""
-    if shift is None:
-        return home(slots, shift, key)
-    return key >> (shift.bits + np.uint64(key < shift.unmoved))
+        return (group << _GROUP_BITS) | (((key & _TAG) >> _TO_HOME) & ~_IN_LINE)
+    slot = key >> (shift.bits + np.uint64(key < shift.unmoved))
+    return slot & ~np.uint64(a_line(slots) - 1)
 
 
 @inlined
@@ -127,29 +120,32 @@ def name(shift: Shift, key: np.uint64) -> np.uint64:
 
 
 @inlined
-def after(slots: Slots, shift: Shift, first: np.int64, tries: int) -> np.int64:
-    """The slot to look at when `tries` of them are taken by other keys, from the home `first` on.
-
-    In a group all of the home's cache line comes first, then the next line.
-    """
-    if shift is None:
-        line = ((first & ~_IN_LINE) + (tries & ~_IN_LINE)) & _IN_GROUP
-        return (first & ~_IN_GROUP) | line | ((first + tries) & _IN_LINE)
-    return (first + tries) & (len(slots) - 1)
+def at_home(slots: Slots, shift: Shift, key: np.uint64) -> tuple[np.int64, bool]:
+    """The slot of a key that is in the cache line of its home, and whether it is."""
+    slot = np.int64(home(slots, shift, key))
+    step = ahead(slots, slot, name(shift, key))
+    return slot + step, step < NOWHERE
 
 
 @kernel
 def find(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
-    """The slot that holds `key`, or `~slot` of the empty slot where it would go."""
+    """The slot that holds `key`, or `~slot` of the empty slot where it would go.
+
+    Searched a cache line at a time. In a group all of the home's line comes first.
+    """
     sought = name(shift, key)
-    first = np.int64(start(slots, shift, key))
-    slot, tries = first, 0
-    while slots[slot]["key"] != sought:
-        if slots[slot]["key"] == EMPTY:
-            return ~slot
-        tries += 1
-        slot = after(slots, shift, first, tries)
-    return slot
+    slot = np.int64(home(slots, shift, key))
+    while True:
+        step = ahead(slots, slot, sought)
+        if step < NOWHERE:
+            return slot + step
+        gap = ahead(slots, slot, EMPTY)
+        if gap < NOWHERE:
+            return ~(slot + gap)
+        if shift is None:
+            slot = (slot & ~_IN_GROUP) | ((slot + a_line(slots)) & _IN_GROUP)
+        else:
+            slot = (slot + a_line(slots)) & (len(slots) - 1)
 
 
 @kernel
@@ -163,27 +159,29 @@ def place_for(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     if shift is None:
         if slot >= 0:
             return slot
-        tries = 1
-        while slots[after(slots, shift, ~slot, tries)]["key"] != EMPTY:
-            tries += 1
-        return ~slot if tries < GROUP else np.int64(ABSENT)
+        first, other = ~slot & ~_IN_GROUP, (~slot + 1) & _IN_GROUP
+        while slots[first | other]["key"] != EMPTY:
+            other = (other + 1) & _IN_GROUP
+        return ~slot if first | other != ~slot else np.int64(ABSENT)
     return ~slot
 
 
 @inlined
-def find_again(slots: Slots, shift: Shift, keys: U64, at: I64, chosen: I64, size: int) -> int:
-    """Put into `at` the slots of `keys[chosen[i]]`, i < `size`, or ABSENT where there is none.
+def find_all(
+    slots: Slots, shift: Shift, keys: U64, at: I64, away: I64, first: int, end: int
+) -> int:
+    """Put into `at` the slots of `keys[away[i]]`, or ABSENT where there is none, first ≤ i < end.
 
-    Keeps those at the front of `chosen`, and returns how many they are.
+    Keeps those in `away`, from `first` on, and returns where they end.
     """
-    absent = 0
-    for i in range(size):
-        j = chosen[i]
+    kept = first
+    for i in range(first, end):
+        j = np.uint64(away[np.uint64(i)])
         slot = find(slots, shift, keys[j])
         at[j] = slot if slot >= 0 else ABSENT
-        chosen[absent] = j
-        absent += 1 if at[j] < 0 else 0
-    return absent
+        away[np.uint64(kept)] = np.int64(j)
+        kept += 1 if slot < 0 else 0
+    return kept
 
 
 @inlined

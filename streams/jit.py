@@ -51,12 +51,19 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` with Numba: cached on disk, the GIL released, IEEE arithmetic.
 
-    No fastmath: a run must give the same bytes whatever the batch size. With
-    `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that tests can cover it.
+    No fastmath: a run must give the same bytes whatever the batch size. It cannot make arrays (see
+    `allocating`), so Numba need not count who holds those it is given: of the learner's time that
+    was a tenth. With `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that tests can cover
+    it.
     """
+    return cast(Callable[P, R], njit(**_OPTIONS, _nrt=False)(function))
+
+
+def allocating(function: Callable[P, R]) -> Callable[P, R]:
+    """A `kernel` that may make arrays."""
     return cast(Callable[P, R], njit(**_OPTIONS)(function))
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """A `kernel` that becomes part of those that call it: a call with arrays costs 10 to 20 ns."""
-    return cast(Callable[P, R], njit(**_OPTIONS, forceinline=True)(function))
+    return cast(Callable[P, R], njit(**_OPTIONS, _nrt=False, forceinline=True)(function))

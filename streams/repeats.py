@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streams.jit import I64, U8, Bool, kernel
+from streams.jit import I64, U8, Bool, allocating
 
 _OPEN, _OPEN_LIST = ord("{"), ord("[")
 _CLOSE, _CLOSE_LIST = ord("}"), ord("]")
@@ -24,7 +24,7 @@ def repeats(text: U8, starts: I64, ends: I64) -> Bool:
     return found
 
 
-@kernel
+@allocating
 def _repeats(text: U8, quotes: I64, starts: I64, ends: I64, found: Bool) -> None:
     """`repeats`, with the indices of all quotes, into `found`, which is false."""
     hashes = np.empty(_MEMBERS, np.int64)
