@@ -21,6 +21,13 @@ _MEASURES = {
     "calibration": "Mean prediction over CTR",
     "ctr": "Share of positives",
 }
+_FILTERS = {
+    "filter_fill": "Share of the admission filters' counters in use",
+    "false_admissions": "Of the sightings that filters should hold back, the share let in: an "
+    "estimate from one feature in 128, counted beside them",
+    "false_positives": "Share of features never seen that the filters take for seen, measured",
+    "false_positives_in_theory": "The same in theory, with so many counters in use",
+}
 
 
 class LearnMetrics(Collector):
@@ -49,6 +56,10 @@ class LearnMetrics(Collector):
         self._left = self._gauge(
             "features_evicted", "Features that have left the table again, as of the last save."
         )
+        self._filters = {
+            name: self._gauge(name, f"{words}, as of the last save.")
+            for name, words in _FILTERS.items()
+        }
         self._event_time = self._gauge(
             "event_timestamp_seconds", "Greatest event time of the examples."
         )
@@ -101,6 +112,11 @@ class LearnMetrics(Collector):
         """What the model has come to."""
         self._features.set(training.learner.features)
         self._left.set(training.learner.evicted)
+        filters = training.learner.admission
+        self._filters["filter_fill"].set(filters.fill())
+        self._filters["false_admissions"].set(filters.false_admissions())
+        self._filters["false_positives"].set(filters.false_positives())
+        self._filters["false_positives_in_theory"].set(filters.false_positives_in_theory())
         if training.cut.ts is not None:
             self._event_time.set(training.cut.ts / 1000)
         evaluations = {"first": training.evaluation}

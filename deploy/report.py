@@ -14,8 +14,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from deploy import count_charts, quality_charts, truth_charts
-from deploy.drawing import Json, complete, share, when
+from deploy import count_charts, quality_charts, sentences, truth_charts
+from deploy.drawing import Json, complete, when
 from deploy.headline import cards
 from deploy.page import PAGE
 from deploy.tables import details
@@ -94,7 +94,7 @@ def _panels(document: Json) -> list[Panel]:
             "flow",
             "What became of every row",
             "Each impression and each click read is in exactly one band, as wide as their share."
-            + _balance(ledger),
+            + sentences.balance(ledger),
             [
                 count_charts.flow(ledger, "impressions", count_charts.IMPRESSION_FLOWS),
                 count_charts.flow(ledger, "clicks", count_charts.CLICK_FLOWS),
@@ -131,8 +131,8 @@ def _panels(document: Json) -> list[Panel]:
             "How long clicks take",
             "Clicks by the time since their impression; those beyond the window came too late to "
             "label it."
-            + _late(document.get("delays") or {})
-            + _breaker(document.get("breaker") or {}),
+            + sentences.late(document.get("delays") or {})
+            + sentences.breaker(document.get("breaker") or {}),
             [count_charts.delays(document.get("delays") or {})],
             "No click was matched.",
         ),
@@ -140,7 +140,7 @@ def _panels(document: Json) -> list[Panel]:
             "features",
             "Features",
             "Distinct features seen in the log, those admitted to the table, and those whose "
-            "weight is not zero." + _size(model),
+            "weight is not zero." + sentences.size(model) + sentences.filters(model),
             [count_charts.features(model)],
             "No feature was seen.",
         ),
@@ -218,47 +218,3 @@ def _source(run: Json, document: Json) -> str:
     if version:
         parts.append(f"clickloop {escape(str(version))}")
     return " · ".join(parts)
-
-
-def _balance(ledger: Json) -> str:
-    """Nothing, or the first way in which the ledger does not add up."""
-    for total, flows in (
-        ("impressions", count_charts.IMPRESSION_FLOWS),
-        ("clicks", count_charts.CLICK_FLOWS),
-    ):
-        read, told = ledger.get(total) or 0, sum(ledger.get(key) or 0 for key, _, _ in flows)
-        if read != told:
-            return f" <b>The ledger does not balance: {read:,} {total} read, {told:,} told.</b>"
-    return ""
-
-
-def _late(delays: Json) -> str:
-    """How many clicks were late."""
-    late, matched = (sum(delays.get(key) or ()) for key in ("late", "matched"))
-    if not late + matched:
-        return ""
-    return f" {late:,} of {late + matched:,} clicks were late ({share(late / (late + matched))})."
-
-
-def _breaker(breaker: Json) -> str:
-    """How often labels waited because clicks that should have come did not."""
-    openings = breaker.get("openings")
-    if not openings:
-        return ""
-    times = "once" if openings == 1 else f"{openings:,} times"
-    return f" Clicks stayed away that should have come, {times}: labels waited for them."
-
-
-def _size(model: Json) -> str:
-    """The memory the features take, and what did not fit."""
-    parts = []
-    if model.get("bytes"):
-        parts.append(f" They take {model['bytes'] / 2**20:,.1f} MiB.")
-    for key, what in (
-        ("refused", "sightings of new features were refused: the table was full"),
-        ("evicted", "features left the table again"),
-        ("saturated", "stored values lay outside the range of fixed point"),
-    ):
-        if model.get(key):
-            parts.append(f" {model[key]:,} {what}.")
-    return "".join(parts)

@@ -15,6 +15,7 @@ def details(document: Json) -> str:
     first, corrected = document.get("metrics") or {}, document.get("corrected") or {}
     metrics = [[_name(k), _text(v), _text(corrected.get(k))] for k, v in first.items()]
     counts = [[_name(k), _text(v)] for k, v in ledger.items()]
+    model = [[_name(k), _text(v)] for k, v in (document.get("model") or {}).items()]
     snapshots = [
         [
             _text(s.get("version")),
@@ -29,6 +30,7 @@ def details(document: Json) -> str:
         (
             _table("Metrics", ["", "as first labelled", "corrected"], metrics),
             _table("Ledger", ["", "rows"], counts),
+            _table("Model", ["", "at the end"], model),
             _table("Snapshots", ["version", "event time (UTC)", "weights", "bytes"], snapshots),
             f"<details><summary>Settings</summary><pre>{escape(settings)}</pre></details>"
             if settings

@@ -275,6 +275,11 @@ class Learner:
         )
 
     @property
+    def admission(self) -> Admission:
+        """What decides which features enter: for how full its filters are, and how they err."""
+        return self._admission
+
+    @property
     def slots(self) -> Slots:
         """The table's slots as they lie in memory, not copied: for saving what was touched."""
         return self._table.slots

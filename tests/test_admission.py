@@ -204,6 +204,18 @@ def test_a_sweep_that_falls_behind_forgets_everything_all_the_same() -> None:
     assert not held.held.words.any()
 
 
+def test_of_many_lines_some_say_how_full_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the counters of the first half of the lines, and none of the others."""
+    held = Admission(bloom(1, lines=1024))
+    own = held.words[: held.rules.lines * 16].reshape(-1, 16)
+    own[: len(own) // 2] = 0x0F0F0F0F0F0F0F0F
+    whole, theory = held.fill(), held.false_positives_in_theory()
+    assert whole == pytest.approx(0.25)
+    monkeypatch.setattr(filters, "MOST_LINES", 300)
+    assert held.fill() == pytest.approx(whole, abs=0.005)
+    assert held.false_positives_in_theory() == pytest.approx(theory, abs=0.02)
+
+
 def test_admitted_features_leave_the_filter_alone() -> None:
     held = Filters(bloom(1, 100))
     held.example([7])

@@ -84,6 +84,10 @@ def document_of(examples: int) -> Document:
             "refused": 0,
             "evicted": 1234,
             "saturated": 4,
+            "filter_fill": 0.25,
+            "false_positives": 0.012,
+            "false_positives_in_theory": 0.011,
+            "false_admissions": 0.0042,
         },
         "rejections": {"too_late": 4, "wrong_type": 3},
         "snapshots": [{"version": 1, "ts": 1_541_030_400_000, "nonzero": 70, "bytes": 900}],
@@ -188,6 +192,17 @@ def test_missing_parts_are_left_out(holes: list[tuple[str | int, ...]], drop: bo
         elif part is not None:
             part[last] = None
     assert "</html>" in page(document)
+
+
+def test_how_often_filters_err_is_said_where_there_are_filters() -> None:
+    said = sections(page(USUAL))["features"]
+    assert "25% of the filters' counters are in use" in said
+    assert "let 0.42% in (a live estimate" in said
+    assert "1.2% of the time, 1.1% in theory" in said
+    assert "<tr><td>false admissions<td>0.0042" in page(USUAL)
+    document = copy.deepcopy(USUAL)
+    document["model"]["filter_fill"] = 0
+    assert "counters are in use" not in page(document)
 
 
 def test_text_from_a_run_is_never_markup() -> None:

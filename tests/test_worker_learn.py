@@ -138,6 +138,8 @@ def test_health_and_metrics(one: Case, tmp_path: Path) -> None:
         assert found["clickloop_learn_saves_total"] > 2
         assert found["clickloop_learn_features"] > 50
         assert found["clickloop_learn_features_evicted"] > 50
+        assert 0 < found["clickloop_learn_filter_fill"] < 0.1
+        assert 0 <= found["clickloop_learn_false_admissions"] < 1
         for labels in ("first", "corrected"):
             assert 0 < found[f'clickloop_learn_log_loss{{labels="{labels}"}}'] < 1
             assert 0.2 < found[f'clickloop_learn_calibration{{labels="{labels}"}}'] < 5
