@@ -3,48 +3,29 @@
 A child process replays and dies: at a numbered step of saving a checkpoint, or at a random moment.
 It is then resumed, perhaps to die again, until the run is done; the outcome must be that of a run
 that was never killed, in everything but its throughput. The logs are small ones, simulated ones,
-and parts of trivago's where CLICKLOOP_TEST_DATA has them.
+and parts of trivago's where CLICKLOOP_TEST_DATA has them (tests/fault_cases.py). Each has other
+options on, and a table says what each of these changes.
 """
 
 import argparse
-import functools
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from deploy import inputs, pages, settings
 from deploy.examples import ExamplesWriter
-from deploy.replay import replay
 from deploy.store import Store
-from streams.logs import open_log
-from streams.simulator import SimulatorSettings, simulate
 from streams.writer import NdjsonWriter
-from tests import small_logs, trivago
+from tests import trivago
+from tests.fault_cases import Case, cases, exercised, run, straight, trivago_cases
 from tests.outcomes import outcome
-
-BLOCK_ROWS = 400
-EVERY = 900
-
-TRIVAGO_ROWS = 6000
-TRIVAGO_STARTS = {"early": 0, "middle": 150_000, "late": 300_000}
-# For docs/examples/trivago-crosses.toml: three in ten clicks come after this window.
-TRIVAGO_JOIN = 'window = "60s"\ncorrection_horizon = "2h"'
-TRIVAGO_SAMPLING = """
-[sampling]
-keep_rate = 0.3
-[snapshots]
-every = "30m"
-"""
 
 # The steps of a save, in their order: what is about to happen when the process dies. The value is
 # the prefix of the key that the store is about to write; b"" where it is another's step.
@@ -58,47 +39,6 @@ STEPS = {
     "committed": b"training/commit",
     "version": b"manifest/",
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """Logs and settings of a run."""
-
-    name: str
-    config: Path
-    impressions: Path
-    clicks: Path
-
-
-def cases(folder: Path) -> list[Case]:
-    """Corrections, subsampling and admission on, over small logs and simulated ones."""
-    small = small_logs.write(folder / "small", settings=small_logs.FORGETFUL)
-    simulated = simulate(
-        SimulatorSettings(impressions=6000, users=500, ads=100, beyond_window=0.2, seed=5),
-        folder / "simulated",
-    )
-    text = simulated.config.read_text()
-    config = folder / "simulated" / "all-on.toml"
-    config.write_text(text + '\n[sampling]\nkeep_rate = 0.3\n[admission]\nkind = "bloom"\n')
-    return [
-        Case("small", small.config, small.impressions, small.clicks),
-        Case("simulated", config, simulated.impressions, simulated.clicks),
-    ]
-
-
-def trivago_cases(folder: Path, starts: Iterable[str] = TRIVAGO_STARTS) -> list[Case]:
-    """The same over parts of the real logs that begin at different points."""
-    text = trivago.example("trivago-crosses.toml").read_text()
-    text = text.replace('window = "30m"', TRIVAGO_JOIN)
-    text = text.replace('kind = "off"', 'kind = "bloom"\nadmit_after = 1\nrotate_every = 1500')
-    found = []
-    for start in starts:
-        name = f"trivago-{start}"
-        logs = trivago.write_part(folder / name, TRIVAGO_STARTS[start], TRIVAGO_ROWS)
-        config = folder / name / "config.toml"
-        config.write_text(text + TRIVAGO_SAMPLING)
-        found.append(Case(name, config, *logs))
-    return found
 
 
 def resumed_after_kills(case: Case, out: Path, deaths: list[str]) -> tuple[dict[str, Any], int]:
@@ -127,11 +67,6 @@ def resumed_after_kills(case: Case, out: Path, deaths: list[str]) -> tuple[dict[
     return outcome(out), died
 
 
-def straight(case: Case, out: Path) -> dict[str, Any]:
-    """The outcome of a run that is never killed."""
-    return resumed_after_kills(case, out, [])[0]
-
-
 def random_deaths(rng: random.Random) -> list[str]:
     """One to three deaths, at steps or at moments."""
     kinds = [*STEPS, "after", "after"]
@@ -147,13 +82,7 @@ def _child(config: str, impressions: str, clicks: str, out: str, death: str) -> 
     step, _, number = death.partition(":")
     if step in STEPS:
         _die_at(step, int(number))
-    setattr(inputs, "open_log", functools.partial(open_log, block_rows=BLOCK_ROWS))  # noqa: B010
-    pages.PAGE_SLOTS = 64  # so that small tables have many pages
-    setattr(pages.Kept, "busy", False)  # noqa: B010 - no save is put off, so all runs save alike
-    values = settings.load(Path(config))
-    saves = values.snapshots.model_copy(update={"checkpoint_every": EVERY})
-    values = values.model_copy(update={"snapshots": saves})
-    replay(values, impressions, clicks, Path(out), resume=True)
+    run(Case("child", Path(config), Path(impressions), Path(clicks)), Path(out))
 
 
 def _die_at(step: str, number: int) -> None:
@@ -176,8 +105,21 @@ def _die_at(step: str, number: int) -> None:
     setattr(owner, name, dying)
 
 
+def show_options(runs: list[Case], expected: dict[str, dict[str, Any]], folder: Path) -> int:
+    """Print what each option does in its run; how many do nothing."""
+    table = Table("logs", "option", "log loss", "without", "features", "without", box=None)
+    vain = 0
+    for case in runs:
+        for found in exercised(case, expected[case.name], folder / f"without-{case.name}"):
+            vain += not found.does_something
+            losses = (f"{loss:.6f}" for loss in found.log_loss)
+            table.add_row(case.name, found.option, *losses, *map(str, found.features))
+    Console().print(table, "")
+    return vain
+
+
 def main() -> None:
-    """Run the cycles and print the table; exit 1 if any outcome differs."""
+    """Run the cycles and print the tables; exit 1 if an outcome differs, or an option is idle."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
@@ -193,6 +135,7 @@ def main() -> None:
         folder = Path(name)
         runs = cases(folder) + (trivago_cases(folder) if trivago.THERE else [])
         expected = {case.name: straight(case, folder / f"straight-{case.name}") for case in runs}
+        vain = show_options(runs, expected, folder)
         for cycle in range(args.cycles):
             case, died = runs[cycle % len(runs)], 0
             while not died:
@@ -211,9 +154,9 @@ def main() -> None:
         print(f"without cycles on real logs: {trivago.MISSING}")
     print(
         f"{args.cycles} cycles, each killed at least once, {died_in_all} deaths ({redrawn} cycles "
-        f"drawn again because nothing died), {wrong} outcomes differ"
+        f"drawn again because nothing died), {wrong} outcomes differ, {vain} options without effect"
     )
-    sys.exit(bool(wrong))
+    sys.exit(bool(wrong or vain))
 
 
 if __name__ == "__main__":

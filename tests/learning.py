@@ -156,11 +156,12 @@ cuts = st.lists(st.integers(0, 60), max_size=4)
 
 
 @st.composite
-def barred(draw: st.DrawFn) -> Row:
-    """A plain row with an event time and thresholds."""
-    plain = draw(row(KEYS, plain=True))
+def barred(draw: st.DrawFn, keys: st.SearchStrategy[int] = KEYS, plain: bool = True) -> Row:
+    """A row with an event time and thresholds."""
+    one = draw(row(keys, plain=plain))
     ts = draw(st.integers(0, 50)) + draw(st.sampled_from([0, 0, 0, 300, 100_000]))
-    return replace(plain, ts=ts, bars=tuple(draw(st.integers(0, 3)) for _ in plain.coordinates))
+    return replace(one, ts=ts, bars=tuple(draw(st.integers(0, 3)) for _ in one.coordinates))
 
 
 timed_rows = st.lists(barred(), max_size=60)
+any_rows = st.lists(barred(ANY_KEY, plain=False), max_size=40)

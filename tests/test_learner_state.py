@@ -1,13 +1,14 @@
 """Saving a learner changes nothing, and one that is restored goes on as if nothing had been."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.learner import Learner
+from ftrl.learner import Learner, LearnerStats
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
@@ -15,25 +16,18 @@ from tests import learning
 from tests.learning import bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
-pytestmark = pytest.mark.kernel
+kernel = pytest.mark.kernel  # not of those in which features leave, slow in pure Python
 
 quick = settings(max_examples=50, deadline=None)
 OFF = AdmissionSettings()
-POISSON = AdmissionSettings(kind="poisson")
+POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@quick
-@given(
-    learning.rows,
-    learning.cuts,
-    st.sampled_from([bloom(0), bloom(1), bloom(2), POISSON, TIMED]),
-)
-def test_train_save_restore_train_is_train(
-    layout: str, rows: list[Row], cuts: list[int], admission: AdmissionSettings
-) -> None:
-    settings = of(layout, l1=0.1)
+def check_that_resumed_is_straight(
+    settings: LearnerSettings, admission: AdmissionSettings, rows: list[Row], cuts: list[int]
+) -> LearnerStats:
+    """Train on `rows`, and on their parts with a restored learner for each; the model's stats."""
     straight = Learner(settings, admission)
     expected = learn(straight, rows).logit
     resumed = Learner(settings, admission)
@@ -44,8 +38,53 @@ def test_train_save_restore_train_is_train(
         resumed = Learner.restore(settings, admission, resumed.state())
     assert np.concatenate(found).tobytes() == expected.tobytes()
     assert same_state(resumed.state(), straight.state())
+    return straight.stats()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@quick
+@given(
+    learning.any_rows,
+    learning.cuts,
+    st.sampled_from([bloom(0), bloom(1), bloom(2), POISSON, TIMED]),
+    st.sampled_from([0, 9]),
+    st.sampled_from([4, 10_000]),
+    st.sampled_from(["gradients", "counts"]),
+)
+def test_train_save_restore_train_is_train(
+    layout: str,
+    rows: list[Row],
+    cuts: list[int],
+    admission: AdmissionSettings,
+    expire_after: int,
+    most: int,
+    rates: str,
+) -> None:
+    settings = of(layout, l1=0.1, expire_after=expire_after, max_features=most, rates=rates)
+    check_that_resumed_is_straight(settings, admission, rows, cuts)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("admission", [TIMED, POISSON], ids=["timed", "poisson"])
+def test_what_has_left_and_turned_is_restored(layout: str, admission: AdmissionSettings) -> None:
+    """Event times that move, thresholds, a table that is full, and features that go stale."""
+    rng = np.random.default_rng(8)
+    rows = [
+        replace(
+            row,
+            ts=2 * number + int(rng.integers(0, 4)),
+            bars=tuple(rng.integers(0, 4, len(row.coordinates)).tolist()),
+        )
+        for number, row in enumerate(random_rows(150, fields=4, features=200, seed=6))
+    ]
+    settings = of(layout, l1=0.1, expire_after=40, max_features=20, rates="counts")
+    cuts = [3, 50, 51, 90, 91, 92, 140]
+    stats = check_that_resumed_is_straight(settings, admission, rows, cuts)
+    assert stats.evicted > 30
+    assert stats.features_admitted <= 20
+
+
+@kernel
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_saving_changes_nothing_and_the_copy_stays(layout: str) -> None:
     rows = random_rows(60, fields=5, features=100, seed=2)
@@ -60,6 +99,7 @@ def test_saving_changes_nothing_and_the_copy_stays(layout: str) -> None:
     assert same_state(straight.state(), learner.state())
 
 
+@kernel
 def test_restore_takes_other_settings_where_it_can() -> None:
     learner = Learner(LearnerSettings(l1=0), bloom(1))
     learn(learner, random_rows(80, fields=5, features=100, seed=4))
@@ -72,6 +112,7 @@ def test_restore_takes_other_settings_where_it_can() -> None:
     )
 
 
+@kernel
 def test_restore_refuses_what_it_cannot_hold_or_read() -> None:
     learner = Learner(LearnerSettings(), OFF)
     learn(learner, [Row(((1, 1.0), (2, 1.0), (3, 1.0)))])
