@@ -7,12 +7,11 @@ import pytest
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from tests.learning import arrays, learn, random_rows
-from tests.oracles.counter import ExactCounter
+from tests.learning import arrays, counter, learn, random_rows
 from tests.oracles.ftrl import Row
 from tests.results import __main__ as command
 from tests.results import judging, logs, tables
-from tests.results.admitting import exactly, false_admissions, sightings
+from tests.results.admitting import exactly, false_admissions
 from tests.results.descent import descend
 
 ROWS = [
@@ -61,23 +60,27 @@ def test_what_is_saved() -> None:
     assert judging.memory(stats, "q2.13", 0) == stats.features_admitted * 12
 
 
-def test_exact_counts(log: logs.Log) -> None:
-    """Dropping a feature's first sightings is what an exact counter does."""
+@pytest.mark.parametrize("admit_after", [0, 1, 2, 5])
+@pytest.mark.parametrize(("generations", "every"), [(1, 10**9), (1, 100), (2, 90), (3, 40)])
+def test_exact_counts(log: logs.Log, admit_after: int, generations: int, every: int) -> None:
+    """Sightings are dropped that a counter which forgets as the filters do holds back."""
+    settings = AdmissionSettings(
+        kind="bloom",
+        admit_after=admit_after,
+        generations=generations,
+        rotate_every=every,
+        memory=0.01,
+    )
     assert log.features == len(set(log.keys.tolist()))
-    nth, counted = sightings(log), dict[int, int]()
-    for key, which in zip(log.keys.tolist(), nth.tolist(), strict=True):
-        counted[key] = counted.get(key, 0) + 1
-        assert which == counted[key]
-    exact = exactly(log, 2)
-    counter, admitted = ExactCounter(2, 1, 10**9), set[int]()
+    exact, exactly_counted, admitted = exactly(log, settings), counter(settings), set[int]()
     for i, row in enumerate(ROWS):
-        counter.start_example()
+        exactly_counted.start_example()
         for key, _ in row.coordinates:
-            if key in admitted or counter.admits(key):
+            if key not in admitted and exactly_counted.admits(key):
                 admitted.add(key)
         kept = exact.keys[exact.indptr[i] : exact.indptr[i + 1]].tolist()
-        assert set(kept) <= admitted
-    assert set(exact.keys.tolist()) == admitted
+        assert kept == [key for key, _ in row.coordinates if key in admitted]
+    assert 10 < len(admitted) <= log.features
     found = logs.learn(exact, log.learner).stats.features_admitted
     assert found == len(admitted)
 
@@ -98,7 +101,7 @@ def test_false_admissions_are_those_of_the_filter(log: logs.Log, admit_after: in
     assert false_admissions(log, wide) == (0, 0)
     _, measured = false_admissions(log, small)
     assert measured > 0.02
-    exact = logs.learn(exactly(log, admit_after), log.learner).stats.features_admitted
+    exact = logs.learn(exactly(log, small), log.learner).stats.features_admitted
     assert logs.learn(log, log.learner, small).stats.features_admitted >= exact
 
 

@@ -27,10 +27,17 @@ ABOUT = {
     "descent; its rates are α / (β + √Σg²), which makes it FTRL-Proximal with λ1 = 0, or α / √t "
     "for all.",
     "Admission": "A Bloom filter, or an exact counter, holds a feature back n times; Poisson "
-    "inclusion admits it with probability p at each sighting. The filter has one generation, of 2 "
-    "bytes for each feature of the log. Memory is that of the slots at their highest load, and of "
-    "the filter. False admissions: of the sightings to be held back, the share let in, as the "
-    "metrics estimate it (`false_admissions`, from one feature in 128) and as it was.",
+    "inclusion admits it with probability p at each sighting. Filters roll: two generations, each "
+    "of an eighth of the log, so that what was seen counts for an eighth to a quarter of it; "
+    "together they take 0.75 bytes for each feature of the log. Exact counters forget in the same "
+    "way. The lasting ones forget nothing: one generation, of 2 bytes for each feature of the log, "
+    "must hold every feature that is ever outside the table. Memory is that of the slots at their "
+    "highest load, and of the filter. False admissions: of the sightings to be held back, the "
+    "share let in, as the metrics estimate it (`false_admissions`, from one feature in 128, so by "
+    "chance where features are few) and as it was, a generation counting half as much as the one "
+    "after it. Beside them the theory, of a feature never seen that is taken for seen, at the end "
+    "of the log (`false_positives_in_theory`): with 6 bytes of a generation for each feature that "
+    "it counts 1%, with 3 bytes 6%, with 2 bytes 17%.",
     "Layouts": "Memory is that of the slots at their highest load.",
     "Subsampling": "Negatives are kept with probability r and weigh 1/r; all of them are "
     "predicted, and judged.",
@@ -39,9 +46,11 @@ ABOUT = {
 }
 ABOUT_VOWPAL = (
     "Vowpal Wabbit 9.11 (`--ftrl`), with its constant, learns from the same labelled examples of "
-    "trivago's log with the same features, α and λ1; β 1, λ2 0. The last columns are of our "
-    "learner with the crosses of `docs/examples/trivago-crosses.toml`. Differences are to Vowpal "
-    "Wabbit; a positive one is a detriment."
+    "trivago's log with the same features, α and λ1; β 1, λ2 0. The next columns are of our "
+    "learner with the crosses of `docs/examples/trivago-crosses.toml`, as there without admission. "
+    "The last are of the same behind Bloom filters as they are by default, which hold a feature "
+    "back twice: without λ1 rare crosses are learned by heart, and the more so the higher α. "
+    "Differences are to Vowpal Wabbit; a positive one is a detriment."
 )
 NOTES = {
     "simulated": "Traffic of `clickloop simulate --set impressions=1000000 --set seed=1 --set "

@@ -3,7 +3,7 @@
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -63,6 +63,20 @@ def batches(log: Log) -> Iterator[slice]:
     """The rows of one batch after another."""
     for start in range(0, len(log.label), ROWS):
         yield slice(start, min(start + ROWS, len(log.label)))
+
+
+def parts(log: Log, rows: int) -> Iterator[Log]:
+    """A log cut into logs of so many rows."""
+    for start in range(0, len(log.label), rows):
+        indptr = log.indptr[start : start + rows + 1]
+        own = slice(indptr[0], indptr[-1])
+        yield replace(
+            log,
+            indptr=indptr - indptr[0],
+            keys=log.keys[own],
+            values=log.values[own] if len(log.values) else log.values,
+            label=log.label[start : start + rows],
+        )
 
 
 def take(learner: Learner, log: Log, rows: slice, weight: F64, rate: F64) -> F64:

@@ -9,13 +9,16 @@ import numpy as np
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS
 from streams.jit import F64
-from tests.results.admitting import exactly, false_admissions
+from tests.results.admitting import exactly, false_admissions, held_back, some
 from tests.results.descent import descend
 from tests.results.judging import Judged, detriment, judge, memory, saved
-from tests.results.logs import OFF, Learned, Log, learn
+from tests.results.logs import OFF, Learned, Log, learn, parts
 
 FOREVER = 2**40  # examples: nothing that was counted is forgotten
-FILTER_BYTES = 2  # for each feature of the log
+LASTING_BYTES = 2  # of filters that forget nothing, for each feature of the log
+GENERATIONS = 2  # of filters that roll
+PARTS = 8  # of the log: a generation lasts for one
+ROLLING_BYTES = 0.75  # of these filters, all generations, for each feature of the log
 SEED = 1
 
 
@@ -76,13 +79,35 @@ def methods(log: Log) -> Table:
     return Table(head, rows)
 
 
+def rolling(log: Log, admit_after: int) -> AdmissionSettings:
+    """Filters that remember an eighth to a quarter of a log."""
+    return AdmissionSettings(
+        kind="bloom",
+        admit_after=admit_after,
+        generations=GENERATIONS,
+        rotate_every=max(len(log.label) // PARTS, 1),
+        memory=ROLLING_BYTES * log.features / 2**20,
+    )
+
+
+def lasting(log: Log, admit_after: int) -> AdmissionSettings:
+    """Filters that forget nothing."""
+    return AdmissionSettings(
+        kind="bloom",
+        admit_after=admit_after,
+        generations=1,
+        rotate_every=FOREVER,
+        memory=LASTING_BYTES * log.features / 2**20,
+    )
+
+
 def admission(log: Log) -> Table:
     """Which features are worth a slot: Bloom filters, exact counts, Poisson inclusion (table 2)."""
     layout = log.learner.layout
     every = learn(log, log.learner)
     best, whole = judge(every.logit, log.label), memory(every.stats, layout, 0)
 
-    def row(name: str, found: Learned, estimate: str = "", measured: str = "") -> tuple[str, ...]:
+    def row(name: str, found: Learned, *rates: str) -> tuple[str, ...]:
         judged = judge(found.logit, log.label)
         held = found.stats.features_admitted
         return (
@@ -92,28 +117,41 @@ def admission(log: Log) -> Table:
             f"{saved(memory(found.stats, layout, found.filters), whole):.1%}",
             share(detriment(judged.auc_loss, best.auc_loss), 3),
             share(detriment(judged.entropy, best.entropy), 3),
-            estimate,
-            measured,
+            *(rates or ("", "", "")),
         )
 
     rows = [row("every feature", every)]
-    for n in (1, 2, 5):
-        settings = AdmissionSettings(
-            kind="bloom",
-            admit_after=n,
-            generations=1,
-            rotate_every=FOREVER,
-            memory=FILTER_BYTES * log.features / 2**20,
-        )
-        estimate, measured = false_admissions(log, settings)
-        found = learn(log, log.learner, settings)
-        rows.append(row(f"Bloom filter, n = {n}", found, f"{estimate:.2%}", f"{measured:.2%}"))
-        rows.append(row(f"exact counter, n = {n}", learn(exactly(log, n), log.learner)))
+    for kind, made in (("", rolling), ("lasting ", lasting)):
+        for n in (1, 2, 5):
+            settings = made(log, n)
+            found = learn(log, log.learner, settings)
+            rates = *false_admissions(log, settings), found.stats.false_positives_in_theory
+            rows.append(
+                row(f"{kind}Bloom filter, n = {n}", found, *(f"{rate:.2%}" for rate in rates))
+            )
+            exact = learn(exactly(log, settings), log.learner)
+            rows.append(row(f"{kind}exact counter, n = {n}", exact))
     for chance in (0.1, 0.03):
         settings = AdmissionSettings(kind="poisson", probability=chance)
         rows.append(row(f"Poisson, p = {chance:g}", learn(log, log.learner, settings)))
     head = ("admitted", "coordinates", "saved", "memory saved", "AucLoss detriment", "NE detriment")
-    return Table((*head, "false admissions, estimated", "measured"), rows)
+    errors = ("false admissions, estimated", "measured", "false positives in theory")
+    return Table((*head, *errors), rows, (_sizes(log),))
+
+
+def _sizes(log: Log) -> str:
+    """How many bytes filters have for each feature that they must tell apart."""
+    settings = rolling(log, 2)
+    crowds = [
+        np.unique(part.keys).size
+        for part in parts(some(log, held_back(log, settings)), settings.rotate_every)
+    ]
+    crowd = sum(crowds) / len(crowds)
+    room = settings.memory * 2**20 / GENERATIONS
+    return (
+        f"With n = 2 a generation counts {crowd:,.0f} features on average, so the filters that "
+        f"roll have {room / crowd:.1f} bytes for each."
+    )
 
 
 def layouts(log: Log) -> Table:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from deploy import rivals
+from ftrl.settings import AdmissionSettings
 from tests.results.judging import detriment, judge
-from tests.results.logs import Log, learn
+from tests.results.logs import OFF, Log, learn
 from tests.results.tables import Table, changed, share
 
 MISSING = "Vowpal Wabbit is not installed (the `dev` extra)"
+BLOOM = AdmissionSettings(kind="bloom")  # for the rest as it is by default
 POINTS = tuple((alpha, l1) for alpha in (0.05, 0.1, 0.2) for l1 in (0.0, 1.0))
 
 
@@ -26,8 +28,11 @@ def compare(plain: Log, crosses: Log) -> Table:
         for alpha, l1 in POINTS:
             settings = changed(plain.learner, alpha=alpha, l1=l1)
             theirs = judge(vowpal.learned(len(plain.label), alpha=alpha, l1=l1).logit, plain.label)
-            ours, more = (judge(learn(log, settings).logit, log.label) for log in (plain, crosses))
-            entropies.append((theirs.entropy, ours.entropy, more.entropy))
+            ours, more, fewer = (
+                judge(learn(log, settings, admission).logit, log.label)
+                for log, admission in ((plain, OFF), (crosses, OFF), (crosses, BLOOM))
+            )
+            entropies.append([one.entropy for one in (theirs, ours, more, fewer)])
             rows.append(
                 (
                     f"{alpha:g}, {l1:g}",
@@ -37,13 +42,17 @@ def compare(plain: Log, crosses: Log) -> Table:
                     share(detriment(ours.auc_loss, theirs.auc_loss), 3),
                     f"{more.entropy:.5f}",
                     share(detriment(more.entropy, theirs.entropy)),
+                    f"{fewer.entropy:.5f}",
+                    share(detriment(fewer.entropy, theirs.entropy)),
                 )
             )
     best = np.min(entropies, axis=0).tolist()
     note = (
         f"Each at its best point: {best[0]:.5f}, {best[1]:.5f} "
         f"({share(detriment(best[1], best[0]), 3)}), {best[2]:.5f} with crosses "
-        f"({share(detriment(best[2], best[0]))})."
+        f"({share(detriment(best[2], best[0]))}), {best[3]:.5f} with crosses and admission "
+        f"({share(detriment(best[3], best[0]))})."
     )
     head = ("α, λ1", "Vowpal Wabbit, NE", "clickloop, NE", "NE difference", "AucLoss difference")
-    return Table((*head, "with crosses, NE", "NE difference"), rows, (note,))
+    more_head = ("with crosses, NE", "NE difference", "and admission, NE", "NE difference")
+    return Table((*head, *more_head), rows, (note,))
