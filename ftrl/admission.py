@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ftrl import filters
+from ftrl.examples import read_only
 from ftrl.filters import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
 from ftrl.fixedpoint import ADMITTED, mix, stem
 from ftrl.rotation import CERTAIN, CONTROL, Progress, Rules, begin
-from ftrl.settings import AdmissionSettings
+from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from ftrl.table import aligned
 from streams.intrinsics import prefetch
 from streams.jit import F64, I64, U8, U64, inlined, kernel
@@ -60,10 +61,20 @@ class Admission:
             admit_after=settings.admit_after,
             chance=chance,
         )
+        self._raise = settings.raise_at_cap
+        raised = min(settings.admit_after + self._raise, MAX_ADMIT_AFTER)
+        self._raised = self.rules._replace(admit_after=raised)
         counts = settings.kind == "bloom" and settings.highest > 0
         size = lines + -(-lines // CONTROL) if counts else 0
         self.words: U64 = aligned(size * generations * LINE_WORDS, np.uint64)
         self.progress = begin()
+
+    def rules_at(self, cap: bool, bars: U8) -> tuple[Rules, U8]:
+        """The rules, and the coordinates' thresholds `bars`, at the table's cap or below it."""
+        if not cap or self._raise == 0:
+            return self.rules, bars
+        raised = np.minimum(bars, MAX_ADMIT_AFTER - self._raise) + self._raise
+        return self._raised, read_only(raised, np.uint8)
 
     @property
     def drawn(self) -> bool:

@@ -25,6 +25,7 @@ SHARE = 2  # one of so many that are looked at leaves
 LEAVE = 64  # of a full table one of so many leaves at a time
 MOST = 4096  # features that leave at a time
 LEAVE_GROUP = GROUP // 8
+ROOMY = 7 / 8  # of what a table held when it was full: it is not any more
 
 _NO_RANKS: U64 = np.empty(0, np.uint64)
 _NONE = np.uint64(0)
@@ -34,7 +35,11 @@ class Eviction:
     """What `settings` say about features that leave, and how far the clock's hand has come."""
 
     def __init__(self, settings: LearnerSettings, groups: int, tally: Tally) -> None:
-        """groups: that the table's slots are in, or 0. tally: the learner's, to be read."""
+        """groups: that the table's slots are in, or 0. tally: the learner's, to be read.
+
+        full_at: how many features there were when one last found no room, 0 if since then so many
+        expired that there is room again.
+        """
         self._codes = bits_of(settings)
         self._tally = tally
         self.at_cap = settings.when_full == "evict"
@@ -49,6 +54,7 @@ class Eviction:
         self._stretches = groups or 1 << power
         self._rates = settings.alpha, settings.beta, settings.l1
         self._next = 0
+        self.full_at = 0
 
     @property
     def hand(self) -> int:
@@ -82,20 +88,25 @@ class Eviction:
         part = examples // self._beat % self._beats
         first, end = (self._stretches * i // self._beats for i in (part, part + 1))
         rule = self._rule(self._kept, self.now(examples), _NONE)
-        return self._pass(table, rule, first, end - first)[0]
+        gone = self._pass(table, rule, first, end - first)[0]
+        if int(self._tally["used"][0]) - gone < self.full_at * ROOMY:
+            self.full_at = 0
+        return gone
 
     def make_room(self, table: Table, features: int) -> int:
         """Take out some of the least of a full table that holds so many `features`.
 
         Returns how many.
         """
+        self.full_at = features
         leave = min(max(features // LEAVE, 1), MOST)
         found = self._leave(table, leave, self._next, self._stretches, leave * SHARE, features)
         self._next = (self._next + found[1]) % self._stretches
         return found[0]
 
-    def clear_group(self, table: Table, group: int) -> int:
-        """Take out the least of a full group; returns how many."""
+    def clear_group(self, table: Table, group: int, features: int) -> int:
+        """Take out the least of a full group of a table of so many `features`; returns how many."""
+        self.full_at = features
         return self._leave(table, LEAVE_GROUP, group, 1, GROUP, GROUP)[0]
 
     def _leave(

@@ -19,6 +19,7 @@ from ftrl.examples import CORRECTION, Batch, Examples, bars_of, batch_of, exampl
 from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
 from ftrl.kernels import FULL, TALLY, Model, Rates
+from ftrl.rotation import Rules
 from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import GROUP, GROUPS_A_MIB, NO_AGES, TAGS, Shift, Slots, columns
@@ -188,7 +189,9 @@ class Learner:
             stop = min(max(far, start + 1), stop)
         before = self.features
         s.marks.fill(-1)
-        done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
+        rules, bars = self._admission.rules_at(self._eviction.full_at > 0, rows.bars)
+        model, rows = self._model(rules), rows._replace(bars=bars)
+        done = kernels.learn(model, self._rates, batch, rows, s, start, stop, logits)
         self._table.keep_growing(self.features - before)
         if self._eviction.at_cap and self._tally["crowded"][0] != 0:
             self._make_room(int(self._tally["crowded"][0]))
@@ -199,7 +202,7 @@ class Learner:
         if crowded == FULL:
             self._left(self._eviction.make_room(self._table, self.features))
         else:
-            self._left(self._eviction.clear_group(self._table, crowded - 1))
+            self._left(self._eviction.clear_group(self._table, crowded - 1, self.features))
         self._tally["crowded"] = 0
 
     def _left(self, features: int) -> None:
@@ -321,6 +324,7 @@ class Learner:
             **{name: self._tally[name][0].item() for name in self._counted},
             "hand": self._eviction.hand,
             "epoch": self._eviction.epoch,
+            "full_at": self._eviction.full_at,
             **self._admission.state(),
             "seen": self._seen.copy(),
         }
@@ -378,6 +382,7 @@ class Learner:
             learner._tally[name] = state.get(name, 0)
         learner._tally["used"] = features
         learner._eviction.hand = state.get("hand", 0)
+        learner._eviction.full_at = state.get("full_at", 0)
         ages = state.get("ages", NO_AGES)
         if len(ages) != features or state.get("epoch") != learner._eviction.epoch:
             ages = np.full(features, learner._eviction.now(state["examples"]), np.uint8)
@@ -391,7 +396,7 @@ class Learner:
         grouped = COUNTED_GROUPED if self._table.grouped else ()
         return COUNTED + grouped + (COUNTED_RATES if self._bits else ())
 
-    def _model(self) -> Model:
+    def _model(self, rules: Rules) -> Model:
         return Model(
             self._table.slots,
             self._table.touched,
@@ -399,7 +404,7 @@ class Learner:
             self._table.room,
             self._table.max_features,
             self._admission.words,
-            self._admission.rules,
+            rules,
             self._admission.progress,
             self._seen,
             self._tally,

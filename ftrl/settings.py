@@ -139,6 +139,14 @@ class AdmissionSettings(BaseModel):
         "15. Default: all have the one above. Source: as above; crosses have more values that "
         "never come again than fields.",
     )
+    raise_at_cap: Threshold = Field(
+        default=1,
+        description="For `bloom`: while features must leave because the table is full, others must "
+        "be seen so many times more before they enter, 15 times in all at most. Needs `[learner] "
+        'when_full = "evict"`. Sightings; range 0 to 15. Source: the more features there are for '
+        "each that the table holds, the less a rare one is worth a place in it: 1 where the table "
+        "holds one in 10 of those seen often enough, 4 where one in 50.",
+    )
     generations: Annotated[int, Field(ge=1, le=16)] = Field(
         default=4,
         description="How many filters roll: the oldest is emptied to become the newest, and "

@@ -44,6 +44,7 @@ TIMED: dict[str, Any] = {
     "admission.thresholds": {},
     "admission.rotate_period": 0,
 }
+RAISED: dict[str, Any] = {"admission.raise_at_cap": 0}
 DRAWN: dict[str, Any] = {"admission.kind": "off"}
 COMPACT: dict[str, Any] = {"learner.layout": "float32"}
 BY_COUNTS: dict[str, Any] = {"learner.rates": "gradients"}
@@ -57,7 +58,7 @@ _EVICTING = 'when_full = "evict"\n'
 
 # Options of the learner and of admission, in place of those that small logs have; what is on.
 SMALL: Mapping[str, tuple[Mapping[str, str], dict[str, Any]]] = {
-    "small": ({}, CAPPED | COUNTED),
+    "small": ({}, CAPPED | COUNTED | RAISED),
     "timed": (
         {_BY_EVENTS: _BY_TIME, "max_features = 100\n": 'rates = "counts"\n'},
         {"learner.expire_after": 0} | TIMED | BY_COUNTS,
@@ -71,7 +72,7 @@ SMALL: Mapping[str, tuple[Mapping[str, str], dict[str, Any]]] = {
             _BY_EVENTS: _BY_TIME,
             "[learner]\n": '[learner]\nlayout = "q2.13"\nrates = "counts"\n' + _EVICTING,
         },
-        CAPPED | TIMED | COMPACT | BY_COUNTS,
+        CAPPED | RAISED | TIMED | COMPACT | BY_COUNTS,
     ),
 }
 
@@ -94,7 +95,7 @@ TRIVAGO: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         _TRIVAGO_CAP + 'layout = "q2.13"\nrates = "counts"\n',
         'kind = "bloom"\nadmit_after = 1\nrotate_period = "10m"\n'
         'thresholds = { item_id = 0, "item_id^user_id" = 3 }',
-        CAPPED | TIMED | COMPACT | BY_COUNTS,
+        CAPPED | RAISED | TIMED | COMPACT | BY_COUNTS,
     ),
     "late": (_TRIVAGO_CAP, _AT_RANDOM, CAPPED | DRAWN),
 }

@@ -175,7 +175,7 @@ def test_generations_may_last_for_a_time(
     """Event time leaps, and goes back; a feature is remembered for G - 1 to G generations."""
     changes = {"rotate_period": period, "rotate_every": 1}
     held = Filters(bloom(15, 3, generations).model_copy(update=changes))
-    now, greatest, seen = 10**12, 10**12, dict[int, list[int]]()
+    now, greatest, seen = 10**12, 0, dict[int, list[int]]()
     for step, feature in steps:
         now = now - 5 if step == 7 else now + step
         greatest = max(greatest, now)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def test_what_leaves_is_what_the_oracle_says(
         expire_after=expire_after,
         evicts=evicts,
         stretches=stretches(cap),
+        raises=admit_after and admission.raise_at_cap,  # without a bar there are no filters
         counter=counter(admission),
     )
     for place, row in enumerate(rows):
@@ -74,6 +76,59 @@ def test_what_leaves_is_what_the_oracle_says(
     assert state["evicted"] == oracle.evicted == model.stats().evicted
     for key in oracle.held():
         assert find(model.slots, model.shift, np.uint64(key)) >= 0
+
+
+@kernel
+@given(
+    st.lists(learning.barred(st.sampled_from(NAMES), plain=False), min_size=20, max_size=70),
+    st.integers(1, 12),
+    st.sampled_from([0, 17]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_bar_is_higher_while_the_table_is_full(
+    rows: list[Row], cap: int, expire_after: int, raises: int, barred: bool
+) -> None:
+    values = of("float64", l1=0.3, max_features=cap, expire_after=expire_after)
+    admission = bloom(1).model_copy(update={"raise_at_cap": raises})
+    model = Learner(values, admission)
+    oracle = Forgetful(
+        l1=0.3,
+        max_features=cap,
+        expire_after=expire_after,
+        stretches=stretches(cap),
+        raises=raises,
+        counter=counter(admission),
+    )
+    for place, drawn in enumerate(rows):
+        row = drawn if barred else replace(drawn, bars=None)
+        learn(model, [row], first=place)
+        oracle.learn(row)
+        assert held(model) == set(oracle.held())
+
+
+@pytest.mark.parametrize("layout", ["float32", "q2.13"])
+def test_a_full_table_asks_for_more_until_there_is_room(layout: str) -> None:
+    values = of(layout, max_features=16, expire_after=100)
+    admission = bloom(1, rotate_every=10**6).model_copy(update={"raise_at_cap": 2})
+    model = Learner(values, admission)
+    names = np.random.default_rng(5).integers(1, 2**64, 20, dtype=np.uint64).tolist()
+
+    def sightings(key: int) -> int:
+        """After how many of them a feature enters."""
+        for count in range(1, 9):
+            learn(model, [Row(((key, 1.0),))], first=count)
+            if find(model.slots, model.shift, np.uint64(key)) >= 0:
+                return count
+        return 0
+
+    assert [sightings(key) for key in names[:16]] == [2] * 16
+    # At its second sighting it finds no room, which is not counted, and another leaves.
+    assert sightings(names[16]) == 5
+    learn(model, [Row(())] * 130)
+    assert model.features == 0
+    assert [sightings(key) for key in names[17:]] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

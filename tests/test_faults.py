@@ -39,7 +39,7 @@ def test_everything_is_on(runs: Runs) -> None:
         assert runs[name][1]["values"]["learner"]["clock"] > 0
 
 
-@pytest.mark.parametrize(("name", "options"), [("compact", 7), ("drawn", 4)])
+@pytest.mark.parametrize(("name", "options"), [("compact", 8), ("drawn", 4)])
 def test_no_option_is_on_in_vain(runs: Runs, tmp_path: Path, name: str, options: int) -> None:
     case, expected = runs[name]
     found = exercised(case, expected, tmp_path, CHECKED)

@@ -12,12 +12,15 @@ class Forgetful(Ftrl):
 
     expire_after: 0, or after how many examples a feature that was not seen leaves. stretches: into
     so many equal ranges keys are divided. share: one of so many features that are looked at leaves.
+    raises: after how many more sightings a feature is admitted while the table is full.
     """
 
     expire_after: int = 0
     evicts: bool = True
     stretches: int = 2
     share: int = 2
+    raises: int = 0
+    full_at: int = 0  # features when one last found no room, 0 if there is plenty again
     examples: int = 0
     evicted: int = 0
     following: int = 0  # the next stretch to be looked at
@@ -52,10 +55,19 @@ class Forgetful(Ftrl):
             old = self.examples // epoch - self.last[key] // epoch
             if first <= self.stretch(key) < end and old * epoch > self.expire_after + epoch - 1:
                 self.drop(key)
+        if len(self.held()) < self.full_at * 7 / 8:
+            self.full_at = 0
+
+    def meet(self, key: int, bar: int | None) -> None:
+        """As ever, with a higher bar while the table is full."""
+        if self.full_at:
+            bar = min((self.counter.admit_after if bar is None else bar) + self.raises, 15)
+        super().meet(key, bar)
 
     def make_room(self) -> None:
         """A 64th of the features leaves: the least of twice as many in the next stretches."""
-        leave = max(len(self.held()) // 64, 1)
+        self.full_at = len(self.held())
+        leave = max(self.full_at // 64, 1)
         looked_at: list[int] = []
         for _ in range(self.stretches):
             looked_at += [key for key in self.held() if self.stretch(key) == self.following]
