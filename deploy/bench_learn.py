@@ -25,7 +25,7 @@ from deploy.hashed_logs import hashed
 from deploy.rivals import Rows
 from deploy.workload import CHUNK, FIELDS, Chunk
 from ftrl.learner import Learner, LearnerStats
-from ftrl.roofline import pass_through
+from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import FIXED, LAYOUTS
 
@@ -111,25 +111,34 @@ def _kernel(
 ) -> tuple[list[float], list[float], LearnerStats]:
     """Rates and shares of the roofline, one a round, and what the learner came to.
 
-    The roofline is the whole workload's traffic over the table as it is at the end.
+    The roofline is the whole workload's traffic over table and filters as they are at the end.
     """
     rates, shares = [], []
     few, learner = next(read(path, 1000)), Learner(LearnerSettings(), ADMISSION)
     learn(learner, few)  # compiles, and so does what follows
-    pass_through(learner.slots, learner.shift, few.keys, FIELDS)
+    _bare_seconds(learner, [few])
     for number in range(ROUNDS):
         err.print(f"kernel: round {number + 1} of {ROUNDS}")
         learner = Learner(LearnerSettings(), ADMISSION)
         taken = sum(_seconds(learn, learner, rows) for rows in read(path, examples))
         rates.append(examples / taken)
         if roofline:
-            slots, shift = learner.slots, learner.shift
-            bare = sum(
-                _seconds(pass_through, slots, shift, rows.keys, FIELDS)
-                for rows in read(path, examples)
-            )
+            bare = _bare_seconds(learner, read(path, examples))
             shares.append(bare / taken)
     return rates, shares, learner.stats()
+
+
+def _bare_seconds(learner: Learner, parts: Iterable[Rows]) -> float:
+    """How long the memory traffic takes of having learned `parts`, without the arithmetic."""
+    slots, shift, admission = learner.slots, learner.shift, learner.admission
+    counts, touched = np.zeros(len(slots), np.uint8), np.zeros(len(slots) // 64, np.uint64)
+    seconds = 0.0
+    for rows in parts:
+        absent = np.empty(len(rows.keys), np.uint8)
+        outside(slots, shift, rows.keys, ADMISSION.admit_after, counts, absent)
+        traffic = slots, touched, shift, admission.words, admission.rules, rows.keys, absent
+        seconds += _seconds(pass_through, *traffic, FIELDS, slots.view(np.uint64), np.uint64(0))
+    return seconds
 
 
 def _compact(examples: int) -> list[dict[str, Any]]:

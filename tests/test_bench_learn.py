@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from deploy import bench_learn, bench_rivals, rivals, workload
 from deploy.cli import app
+from ftrl.filters import LINE_WORDS, line_of
 from ftrl.learner import Learner
-from ftrl.roofline import pass_through
+from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS, home
+from ftrl.table import FIXED, LAYOUTS, columns, home
 from tests import trivago
 from tests.learning import learn, of, random_rows
 
@@ -63,15 +64,32 @@ def test_labels_can_be_learned() -> None:
 @pytest.mark.kernel
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_bare_traffic_changes_nothing(layout: str) -> None:
-    learner = Learner(of(layout, l1=0), AdmissionSettings())
+    learner = Learner(of(layout, l1=0), AdmissionSettings(kind="bloom", memory=1))
     rows = random_rows(40, fields=5, features=60, seed=1)
     learn(learner, rows)
-    before = learner.slots.tobytes()
     keys = np.array([key for row in rows for key, _ in row.coordinates], np.uint64)
-    homes = learner.slots[[int(home(learner.slots, learner.shift, key)) for key in keys]]
-    total = pass_through(learner.slots, learner.shift, keys, 5)
-    assert total == pytest.approx(float(homes["z"].astype(np.float64).sum()))
-    assert learner.slots.tobytes() == before
+    slots, shift, filters = learner.slots, learner.shift, learner.admission
+    absent, counts = np.empty(len(keys), np.uint8), np.zeros(len(slots), np.uint8)
+    outside(slots, shift, keys, 2, counts, absent)
+    held = set(columns(slots)[0].tolist())
+    before = [keys[:i].tolist().count(key) for i, key in enumerate(keys)]
+    if layout != FIXED:  # whose keys are the least of those that share a slot
+        assert absent.tolist() == [
+            key not in held or seen < 2 for key, seen in zip(keys.tolist(), before, strict=True)
+        ]
+    assert 0 < absent.sum() < len(keys)
+    touched = np.arange(len(slots) // 64, dtype=np.uint64)
+    memory = [part.tobytes() for part in (slots, touched, filters.words)]
+    cells = slots.view(np.uint64)
+    size = len(cells) // len(slots)
+    read = [int(cells[int(home(slots, shift, key)) * size + size // 2]) for key in keys]
+    for key in keys[absent == 1]:
+        line = line_of(filters.rules.lines, key) * filters.rules.generations
+        for generation in range(filters.rules.generations):
+            read.append(int(filters.words[(line + generation) * LINE_WORDS]))
+    traffic = slots, touched, shift, filters.words, filters.rules, keys, absent
+    assert pass_through(*traffic, 5, cells, np.uint64(0)) == sum(read) % 2**64
+    assert memory == [part.tobytes() for part in (slots, touched, filters.words)]
 
 
 def test_what_is_on_disk_is_the_workload(tmp_path: Path) -> None:
