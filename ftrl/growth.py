@@ -1,8 +1,8 @@
 """The slots in memory, and how they become more: in place, a few at a time, the highest keys first.
 
 Address space for the largest table is reserved at the start; the system gives memory to what is
-written to. So a table of C slots becomes one of 2C where it lies. A key's home moves from h to 2h
-or 2h + 1: the highest keys go first, up into slots nobody has, and leave theirs to those below.
+written to. So a table of C slots becomes one of 2C where it lies. A key's home moves from line l to
+2l or 2l + 1: the highest keys go first, up into slots nobody has, and leave theirs to those below.
 Until a key's turn comes it is found where it was (`ftrl.table.Homes`), as in linear hashing
 (Litwin, VLDB 1980), which splits from the lowest on instead.
 """

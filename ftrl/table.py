@@ -1,14 +1,15 @@
 """The learner's table: from keys to (z, n), open addressing, a slot in one cache line.
 
 In the floating layouts slots hold 64-bit keys, nothing ever collides, and the table grows
-(`ftrl.growth`). A key's home is given by its highest bits, which keeps slots nearly in key order:
-growing, evicting, saving and restoring walk memory in one direction.
+(`ftrl.growth`). A key's home is a cache line, given by its highest bits, which keeps slots nearly
+in key order: growing, evicting, saving and restoring walk memory in one direction. The keys of a
+line are compared at once; what overflows goes to the lines that follow.
 
 Layout q2.13 is sized once. Its slots form groups of 512, a page of memory each. A key's high half
 chooses the group, its low half is the tag that the slot holds, and the tag's highest bits are the
-home within the group. What overflows fills the home's cache line first, then the next, and never
-leaves the group. So group and tag are all there is to know of a key, and whoever has them needs no
-key: of those that share both, the least one stands for all.
+home within the group. What overflows never leaves the group. So group and tag are all there is to
+know of a key, and whoever has them needs no key: of those that share both, the least one stands for
+all.
 
 An empty slot has key 0: hashes are never 0, and a tag of 0 becomes 1.
 """
@@ -26,7 +27,9 @@ Stored = npt.NDArray[Any]  # z or n as a layout has them
 
 
 class Homes(NamedTuple):
-    """Where keys live that are whole: `key >> bits`, or one bit further if it is below `unmoved`.
+    """Where keys live that are whole: at `key >> bits`, one bit further if it is below `unmoved`.
+
+    That is a slot; its cache line is the home.
 
     bits: uint64, the shift to as many homes as there are slots. unmoved: uint64, 0 unless the
     table grows: the keys below it are still where they were in half as many slots.
