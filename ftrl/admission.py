@@ -69,12 +69,16 @@ class Admission:
         self.words: U64 = aligned(size * generations * LINE_WORDS, np.uint64)
         self.progress = begin()
 
-    def rules_at(self, cap: bool, bars: U8) -> tuple[Rules, U8]:
-        """The rules, and the coordinates' thresholds `bars`, at the table's cap or below it."""
-        if not cap or self._raise == 0:
-            return self.rules, bars
+    def rules_at(self, full: bool) -> Rules:
+        """The rules while the table is full, or while it is not."""
+        return self._raised if full else self.rules
+
+    def bars_at(self, full: bool, bars: U8) -> U8:
+        """What the coordinates' thresholds `bars` are then."""
+        if not full or self._raise == 0 or len(bars) == 0:
+            return bars
         raised = np.minimum(bars, MAX_ADMIT_AFTER - self._raise) + self._raise
-        return self._raised, read_only(raised, np.uint8)
+        return read_only(raised, np.uint8)
 
     @property
     def drawn(self) -> bool:

@@ -57,6 +57,11 @@ class Eviction:
         self.full_at = 0
 
     @property
+    def is_full(self) -> bool:
+        """Whether the table is full, or was a short while ago."""
+        return self.full_at > 0
+
+    @property
     def hand(self) -> int:
         """Where the next stretch to be looked at begins: its least key, or its group."""
         return self._next << self._bits

@@ -19,7 +19,6 @@ from ftrl.examples import CORRECTION, Batch, Examples, bars_of, batch_of, exampl
 from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
 from ftrl.kernels import FULL, TALLY, Model, Rates
-from ftrl.rotation import Rules
 from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import GROUP, GROUPS_A_MIB, NO_AGES, TAGS, Shift, Slots, columns
@@ -173,7 +172,8 @@ class Learner:
     ) -> None:
         """Learn from the rows `start` to `stop`."""
         while start < stop:
-            start = self._learn(batch, rows, s, start, stop, logits)
+            bars = self._admission.bars_at(self._eviction.is_full, rows.bars)
+            start = self._learn(batch, rows._replace(bars=bars), s, start, stop, logits)
 
     def _learn(
         self, batch: Batch, rows: Examples, s: Scratch, start: int, stop: int, logits: F64
@@ -189,9 +189,7 @@ class Learner:
             stop = min(max(far, start + 1), stop)
         before = self.features
         s.marks.fill(-1)
-        rules, bars = self._admission.rules_at(self._eviction.full_at > 0, rows.bars)
-        model, rows = self._model(rules), rows._replace(bars=bars)
-        done = kernels.learn(model, self._rates, batch, rows, s, start, stop, logits)
+        done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
         self._table.keep_growing(self.features - before)
         if self._eviction.at_cap and self._tally["crowded"][0] != 0:
             self._make_room(int(self._tally["crowded"][0]))
@@ -396,7 +394,7 @@ class Learner:
         grouped = COUNTED_GROUPED if self._table.grouped else ()
         return COUNTED + grouped + (COUNTED_RATES if self._bits else ())
 
-    def _model(self, rules: Rules) -> Model:
+    def _model(self) -> Model:
         return Model(
             self._table.slots,
             self._table.touched,
@@ -404,7 +402,7 @@ class Learner:
             self._table.room,
             self._table.max_features,
             self._admission.words,
-            rules,
+            self._admission.rules_at(self._eviction.is_full),
             self._admission.progress,
             self._seen,
             self._tally,
