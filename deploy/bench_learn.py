@@ -24,9 +24,10 @@ from deploy.console import err
 from deploy.hashed_logs import hashed
 from deploy.rivals import Rows
 from deploy.workload import CHUNK, FIELDS, Chunk
-from ftrl.learner import Learner, LearnerStats
+from ftrl.learner import Learner
 from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.stats import LearnerStats
 from ftrl.table import FIXED, LAYOUTS
 
 P = ParamSpec("P")

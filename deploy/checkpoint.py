@@ -13,7 +13,8 @@ from deploy.pages import Encode, Saved
 from deploy.training import Cut, Training
 from ftrl.config import FeatureConfig
 from ftrl.config_changes import change
-from ftrl.learner import Learner, columns_state
+from ftrl.learner import Learner
+from ftrl.learner_state import columns_state
 from ftrl.table import NO_AGES
 from joiner import Joiner, JoinState
 from streams.jit import I64

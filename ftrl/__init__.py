@@ -5,6 +5,7 @@
     features           a batch to coordinates    kernels, learner    FTRL-Proximal
     fixedpoint, stored state in 16 bits          serving, logistic   from weights to P(click)
     histogram, measures, evaluation              progressive validation
+    learner_state      what is saved of it       stats               what it has come to
     intake             which blocks count        agent               Kafka's chunks to messages
 
     labelled batch ─▶ Features ─▶ Coordinates ─▶ Learner ─▶ logits ─▶ Evaluation

@@ -148,6 +148,11 @@ class Table:
         return is_grouped(self.slots)
 
     @property
+    def groups(self) -> int:
+        """How many groups the slots are in, 0 if in none: the geometry of layout q2.13."""
+        return len(self.slots) // GROUP if self.grouped else 0
+
+    @property
     def growing(self) -> bool:
         """Whether there are keys left to move."""
         return self._unmoved > 0

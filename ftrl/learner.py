@@ -6,34 +6,24 @@ into a logit, and moved one step.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ftrl import counts, kernels, sketch, stored
 from ftrl.admission import Admission
 from ftrl.eviction import Eviction
 from ftrl.examples import CORRECTION, Batch, Examples, bars_of, batch_of, examples_of
-from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
 from ftrl.kernels import FULL, TALLY, Model, Rates
+from ftrl.learner_state import STATE_FORMAT, State, check, columns_state, counted_of
 from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import GROUP, GROUPS_A_MIB, NO_AGES, TAGS, Shift, Slots, columns
-from streams.errors import ConfigError, DataError
+from ftrl.stats import LearnerStats, stats_of
+from ftrl.table import NO_AGES, Shift, Slots, columns
 from streams.jit import F64, I8, I64, U8, U64, Bool
 
-STATE_FORMAT = 2
-OLDEST_FORMAT = 1  # knows of no eviction, and its filters are not read: counting starts again
-COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
-COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
-COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
-
 STEP = 1 << 13  # coordinates learned from between two steps of growth
-
-State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
 
 class Learned(NamedTuple):
@@ -45,49 +35,6 @@ class Learned(NamedTuple):
 
     logit: F64
     omega: F64
-
-
-def columns_state(slots: Slots, ages: U8 = NO_AGES) -> State:
-    """The part of a learner's state that its slots hold: keys ascending, with z and n as stored.
-
-    ages: of the slots (`Learner.ages`).
-    """
-    return dict(zip(("keys", "z", "n", "ages"), columns(slots, ages), strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerStats:
-    """What the model has come to.
-
-    examples: rows learned from, corrections of rows learned from apart. features_seen: an
-    estimate, within about 2%. features_admitted: held in the table. nonzero_weights: of these,
-    with a weight. refused: sightings turned away because the table was full. evicted: features
-    taken out again, not seen for long or the least of a full table. saturated:
-    values stored that lay outside the range of layout q2.13, or of counts. Of layout q2.13, else 0:
-    rounding, by how much storing changes η·z on average, which is of a weight's size, measured on
-    one coordinate an example; collision_rate, the share of features outside the table that would
-    be taken for one in it.
-    nbytes: memory of the table, the filters and the sketch. filter_fill: the share of the
-    filters' counters in use. false_positives: the share of new features that the filters take for
-    seen, measured, and in theory, which with so many counters in use it should be.
-    false_admissions: of the sightings of features that should be held back, the share let in,
-    an estimate from one feature in 128.
-    """
-
-    examples: int
-    features_seen: int
-    features_admitted: int
-    nonzero_weights: int
-    refused: int
-    evicted: int
-    saturated: int
-    rounding: float
-    collision_rate: float
-    nbytes: int
-    filter_fill: float
-    false_positives: float
-    false_positives_in_theory: float
-    false_admissions: float
 
 
 class Learner:
@@ -253,26 +200,8 @@ class Learner:
 
     def stats(self) -> LearnerStats:
         """The model's size and the filters' state; reads all of their memory."""
-        admission, slots = self._admission, self._table.slots
-        alpha, beta, l1, _ = self._rates
-        rounded, rounding = int(self._tally["rounded"][0]), float(self._tally["rounding"][0])
-        return LearnerStats(
-            examples=int(self._tally["examples"][0]),
-            features_seen=max(round(sketch.estimate(self._seen)), self.features),
-            features_admitted=self.features,
-            nonzero_weights=stored.nonzero(
-                slots, self.shift, self._bits, counts.average(self._tally), alpha, beta, l1
-            ),
-            refused=int(self._tally["refused"][0]),
-            evicted=self.evicted,
-            saturated=int(self._tally["saturated"][0]),
-            rounding=rounding / max(rounded, 1) / SCALE,
-            collision_rate=self.features / self.groups / TAGS if self.groups else 0.0,
-            nbytes=slots.nbytes + self.ages.nbytes + admission.words.nbytes + self._seen.nbytes,
-            filter_fill=admission.fill(),
-            false_positives=admission.false_positives(),
-            false_positives_in_theory=admission.false_positives_in_theory(),
-            false_admissions=admission.false_admissions(),
+        return stats_of(
+            self._tally, self._table, self._admission, self._seen, self._bits, self._rates
         )
 
     @property
@@ -298,7 +227,7 @@ class Learner:
     @property
     def groups(self) -> int:
         """How many groups the slots are in, 0 if in none: the geometry of layout q2.13."""
-        return len(self.slots) // GROUP if self._table.grouped else 0
+        return self._table.groups
 
     def take_touched(self) -> U64:
         """A bit a slot, 64 a word: those stored to, filled or emptied since the last call."""
@@ -319,7 +248,7 @@ class Learner:
             "format": STATE_FORMAT,
             **grouped,
             **counted,
-            **{name: self._tally[name][0].item() for name in self._counted},
+            **{name: self._tally[name][0].item() for name in counted_of(self.settings)},
             "hand": self._eviction.hand,
             "epoch": self._eviction.epoch,
             "full_at": self._eviction.full_at,
@@ -339,44 +268,9 @@ class Learner:
         for a format this program does not know, ConfigError if the table may not hold the features
         there are, or its layout not their z and n.
         """
-        if not OLDEST_FORMAT <= state["format"] <= STATE_FORMAT:
-            raise DataError(
-                f"the learner's checkpoint has format {state['format']}; this version of "
-                f"clickloop reads {OLDEST_FORMAT} to {STATE_FORMAT}: use the version that wrote it"
-            )
-        features = len(state["keys"])
-        if features > settings.max_features:
-            raise ConfigError(
-                f"the checkpoint holds {features} features, learner.max_features allows "
-                f"{settings.max_features}: set it to {features} or more"
-            )
-        learner = cls(settings, admission)
-        if stored.is_fixed(state["z"]) != learner._table.grouped:
-            kind = "floating" if learner._table.grouped else "fixed"
-            raise ConfigError(
-                f"the checkpoint's features are in {kind} point, learner.layout is "
-                f"{settings.layout}: set it to the layout they were saved in"
-            )
-        if state.get("groups", 0) != learner.groups:
-            saved = state.get("groups", 0) // GROUPS_A_MIB
-            raise ConfigError(
-                f"the checkpoint's table takes {saved} MiB, learner.memory allows "
-                f"{settings.memory}: set it to {saved}; features of one size cannot be found in "
-                "another"
-            )
-        bits = state.get("count_bits", 0)
-        if bool(bits) != bool(learner._bits):
-            saved = "counts" if bits else "gradients"
-            raise ConfigError(
-                f"the checkpoint's rates go by {saved}, learner.rates is {settings.rates}: set it "
-                f'to "{saved}", for the one cannot be told from the other'
-            )
-        if bits != learner._bits:
-            raise ConfigError(
-                f"the checkpoint's counts are in codes of {bits} bits, layout {settings.layout} "
-                f"has {learner._bits}: set learner.layout to the one they were saved in"
-            )
-        for name in learner._counted:
+        check(settings, state)
+        learner, features = cls(settings, admission), len(state["keys"])
+        for name in counted_of(settings):
             learner._tally[name] = state.get(name, 0)
         learner._tally["used"] = features
         learner._eviction.hand = state.get("hand", 0)
@@ -388,11 +282,6 @@ class Learner:
         learner._admission.restore(state)
         learner._seen[:] = state["seen"]
         return learner
-
-    @property
-    def _counted(self) -> tuple[str, ...]:
-        grouped = COUNTED_GROUPED if self._table.grouped else ()
-        return COUNTED + grouped + (COUNTED_RATES if self._bits else ())
 
     def _model(self) -> Model:
         return Model(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.learner import Learner, LearnerStats
+from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.stats import LearnerStats
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from tests import learning

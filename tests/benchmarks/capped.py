@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ftrl.evaluation import Evaluation
-from ftrl.learner import Learner, LearnerStats
+from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.stats import LearnerStats
 from streams.jit import I8, U64
 
 CHUNK = 25_000

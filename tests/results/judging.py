@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.learner import LearnerStats
+from ftrl.stats import LearnerStats
 from ftrl.table import LAYOUTS
 from streams.jit import F64, I8
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from deploy import open_bandit, settings, simulate
 from deploy.hashed_logs import hashed
-from ftrl.learner import Learner, LearnerStats
+from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.stats import LearnerStats
 from streams.jit import F64, I8, I64, U64
 from streams.simulator import SimulatorSettings
 from tests import trivago
