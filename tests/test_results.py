@@ -148,3 +148,35 @@ def test_the_page_is_the_commands() -> None:
     assert "\n## Beside Vowpal Wabbit\n" in page
     for title in tables.TABLES:
         assert page.count(f"\n### {title}\n") == len(logs.LOGS)
+
+
+def table_of(section: str, title: str) -> dict[str, list[float]]:
+    """A table on the page: figures by the first column, in percent where they are shares."""
+    page = command.RESULTS.read_text(encoding="utf-8")
+    part = page.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    part = part.split(f"\n{title}\n", 1)[1] if title else part
+    lines = [line.strip("|").split("|") for line in part.split("\n### ")[0].splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines if len(line) > 2][2:]
+    return {
+        name: [float(cell.replace(",", "").rstrip("%")) for cell in row if cell]
+        for name, *row in cells
+    }
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(2, 70, 0.1), (5, 85, 0.12)])
+def test_admission_saves_what_it_is_for(n: int, least: float, most: float) -> None:
+    """Net of the filter's bytes, at hardly any cost, and as exactly as its estimate says."""
+    rows = table_of("Trivago, crosses", "### Admission")
+    _, _, saved, _, cost, estimated, measured, _ = rows[f"Bloom filter, n = {n}"]
+    assert saved >= least
+    assert cost <= most
+    assert abs(cost - rows[f"exact counter, n = {n}"][4]) <= 0.02
+    assert 0.8 <= estimated / measured <= 1.2
+
+
+def test_never_worse_than_vowpal_wabbit() -> None:
+    rows = table_of("Beside Vowpal Wabbit", "")
+    assert len(rows) == 6
+    for _, _, alone, _, _, _, _, behind_admission in rows.values():
+        assert alone <= 0.1
+        assert behind_admission <= -1
