@@ -1,7 +1,8 @@
 """`clickloop bench learn`: the learner alone, on a seeded workload, and beside other learners.
 
-The kernel's rate is that of one core over keys in memory. `deploy.bench_rivals` has what it is
-beside others, on the workload and on real logs.
+The kernel's rate is that of one core over keys in memory; several threads are measured beside one,
+chunk by chunk in turn, so that whatever else the machine does meets both. `deploy.bench_rivals` has
+what it is beside others, on the workload and on real logs.
 """
 
 import os
@@ -37,6 +38,9 @@ ASKED_KERNEL = 1_200_000
 ASKED_ROOFLINE = 0.25
 ASKED_COMPACT = 0.8
 COMPACT_LOAD = 0.7
+ASKED_THREADS = 1.6
+ASKED_THREADS_NE = 0.001
+WORTH_IT = 1.1  # times as fast: from there on what is read from disk is learned by all threads
 TRIVAGO = Path(__file__).parents[1] / "docs" / "examples" / "trivago.toml"
 
 
@@ -61,9 +65,13 @@ def run(
             figures.append(figure("roofline_share", share, "", ASKED_ROOFLINE))
         with one_core():
             figures += _compact(examples)
-        figures += beside_others(folder, path, examples)
+        cores = len(os.sched_getaffinity(0))
+        compared = _together(path, examples, max(cores, 2))
+        figures += compared
+        threads = cores if compared[0]["value"] > WORTH_IT else 1
+        figures += beside_others(folder, path, examples, threads)
         if data is not None:
-            figures += _on_trivago(folder / "trivago", data)
+            figures += _on_trivago(folder / "trivago", data, threads)
     return {
         "bench": "learn",
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
@@ -74,6 +82,7 @@ def run(
             "fields": FIELDS,
             "features_admitted": stats.features_admitted,
             "uniform": uniform,
+            "threads_from_disk": threads,
             "river_examples": bench_rivals.RIVER_EXAMPLES,
         },
         "figures": figures,
@@ -93,7 +102,7 @@ def _in_parts(rows: Rows) -> Iterator[Rows]:
         yield Rows(indptr - indptr[0], keys, rows.label[start : start + CHUNK])
 
 
-def _on_trivago(folder: Path, data: Path) -> list[dict[str, Any]]:
+def _on_trivago(folder: Path, data: Path, threads: int) -> list[dict[str, Any]]:
     """All learners on the hotel-search logs in `data`, if they are there."""
     impressions, clicks = (data / f"trivago/{name}.ndjson.gz" for name in ("impressions", "clicks"))
     if not (impressions.is_file() and clicks.is_file() and TRIVAGO.is_file()):
@@ -104,7 +113,7 @@ def _on_trivago(folder: Path, data: Path) -> list[dict[str, Any]]:
     folder.mkdir()
     path = folder / "trivago.arrow"
     write(path, _in_parts(Rows(found.indptr, found.keys, found.label)))
-    return beside_others(folder, path, len(found.label), "trivago_")
+    return beside_others(folder, path, len(found.label), threads, "trivago_")
 
 
 def _kernel(
@@ -167,6 +176,30 @@ def _compact(examples: int) -> list[dict[str, Any]]:
         figure("compact_collision_rate", stats.collision_rate, "", None),
         figure("compact_memory", compact.slots.nbytes / 2**20, "MiB", None),
         figure("compact_memory_float32", exact.slots.nbytes / 2**20, "MiB", None),
+    ]
+
+
+def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
+    """How fast so many threads learn beside one, and by how much their predictions are worse."""
+    err.print(f"{threads} threads")
+    learn(
+        Learner(LearnerSettings(threads=threads), ADMISSION), next(read(path, examples))
+    )  # compiles
+    learners = [Learner(LearnerSettings(threads=count), ADMISSION) for count in (1, threads)]
+    ratios, losses = [], np.zeros(2)
+    for rows in read(path, examples):
+        seconds = []
+        for number, learner in enumerate(learners):
+            start = time.perf_counter()
+            logit = learn(learner, rows)
+            seconds.append(time.perf_counter() - start)
+            losses[number] += np.logaddexp(0, np.where(rows.label == 1, -logit, logit)).sum()
+        ratios.append(seconds[0] / seconds[1])
+    worse = float(losses[1] / losses[0]) - 1
+    return [
+        figure("threads_ratio", statistics.median(ratios), "", ASKED_THREADS),
+        figure("threads_ne_difference", worse, "", ASKED_THREADS_NE, at_most=True),
+        figure("threads", threads, "", None),
     ]
 
 

@@ -77,20 +77,20 @@ def learn(learner: Learner, rows: Rows) -> F64:
     ).logit
 
 
-def beside_others(folder: Path, path: Path, examples: int, logs: str = "") -> Figures:
+def beside_others(folder: Path, path: Path, examples: int, threads: int, logs: str = "") -> Figures:
     """Rates, quality and memory of all learners there are, on what `path` holds.
 
-    logs: goes before the names; where it is given nothing is asked.
+    threads: that ours learns with. logs: goes before the names; where it is given nothing is asked.
     """
     others = _others(folder, path, examples)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in others}
     for number in range(ROUNDS):
         err.print(f"{logs}from disk: round {number + 1} of {ROUNDS}")
-        ours.append(_slope(partial(_from_disk, path), examples))
+        ours.append(_slope(partial(_from_disk, path, threads), examples))
         for name, other in others.items():
             theirs[name].append(_slope(other.learner.seconds, other.examples))
-    learner = Learner(LearnerSettings(), ADMISSION)
+    learner = Learner(LearnerSettings(threads=threads), ADMISSION)
     logit = np.concatenate([learn(learner, rows) for rows in read(path, examples)])
     label = np.concatenate([rows.label for rows in read(path, examples)])
     figures = [
@@ -144,7 +144,7 @@ def _memory(name: str, size: int) -> dict[str, Any]:
     return figure(name, size / 2**20, "MiB", None)
 
 
-def _from_disk(path: Path, examples: int) -> float:
+def _from_disk(path: Path, threads: int, examples: int) -> float:
     """Seconds to read and learn the first `examples`; a thread reads ahead."""
     start = time.perf_counter()
     parts: Queue[Rows | None] = Queue(maxsize=2)
@@ -156,7 +156,7 @@ def _from_disk(path: Path, examples: int) -> float:
 
     reader = threading.Thread(target=read_all, name="clickloop-bench-reader")
     reader.start()
-    learner = Learner(LearnerSettings(), ADMISSION)
+    learner = Learner(LearnerSettings(threads=threads), ADMISSION)
     while (rows := parts.get()) is not None:
         learn(learner, rows)
     reader.join()

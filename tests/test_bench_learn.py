@@ -158,8 +158,12 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     figures = {entry["name"]: entry for entry in document["figures"]}
     expected = ["kernel_examples_per_s", "roofline_share"]
     expected += [f"compact_{name}" for name in COMPACT]
+    expected += ["threads_ratio", "threads_ne_difference", "threads"]
     assert list(figures) == expected + names("", 2000)
-    assert all(entry["value"] > 0 for entry in figures.values())
+    assert abs(figures["threads_ne_difference"].pop("value")) < 0.001
+    assert all(entry.get("value", 1) > 0 for entry in figures.values())
+    assert figures["threads_ratio"]["asked"] == 1.6
+    assert document["sizes"]["threads_from_disk"] in (1, figures["threads"]["value"])
     assert figures["kernel_examples_per_s"]["asked"] == 1_200_000
     assert 0 < figures["roofline_share"]["value"] < 1
     assert figures["compact_rate_ratio"]["asked"] == 0.8
@@ -180,7 +184,7 @@ def test_real_logs_have_figures_of_their_own(
     data = tmp_path / "data" / "trivago"
     for path in trivago.write_part(data, 0, 4000):
         (data / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-    figures = bench_learn._on_trivago(tmp_path / "bench", data.parent)
+    figures = bench_learn._on_trivago(tmp_path / "bench", data.parent, 1)
     assert [figure["name"] for figure in figures] == names("trivago_", 400)
     assert all(figure["asked"] is None for figure in figures)
-    assert bench_learn._on_trivago(tmp_path / "none", tmp_path) == []
+    assert bench_learn._on_trivago(tmp_path / "none", tmp_path, 1) == []
