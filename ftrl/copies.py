@@ -101,7 +101,7 @@ def part_for(layout: str, shares: int, coordinates: int) -> Part:
 
 def mask_for(coordinates: int) -> np.uint64:
     """What takes a key of so many coordinates to where its search begins in `marks`."""
-    return np.uint64((1 << (coordinates * 4 // 3).bit_length()) - 1)
+    return np.uint64((1 << coordinates.bit_length()) - 1)
 
 
 def scale_for(lines: int, shares: int) -> np.uint64:
