@@ -92,14 +92,14 @@ class LearnerSettings(BaseModel):
         default=1,
         description="How many threads learn together, each a range of up to 8192 rows at a time; "
         "batches of fewer than 16,384 coordinates a thread, and the first examples, are learned by "
-        "one. Two are at most 1.4 times as fast as one, and only where both have a core to "
-        "themselves (`threads_ratio` of `clickloop bench learn`). What it gives up: no thread sees "
-        "what the others learn meanwhile, so weights and predictions are not those of one thread "
-        "(normalized entropy up to 0.1% higher with two or four, 0.3% with eight), and depend on "
-        "how the examples come in batches: only the same batches give the same bytes. What enters "
-        "the table is the same. Needs `layout` float32 or float64 and `rates` gradients. Costs up "
-        "to 60 MiB a thread. Threads; range 1 to 8. Source: the cores there are, if one cannot "
-        "keep up.",
+        "one. Measured on two shared cores, two were about as fast as one: see what "
+        "`threads_ratio` of `clickloop bench learn` says on yours. What it gives up: no thread "
+        "sees what the others learn meanwhile, so weights and predictions are not those of one "
+        "thread (normalized entropy up to 0.1% higher with two or four, 0.3% with eight), "
+        "and depend on how the examples come in batches: only the same batches give the same "
+        "bytes. What enters the table is the same. Needs `layout` float32 or float64 and `rates` "
+        "gradients. Costs up to 60 MiB a thread. Threads; range 1 to 8. Source: the cores "
+        "there are, if one cannot keep up.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,
