@@ -176,6 +176,16 @@ def test_a_learner_that_froze_keeps_the_store_to_itself(two: Case, tmp_path: Pat
             assert sorted(second.trained()) == sorted(two.expected)
 
 
+def test_a_topic_that_comes_later_is_noticed(one: Case, tmp_path: Path) -> None:
+    """So, too, one that a broker did not know of yet, for it had just started."""
+    topic = unique("later")
+    with one.learner(tmp_path, topic=topic) as worker:
+        worker.until_waiting_for(f"the topic {topic} is not there; create it")
+        create(one.address, topic, partitions=1)
+        worker.until_ready()
+        assert worker.stop() < STOPS_WITHIN_S
+
+
 @pytest.mark.parametrize(
     ("value", "headers", "says"),
     [

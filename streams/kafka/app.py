@@ -22,6 +22,7 @@ from streams.kafka.transport import Consumer
 SCHEME = "clickloop"
 # How long stopping may take, in seconds: a last commit, leaving the group.
 STOP_S = 8.0
+METADATA_AGE_MS = 10_000
 # Records come in hundreds of thousands and go soon, none of them in a cycle: with Python's own
 # thresholds, looking through them for cycles takes as long as reading them.
 _COLLECT = 200_000, 20, 20
@@ -158,6 +159,9 @@ def create_app(
         broker_commit_interval=commit_interval,
         broker_max_poll_records=chunk_records,
         consumer_max_fetch_size=fetch_bytes,
+        # A broker that has just started may say that a topic is not there; by default that would be
+        # believed for five minutes.
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         # Where the log no longer holds a position, `Continuity` sees the jump.
         consumer_auto_offset_reset="earliest",
         producer_max_request_size=request_bytes,
