@@ -1,7 +1,7 @@
 """The commands that measure."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,10 +36,7 @@ def bench_learn_command(
     """The learner alone on a seeded workload, and beside Vowpal Wabbit and River if installed."""
     with errors():
         document = bench_learn.run(examples, roofline=roofline, uniform=uniform, data=data)
-    if as_json:
-        print_json(document)
-        return
-    out.print(console.figures(document))
+    _show(document, as_json)
 
 
 @bench_app.command("join")
@@ -66,11 +63,7 @@ def bench_join_command(
     """The joiner alone on seeded traffic: speed, memory, spilling; beside Flink SQL if given."""
     with errors():
         document = bench_join.run(open_, rounds, events, flink)
-    if as_json:
-        print_json(document)
-        return
-    out.print(console.figures(document))
-    out.print(*document["notes"], sep="\n", highlight=False)
+    _show(document, as_json)
 
 
 @bench_app.command("replay")
@@ -86,10 +79,7 @@ def bench_replay_command(
     """The whole loop on the trivago logs, repeated: from Parquet, NDJSON, and with bad rows."""
     with errors():
         document = bench_replay.run(config, repeat)
-    if as_json:
-        print_json(document)
-        return
-    out.print(console.figures(document))
+    _show(document, as_json)
 
 
 @bench_app.command("ingest")
@@ -118,7 +108,14 @@ def bench_ingest_command(
 
     with errors():
         document = bench_ingest.run(broker, records, plain_records, rounds)
+    _show(document, as_json)
+
+
+def _show(document: dict[str, Any], as_json: bool) -> None:
+    """What a benchmark has found, as JSON or as a table, with what is to be said of it."""
     if as_json:
         print_json(document)
         return
     out.print(console.figures(document))
+    for note in document.get("notes", ()):
+        out.print(note, highlight=False)
