@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ftrl import filters
-from ftrl.examples import read_only
 from ftrl.filters import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
 from ftrl.fixedpoint import ADMITTED, mix, stem
 from ftrl.rotation import CERTAIN, CONTROL, Progress, Rules, begin
@@ -59,11 +58,13 @@ class Admission:
             pace=lines / every,
             step=max(lines // 64, 1024) if by_time else -(-lines // every) + 1,
             admit_after=settings.admit_after,
+            raised=0,
             chance=chance,
         )
-        self._raise = settings.raise_at_cap
-        raised = min(settings.admit_after + self._raise, MAX_ADMIT_AFTER)
-        self._raised = self.rules._replace(admit_after=raised)
+        self._at_cap = self.rules._replace(
+            admit_after=min(settings.admit_after + settings.raise_at_cap, MAX_ADMIT_AFTER),
+            raised=settings.raise_at_cap,
+        )
         counts = settings.kind == "bloom" and settings.highest > 0
         size = lines + -(-lines // CONTROL) if counts else 0
         self.words: U64 = aligned(size * generations * LINE_WORDS, np.uint64)
@@ -71,14 +72,7 @@ class Admission:
 
     def rules_at(self, full: bool) -> Rules:
         """The rules while the table is full, or while it is not."""
-        return self._raised if full else self.rules
-
-    def bars_at(self, full: bool, bars: U8) -> U8:
-        """What the coordinates' thresholds `bars` are then."""
-        if not full or self._raise == 0 or len(bars) == 0:
-            return bars
-        raised = np.minimum(bars, MAX_ADMIT_AFTER - self._raise) + self._raise
-        return read_only(raised, np.uint8)
+        return self._at_cap if full else self.rules
 
     @property
     def drawn(self) -> bool:
@@ -233,7 +227,8 @@ def _head_starts(
     for i in range(size):
         while row[at] != keys[chosen[i]]:
             at += 1
-        totals[i] += rules.admit_after - np.int64(bars[at])
+        bar = np.minimum(np.int64(bars[at]) + rules.raised, MAX_ADMIT_AFTER)
+        totals[i] += rules.admit_after - bar
 
 
 @kernel

@@ -188,6 +188,25 @@ def step(s: Scratch, begin: int, size: int, rates: Rates, slope: float, own: flo
 
 
 @inlined
+def slopes(
+    p: float, label: int, kind: int, repeats: bool, omega: float, rate: float
+) -> tuple[float, float]:
+    """The gradient by the logit, and that which n grows by: see `learn`."""
+    own = omega * (p - (1 if kind == CORRECTION else label))
+    return (clip(own - omega * p / rate, LIMIT) if repeats else own), own
+
+
+@inlined
+def step_bias(
+    tally: Tally, bias: float, root: float, rates: Rates, slope: float, own: float
+) -> None:
+    """Move the bias' z and n, as `step` does those of a coordinate where x is 1."""
+    n = tally[0]["bias_n"] + own * own
+    tally[0]["bias_z"] += slope - (math.sqrt(n) - root) / rates.alpha * bias
+    tally[0]["bias_n"] = n
+
+
+@inlined
 def note_rounding(shift: table.Shift, tally: Tally, error: F64, size: int) -> None:
     """Add one coordinate of a row to the measure of what its roundings are."""
     if shift is None and size > 0:
@@ -299,8 +318,7 @@ def learn(
             bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
             logits[row] = offset[row] + bias + dot(s, begin, size, rates)
             p = sigmoid(logits[row])
-            own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
-            slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
+            slope, own = slopes(p, label[row], kind[row], repeats, omega[row], rate[row])
 
             if bits == counts.GRADIENTS:
                 step(s, begin, size, rates, slope, own)
@@ -317,9 +335,7 @@ def learn(
             note_seen(ages, at, begin, begin + size, tally, epoch)
             tally[0]["saturated"] += saturated
             note_rounding(shift, tally, s.root, size)
-            bias_n = tally[0]["bias_n"] + own * own
-            tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / rates.alpha * bias
-            tally[0]["bias_n"] = bias_n
+            step_bias(tally, bias, bias_root, rates, slope, own)
             if evicts and tally[0]["crowded"] != 0:
                 return row + 1
     return rows

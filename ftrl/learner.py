@@ -123,8 +123,7 @@ class Learner:
     ) -> None:
         """Learn from the rows `start` to `stop`."""
         while start < stop:
-            bars = self._admission.bars_at(self._eviction.is_full, rows.bars)
-            start = self._learn(batch, rows._replace(bars=bars), s, start, stop, logits)
+            start = self._learn(batch, rows, s, start, stop, logits)
 
     def _learn(
         self, batch: Batch, rows: Examples, s: Scratch, start: int, stop: int, logits: F64

@@ -6,8 +6,8 @@ from typing import cast
 import numpy as np
 
 from ftrl.copies import NEVER, Part
-from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
-from ftrl.kernels import Rates, Tally, clip, dot, sigmoid, step, weight
+from ftrl.examples import CORRECTION, Batch, Examples
+from ftrl.kernels import Rates, Tally, dot, sigmoid, slopes, step, step_bias, weight
 from ftrl.scratch import Scratch
 from ftrl.stored import load, store
 from ftrl.table import ABSENT, Shift
@@ -66,14 +66,11 @@ def learn(
         logits[row] = offset[row] + bias + dot(s, _NOTHING, count, rates)
         p = sigmoid(logits[row])
         repeats = kind[row] == CORRECTION and kept[row]
-        own = omega[row] * (p - (1 if kind[row] == CORRECTION else label[row]))
-        slope = clip(own - omega[row] * p / rate[row], LIMIT) if repeats else own
+        slope, own = slopes(p, label[row], kind[row], repeats, omega[row], rate[row])
 
         step(s, _NOTHING, count, rates, slope, own)
         store(copies, shift, touched, s, _NOTHING, count, alpha, beta, _NO_DRAW)
-        bias_n = tally[0]["bias_n"] + own * own
-        tally[0]["bias_z"] += slope - (math.sqrt(bias_n) - bias_root) / alpha * bias
-        tally[0]["bias_n"] = bias_n
+        step_bias(tally, bias, bias_root, rates, slope, own)
         tally[0]["examples"] += 0 if repeats else 1
     come = 0
     for new in range(1, size):

@@ -36,8 +36,9 @@ class Rules(NamedTuple):
 
     lines: a generation's cache lines. every: how long a generation lasts, in examples or, if
     `by_time`, milliseconds. pace: lines / every. step: lines that are emptied at an example, at
-    most. chance: uint64, of Poisson inclusion, in units of 2⁻³²; `CERTAIN` where it is not drawn
-    for.
+    most. admit_after: after how many sightings a feature enters, `raised` more than usual, by which
+    the thresholds of fields are raised too. chance: uint64, of Poisson inclusion, in units of 2⁻³²;
+    `CERTAIN` where it is not drawn for.
     """
 
     lines: int
@@ -47,6 +48,7 @@ class Rules(NamedTuple):
     pace: float
     step: int
     admit_after: int
+    raised: int
     chance: np.uint64
 
 
