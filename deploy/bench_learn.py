@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,7 @@ COMPACT_LOAD = 0.7
 ASKED_THREADS = 1.6
 ASKED_THREADS_NE = 0.001
 WORTH_IT = 1.1  # times as fast: from there on what is read from disk is learned by all threads
+WARM_UP = 5000  # examples: enough for several threads
 TRIVAGO = Path(__file__).parents[1] / "docs" / "examples" / "trivago.toml"
 
 
@@ -180,24 +182,34 @@ def _compact(examples: int) -> list[dict[str, Any]]:
 
 
 def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
-    """How fast so many threads learn beside one, and by how much their predictions are worse."""
+    """How fast so many threads learn beside one, and by how much their predictions are worse.
+
+    Also how fast as many learners are that learn apart, each the same examples: no threads that
+    learn together can gain more.
+    """
     err.print(f"{threads} threads")
-    learn(
-        Learner(LearnerSettings(threads=threads), ADMISSION), next(read(path, examples))
-    )  # compiles
-    learners = [Learner(LearnerSettings(threads=count), ADMISSION) for count in (1, threads)]
-    ratios, losses = [], np.zeros(2)
-    for rows in read(path, examples):
-        seconds = []
-        for number, learner in enumerate(learners):
-            start = time.perf_counter()
-            logit = learn(learner, rows)
-            seconds.append(time.perf_counter() - start)
-            losses[number] += np.logaddexp(0, np.where(rows.label == 1, -logit, logit)).sum()
-        ratios.append(seconds[0] / seconds[1])
+    one, team, *apart = (
+        Learner(LearnerSettings(threads=count), ADMISSION) for count in (1, threads, *[1] * threads)
+    )
+    few = next(read(path, WARM_UP))
+    for count in (1, threads):
+        learn(Learner(LearnerSettings(threads=count), ADMISSION), few)  # compiles
+    ratios, most, losses = [], [], np.zeros(2)
+    with ThreadPoolExecutor(threads) as pool:
+        for rows in read(path, examples):
+            seconds = []
+            for number, learner in enumerate((one, team)):
+                start = time.perf_counter()
+                logit = learn(learner, rows)
+                seconds.append(time.perf_counter() - start)
+                losses[number] += np.logaddexp(0, np.where(rows.label == 1, -logit, logit)).sum()
+            taken = _seconds(lambda part: list(pool.map(learn, apart, [part] * threads)), rows)
+            ratios.append(seconds[0] / seconds[1])
+            most.append(threads * seconds[0] / taken)
     worse = float(losses[1] / losses[0]) - 1
     return [
         figure("threads_ratio", statistics.median(ratios), "", ASKED_THREADS),
+        figure("threads_most", statistics.median(most), "", None),
         figure("threads_ne_difference", worse, "", ASKED_THREADS_NE, at_most=True),
         figure("threads", threads, "", None),
     ]

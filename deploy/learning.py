@@ -268,7 +268,6 @@ class Learning:
     def _check(self, where: Path, saved: dict[str, Any], sections: tuple[str, ...]) -> None:
         """Raise ConfigError if these sections of the settings are not as they were saved."""
         free = (Settings.model_fields.keys() | saved.keys()) - set(sections)
-        free |= {"admission.thresholds"}
         different = differences(self._settings, saved, free)
         if different:
             raise ConfigError(

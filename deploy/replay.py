@@ -38,7 +38,6 @@ _FREE_TO_CHANGE = {
     "snapshots.checkpoint_every",
     "spill.memory_budget",
     "spill.folder",
-    "admission.thresholds",
 }
 
 

@@ -230,8 +230,9 @@ def _without_secrets(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
     return values | {"kafka": kept}, problems
 
 
-# What a run over files does not depend on.
+# What a run over files does not depend on, and what a model may go on with otherwise.
 _ELSEWHERE = {"kafka", "topics", "worker"}
+_FREE = {"admission.thresholds", "learner.threads"}
 
 
 def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
@@ -245,7 +246,7 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
     if "features" not in free:
         before = _features_of(saved)
         features = [f"[features] {text}" for text in change(before, settings.features).problems]
-    elsewhere = free | _ELSEWHERE | {"features"}
+    elsewhere = free | _ELSEWHERE | _FREE | {"features"}
     return features + [
         f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
         for key in sorted(now.keys() | then.keys())

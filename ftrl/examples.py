@@ -5,13 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import F64, I8, I64, U8, U64, Bool
+from streams.jit import F64, I8, I64, U8, U64, Bool, kernel
 
 CORRECTION = 1  # of `kind`; 0 is a first label
 
 # Beyond this no input can be meant; within it nothing overflows, not even in float32: a step
 # changes a weight by α at most, and n stops growing long before 3e38.
 LIMIT = 1e15
+
+_NAMES = {"omega": "weight"}  # what is told as, where it is not what it becomes
 
 
 class Batch(NamedTuple):
@@ -55,17 +57,34 @@ def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
     """
     if len(indptr) != rows + 1:
         raise ValueError(f"indptr has {len(indptr)} entries; {rows} rows need {rows + 1}")
-    if indptr[0] < 0 or indptr[-1] > len(keys) or bool((np.diff(indptr) < 0).any()):
+    indptr = read_only(indptr, np.int64)
+    if indptr[0] < 0 or indptr[-1] > len(keys) or not _ascends(indptr):
         raise ValueError(f"indptr must ascend within 0 and {len(keys)}, the number of keys")
     if len(values) not in (0, len(keys)):
         raise ValueError(f"{len(values)} values for {len(keys)} keys; give all of them or none")
     used = slice(indptr[0], indptr[-1])
-    indptr, keys, values = indptr - indptr[0], keys[used], values[used]
-    if not keys.all():
+    indptr, keys, values = indptr - indptr[0], read_only(keys[used], np.uint64), values[used]
+    if _has_zero(keys):
         raise ValueError("a key is 0, which no feature hashes to")
     if not np.isfinite(values).all():
         raise ValueError("a value is not a finite number")
-    return Batch(read_only(indptr, np.int64), read_only(keys, np.uint64), _within(values))
+    return Batch(read_only(indptr, np.int64), keys, _within(values))
+
+
+@kernel
+def _ascends(indptr: I64) -> bool:
+    falls = False
+    for row in range(1, len(indptr)):
+        falls |= indptr[row] < indptr[row - 1]
+    return not falls
+
+
+@kernel
+def _has_zero(keys: U64) -> bool:
+    zero = False
+    for i in range(len(keys)):
+        zero |= keys[i] == 0
+    return zero
 
 
 def examples_of(
@@ -86,38 +105,61 @@ def examples_of(
     Raises ValueError if the columns differ in length or hold what they must not.
     """
     rows = len(label)
-    rate = np.ones(rows) if rate is None else rate
-    kind = np.zeros(rows, np.int8) if kind is None else kind
-    kept = np.ones(rows, np.bool_) if kept is None else kept
-    place = np.zeros(rows, np.int64) if place is None else place
-    ts = np.zeros(rows, np.int64) if ts is None else ts
+    told = Examples(
+        read_only(label, np.int8),
+        read_only(offset, np.float64),
+        read_only(weight, np.float64),
+        read_only(np.ones(rows) if rate is None else rate, np.float64),
+        read_only(np.zeros(rows, np.int8) if kind is None else kind, np.int8),
+        read_only(np.ones(rows, np.bool_) if kept is None else kept, np.bool_),
+        read_only(np.zeros(rows, np.int64) if place is None else place, np.int64),
+        read_only(np.zeros(rows, np.int64) if ts is None else ts, np.int64),
+        bars,
+    )
+    for name, column in told._asdict().items():
+        if name != "bars" and len(column) != rows:
+            given = _NAMES.get(name, name)
+            raise ValueError(f"{given} has {len(column)} entries for {rows} labels")
+    offsets, omegas = np.empty(rows), np.empty(rows)
+    if not _weigh(told, offsets, omegas):
+        _refuse(told)
+    return told._replace(offset=read_only(offsets, np.float64), omega=read_only(omegas, np.float64))
+
+
+@kernel
+def _weigh(told: Examples, offsets: F64, omegas: F64) -> bool:
+    """Work out ω, from weights in its place, and bring both into ±10^15; whether all is good."""
+    label, offset, weight, rate, kind, _, place, ts, _ = told
+    wrong = False
+    for row in range(len(label)):
+        sampled = label[row] == 0 and kind[row] != CORRECTION
+        omega = weight[row] / rate[row] if sampled else weight[row]
+        wrong |= (label[row] != 0) & (label[row] != 1) | (kind[row] != 0) & (
+            kind[row] != CORRECTION
+        )
+        wrong |= (offset[row] - offset[row] != 0) | (weight[row] - weight[row] != 0)
+        wrong |= (weight[row] < 0) | (place[row] < 0) | (ts[row] < 0)
+        wrong |= not ((rate[row] > 0) & (rate[row] <= 1))
+        offsets[row] = min(max(offset[row], -LIMIT), LIMIT)
+        omegas[row] = min(omega, LIMIT)
+    return not wrong
+
+
+def _refuse(told: Examples) -> None:
+    """Raise ValueError for the first thing that is wrong."""
+    label, offset, weight, rate, kind, _, place, ts, _ = told
     for name, column, good in (
         ("label", label, (label == 0) | (label == 1)),
         ("offset", offset, np.isfinite(offset)),
         ("weight", weight, np.isfinite(weight) & (weight >= 0)),
         ("rate", rate, (rate > 0) & (rate <= 1)),
         ("kind", kind, (kind == 0) | (kind == CORRECTION)),
-        ("kept", kept, np.ones(len(kept), np.bool_)),
         ("place", place, place >= 0),
         ("ts", ts, ts >= 0),
     ):
-        if len(column) != rows:
-            raise ValueError(f"{name} has {len(column)} entries for {rows} labels")
         if not good.all():
             row = int(np.argmin(good))
             raise ValueError(f"{name} of row {row} is {column[row]}, which it must not be")
-    sampled = (label == 0) & (kind != CORRECTION)
-    return Examples(
-        read_only(label, np.int8),
-        _within(offset),
-        _within(np.where(sampled, weight / rate, weight)),
-        read_only(rate, np.float64),
-        read_only(kind, np.int8),
-        read_only(kept, np.bool_),
-        read_only(place, np.int64),
-        read_only(ts, np.int64),
-        bars,
-    )
 
 
 def bars_of(indptr: I64, keys: U64, bars: U8 | None) -> U8:
@@ -140,7 +182,12 @@ def _within(array: F64) -> F64:
 
 
 def read_only(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """`array` as contiguous and read-only, so that the kernels are compiled for one type only."""
+    """`array` as contiguous and read-only, so that the kernels are compiled for one type only.
+
+    Raises ValueError if `dtype` does not hold what it holds.
+    """
     view = np.ascontiguousarray(array, dtype).view()
+    if array.dtype != dtype and not np.array_equal(view, array):
+        raise ValueError(f"{dtype} does not hold all of {array.dtype} values")
     view.flags.writeable = False
     return view

@@ -214,6 +214,91 @@ def note_rounding(shift: table.Shift, tally: Tally, error: F64, size: int) -> No
         tally[0]["rounding"] += abs(error[0])
 
 
+@inlined
+def is_repeated(examples: Examples, row: int) -> bool:
+    """Whether a row is the correction of one that was learned from."""
+    return bool(examples.kind[row] == CORRECTION and examples.kept[row])
+
+
+@inlined
+def let_in(
+    model: Model,
+    examples: Examples,
+    row: int,
+    bars_from: int,
+    keys: U64,
+    s: Scratch,
+    found: U64,
+    at: I64,
+    away: I64,
+    first: int,
+    absent: int,
+) -> int:
+    """Begin a row that is a first sighting of its features, and let in those that are due.
+
+    Its features outside the table are `found[away[first + i]]`, i < `absent`, each once; those that
+    are let in get their slots in `at`. keys, bars_from: the batch's, and where in it the row
+    begins. Returns how many have got one.
+    """
+    words, rules, progress, tally = model.words, model.rules, model.progress, model.tally
+    chosen = s.chosen
+    rotation.start_example(words, rules, progress, tally[0]["examples"], examples.ts[row])
+    tally[0]["examples"] += 1
+    for i in range(absent):
+        chosen[i] = away[first + i]
+        sketch.observe(model.seen, found[chosen[i]])
+    if absent == 0:
+        return 0
+    met = admission.circumstances(rules, model.seed, examples.place[row], examples.kind[row])
+    due = admission.admit(
+        words, rules, progress, met, examples.bars, keys, bars_from, found, chosen, s.totals, absent
+    )
+    return insert(model.slots, model.shift, model.max_features, tally, found, at, chosen, due)
+
+
+@inlined
+def learn_row(
+    model: Model, rates: Rates, examples: Examples, s: Scratch, row: int, begin: int, size: int,
+    logits: F64,
+) -> None:  # fmt: skip
+    """Predict a row, then learn from it: `size` coordinates of a block, from `begin` on.
+
+    All of these have slots. See `learn`.
+    """
+    slots, shift, touched, tally = model.slots, model.shift, model.touched, model.tally
+    alpha, beta = rates.alpha, rates.beta
+    kind, kept, label = examples.kind[row], examples.kept[row], examples.label[row]
+    omega, rate, place = examples.omega[row], examples.rate[row], examples.place[row]
+    spread = 1.0
+    if model.bits == counts.GRADIENTS:
+        load(slots, shift, s, begin, size, alpha, beta)
+    else:
+        counts.note(tally, kind, kept, label, rate)
+        spread = counts.average(tally)
+        stored_counts.load(slots, shift, model.bits, spread, s, begin, size, alpha, beta)
+
+    bias_root = math.sqrt(tally[0]["bias_n"])
+    bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
+    logits[row] = examples.offset[row] + bias + dot(s, begin, size, rates)
+    p = sigmoid(logits[row])
+    slope, own = slopes(p, label, kind, is_repeated(examples, row), omega, rate)
+
+    if model.bits == counts.GRADIENTS:
+        step(s, begin, size, rates, slope, own)
+        here = circumstances(shift, model.seed, place, kind)
+        saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
+    else:
+        more = counts.more(kind, kept, label, omega, rate)
+        here = circumstances(None, model.seed, place, kind)
+        saturated = stored_counts.count(model.bits, s, begin, size, more, spread, here)
+        stored_counts.step(s, begin, size, alpha, slope)
+        saturated += stored_counts.store(slots, shift, touched, s, begin, size, alpha, beta, here)
+    note_seen(model.ages, s.at, begin, begin + size, tally, model.epoch)
+    tally[0]["saturated"] += saturated
+    note_rounding(shift, tally, s.root, size)
+    step_bias(tally, bias, bias_root, rates, slope, own)
+
+
 @kernel
 def learn(
     model: Model,
@@ -239,30 +324,18 @@ def learn(
     row may find features in the table that were not there when its block was looked up, so those
     without a slot are looked up again.
     """
-    (
-        slots,
-        touched,
-        shift,
-        room,
-        max_features,
-        words,
-        rules,
-        progress,
-        seen,
-        tally,
-        seed,
-        bits,
-        ages,
-        epoch,
-        evicts,
-    ) = model
+    slots, ages, shift, words, rules = (
+        model.slots,
+        model.ages,
+        model.shift,
+        model.words,
+        model.rules,
+    )
+    room, tally = model.room, model.tally
     indptr, keys, values = batch
-    label, offset, omega, rate, kind, kept, place, ts, bars = examples
-    alpha, beta = rates.alpha, rates.beta
-    stamps, marks, ends, stops, found, x, at = (
-        s.stamps, s.marks, s.ends, s.stops, s.found, s.x, s.at
+    stamps, marks, ends, stops, found, x, at, away = (
+        s.stamps, s.marks, s.ends, s.stops, s.found, s.x, s.at, s.away
     )  # fmt: skip
-    away, chosen, totals = s.away, s.chosen, s.totals
     announce(slots, ages, shift, keys, indptr[start], indptr[min(start + BLOCK, rows)])
     for first in range(start, rows, BLOCK):
         last = min(first + BLOCK, rows)
@@ -279,7 +352,7 @@ def learn(
         used = tally[0]["used"]
         for row in range(first, last):
             length = indptr[row + 1] - indptr[row]
-            if room < max_features and tally[0]["used"] + length > room:
+            if room < model.max_features and tally[0]["used"] + length > room:
                 return row
             if row + BLOCK < rows:
                 announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
@@ -289,54 +362,15 @@ def learn(
             if tally[0]["used"] != used:
                 last_missing = table.find_all(slots, shift, found, at, away, missing, stop)
             absent = last_missing - missing
-            repeats = kind[row] == CORRECTION and kept[row]
-            if not repeats:
-                rotation.start_example(words, rules, progress, tally[0]["examples"], ts[row])
-                tally[0]["examples"] += 1
-                for i in range(absent):
-                    chosen[i] = away[missing + i]
-                    sketch.observe(seen, found[chosen[i]])
-                if absent > 0:
-                    met = admission.circumstances(rules, seed, place[row], kind[row])
-                    due = admission.admit(
-                        words, rules, progress, met, bars, keys, indptr[row], found, chosen,
-                        totals, absent,
-                    )  # fmt: skip
-                    absent -= insert(slots, shift, max_features, tally, found, at, chosen, due)
+            if not is_repeated(examples, row):
+                absent -= let_in(
+                    model, examples, row, indptr[row], keys, s, found, at, away, missing, absent
+                )
             size = end - begin
             if absent > 0:
                 size = close_up(found, x, at, away[missing], end) - begin
-            spread = 1.0
-            if bits == counts.GRADIENTS:
-                load(slots, shift, s, begin, size, alpha, beta)
-            else:
-                counts.note(tally, kind[row], kept[row], label[row], rate[row])
-                spread = counts.average(tally)
-                stored_counts.load(slots, shift, bits, spread, s, begin, size, alpha, beta)
-
-            bias_root = math.sqrt(tally[0]["bias_n"])
-            bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
-            logits[row] = offset[row] + bias + dot(s, begin, size, rates)
-            p = sigmoid(logits[row])
-            slope, own = slopes(p, label[row], kind[row], repeats, omega[row], rate[row])
-
-            if bits == counts.GRADIENTS:
-                step(s, begin, size, rates, slope, own)
-                here = circumstances(shift, seed, place[row], kind[row])
-                saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
-            else:
-                more = counts.more(kind[row], kept[row], label[row], omega[row], rate[row])
-                here = circumstances(None, seed, place[row], kind[row])
-                saturated = stored_counts.count(bits, s, begin, size, more, spread, here)
-                stored_counts.step(s, begin, size, alpha, slope)
-                saturated += stored_counts.store(
-                    slots, shift, touched, s, begin, size, alpha, beta, here
-                )
-            note_seen(ages, at, begin, begin + size, tally, epoch)
-            tally[0]["saturated"] += saturated
-            note_rounding(shift, tally, s.root, size)
-            step_bias(tally, bias, bias_root, rates, slope, own)
-            if evicts and tally[0]["crowded"] != 0:
+            learn_row(model, rates, examples, s, row, begin, size, logits)
+            if model.evicts and tally[0]["crowded"] != 0:
                 return row + 1
     return rows
 

@@ -24,7 +24,6 @@ from ftrl.stats import LearnerStats, stats_of
 from ftrl.table import NO_AGES, Shift, Slots, columns
 from streams.jit import F64, I8, I64, U8, U64, Bool
 
-ALONE = 1 << 10  # rows learned from by one thread of several before it is seen whether all should
 STEP = 1 << 13  # coordinates learned from between two steps of growth
 
 
@@ -60,8 +59,7 @@ class Learner:
         self._tally = np.zeros(1, TALLY)
         self._eviction = Eviction(settings, self.groups, self._tally)
         self._bits = counts.bits_of(settings)
-        together = settings.threads > 1
-        self._team = Team(settings.threads, settings.layout) if together else None
+        self._team = Team(settings.threads) if settings.threads > 1 else None
 
     def learn(
         self,
@@ -132,45 +130,21 @@ class Learner:
 
         Returns where to go on.
         """
-        if self._team is not None:
-            done = self._learn_together(self._team, batch, rows, s, start, stop, logits)
-            if done > start:
-                return done
-            stop = min(start + ALONE, stop)
         length = int(batch.indptr[start + 1] - batch.indptr[start])
         self._table.reserve(self.features + length)
         if self._table.growing:
             far = int(np.searchsorted(batch.indptr, batch.indptr[start] + STEP))
             stop = min(max(far, start + 1), stop)
         before = self.features
-        s.marks.fill(-1)
-        done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
+        done = start
+        if self._team is not None and not (self._table.growing or self._eviction.is_full):
+            done = self._team.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
+        if done == start:
+            s.marks.fill(-1)
+            done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
         self._table.keep_growing(self.features - before)
         if self._eviction.at_cap and self._tally["crowded"][0] != 0:
             self._make_room(int(self._tally["crowded"][0]))
-        return done
-
-    def _learn_together(
-        self,
-        team: Team,
-        batch: Batch,
-        rows: Examples,
-        s: Scratch,
-        start: int,
-        stop: int,
-        logits: F64,
-    ) -> int:
-        """Learn with all threads, as `_learn` does; returns `start` if one alone should."""
-        refuses = not self._eviction.at_cap
-        done = team.learn(
-            self._model(), self._rates, batch, rows, s, start, stop, logits, refuses=refuses
-        )
-        if done > start:
-            before = self.features + self.evicted
-            self._table.reserve(self.features + team.coming)
-            while not team.enter(self._model(), self._rates) and not refuses:
-                self._make_room(FULL)
-            self._table.keep_growing(self.features + self.evicted - before)
         return done
 
     def _make_room(self, crowded: int) -> None:

@@ -11,15 +11,15 @@ from streams.jit import F64, I64, U16, U64, inlined, kernel
 BLOCK = 8  # rows looked up together: their slots' cache lines fit into 16 KiB
 MARKS = 2  # for each coordinate of a row, at least
 STAMPS = 1 << 13
-MOST_STAMPED = np.uint64(64)  # coordinates of a row: of more, two would nearly always share a stamp
+MOSTSTAMPED = np.uint64(64)  # coordinates of a row: of more, two would nearly always share a stamp
 
-_STAMPED = np.uint64(STAMPS - 1)
+STAMPED = np.uint64(STAMPS - 1)
 
 
 class Scratch(NamedTuple):
     """Space for a block of rows, and for the one that is learned from.
 
-    stamps: uint16 [8192], see `gather`. marks: int64, more than twice as many as a row has
+    stamps: uint16 [8192], see `is_suspect`. marks: int64, more than twice as many as a row has
     coordinates, a power of two; -1 at first.
     Of a block: ends, stops (int64 [BLOCK], where each row's coordinates end, and those of `away`),
     found (uint64, keys), x (float64, their values), at (int64, their slots; ABSENT where there is
@@ -46,7 +46,7 @@ class Scratch(NamedTuple):
 
 def scratch_for(batch: Batch) -> Scratch:
     """Scratch space for the rows of `batch`."""
-    longest = int(np.diff(batch.indptr).max(initial=0))
+    longest = _longest(batch.indptr)
     marks = np.full(1 << (MARKS * longest).bit_length(), -1, np.int64)
     found = np.empty(BLOCK * longest, np.uint64)
     x, (at, away) = np.empty(BLOCK * longest), np.empty((2, BLOCK * longest), np.int64)
@@ -73,6 +73,27 @@ def scratch_for(batch: Batch) -> Scratch:
     )
 
 
+@kernel
+def _longest(indptr: I64) -> int:
+    longest = 0
+    for row in range(1, len(indptr)):
+        longest = max(longest, indptr[row] - indptr[row - 1])
+    return longest
+
+
+@inlined
+def is_suspect(indptr: I64, keys: U64, row: int, stamps: U16) -> bool:
+    """Whether a key may occur twice in a row: two keys share a stamp. Few rows are suspects."""
+    first, end = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
+    stamp = np.uint16(row)
+    suspect = np.uint64(end - first) > MOSTSTAMPED
+    for i in range(first, end):
+        at = keys[i] & STAMPED
+        suspect |= stamps[at] == stamp
+        stamps[at] = stamp
+    return bool(suspect)
+
+
 @inlined
 def gather(
     indptr: I64, keys: U64, values: F64, row: int, stamps: U16, marks: I64, found: U64, x: F64,
@@ -81,18 +102,12 @@ def gather(
     """Append a row's coordinates to the block's; returns their number then.
 
     They go behind the `size` there are, in the order of their first occurrence, the values of
-    repeated keys summed. Two keys of a row that share a stamp make it a suspect; few rows are.
+    repeated keys summed.
     """
+    if is_suspect(indptr, keys, row, stamps):
+        return coalesce(indptr, keys, values, row, marks, found, x, size)
     first, end = np.uint64(indptr[row]), np.uint64(indptr[row + 1])
     begin, length = np.uint64(size), np.uint64(end - first)
-    stamp = np.uint16(row)
-    suspect = length > MOST_STAMPED
-    for i in range(first, end):
-        at = keys[i] & _STAMPED
-        suspect |= stamps[at] == stamp
-        stamps[at] = stamp
-    if suspect:
-        return coalesce(indptr, keys, values, row, marks, found, x, size)
     for i in range(length):
         found[begin + i] = keys[first + i]
     if len(values):

@@ -90,15 +90,12 @@ class LearnerSettings(BaseModel):
     )
     threads: Annotated[int, Field(ge=1, le=8)] = Field(
         default=1,
-        description="How many threads learn together, each a range of up to 8192 rows at a time; "
-        "batches of fewer than 16,384 coordinates a thread, and the first examples, are learned by "
-        "one. Measured on two shared cores, two were about as fast as one: see what "
-        "`threads_ratio` of `clickloop bench learn` says on yours. What it gives up: no thread "
-        "sees what the others learn meanwhile, so weights and predictions are not those of one "
-        "thread (normalized entropy up to 0.1% higher with two or four, 0.3% with eight), "
-        "and depend on how the examples come in batches: only the same batches give the same "
-        "bytes. What enters the table is the same. Needs `layout` float32 or float64 and `rates` "
-        "gradients. Costs up to 60 MiB a thread. Threads; range 1 to 8. Source: the cores "
+        description="How many threads learn a batch: one does the arithmetic, the others find the "
+        "features of the next few thousand rows meanwhile, each in a range of its own. They come "
+        "to the same bytes as one, so this may change at any time. Two are the most that is of "
+        "use unless features are many and mostly outside the caches; `threads_ratio` of "
+        "`clickloop bench learn` says what they gain on a machine. Small batches, a table that "
+        "grows, and one that is full are one thread's. Threads; range 1 to 8. Source: the cores "
         "there are, if one cannot keep up.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
@@ -107,17 +104,6 @@ class LearnerSettings(BaseModel):
         "2^63 - 1. The same seed, settings and examples give the same bytes. Source: any number "
         "will do.",
     )
-
-    @model_validator(mode="after")
-    def _threads_can_add_up(self) -> Self:
-        """Codes of 16 bits and of counts are not what the moves of several copies add up in."""
-        if self.threads > 1 and (self.layout == "q2.13" or self.rates == "counts"):
-            raise ValueError(
-                f"threads = {self.threads} needs layout float32 or float64 and rates by gradients, "
-                f'not layout = "{self.layout}" with rates = "{self.rates}": set threads = 1, or '
-                "change these"
-            )
-        return self
 
     @model_validator(mode="after")
     def _a_new_coordinate_can_get_a_weight(self) -> Self:

@@ -158,9 +158,9 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     figures = {entry["name"]: entry for entry in document["figures"]}
     expected = ["kernel_examples_per_s", "roofline_share"]
     expected += [f"compact_{name}" for name in COMPACT]
-    expected += ["threads_ratio", "threads_ne_difference", "threads"]
+    expected += ["threads_ratio", "threads_most", "threads_ne_difference", "threads"]
     assert list(figures) == expected + names("", 2000)
-    assert abs(figures["threads_ne_difference"].pop("value")) < 0.001
+    assert figures["threads_ne_difference"].pop("value") == 0
     assert all(entry.get("value", 1) > 0 for entry in figures.values())
     assert figures["threads_ratio"]["asked"] == 1.6
     assert document["sizes"]["threads_from_disk"] in (1, figures["threads"]["value"])

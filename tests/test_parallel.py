@@ -1,7 +1,7 @@
-"""Several threads: what they come to, that it is always the same, and what they must not lose."""
+"""Several threads: they come to what one comes to, byte for byte, whatever is learned."""
 
 import itertools
-import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,239 +10,150 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy import workload
-from deploy.bench_learn import rows_of
-from deploy.bench_rivals import learn as learn_rows
-from ftrl import growth, parallel
-from ftrl import learner as learner_module
+from ftrl import growth, lookahead, parallel
 from ftrl.learner import Learner
-from ftrl.parallel import Team
-from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.settings import AdmissionSettings
+from ftrl.table import LAYOUTS
 from tests import learning
-from tests.learning import arrays, bloom, counter, learn, of, random_rows, same_state
-from tests.oracles.ftrl import BIAS, Ftrl, Row
-from tests.oracles.ranges import learn_ranges
+from tests.learning import arrays, bloom, learn, of, random_rows, same_state
+from tests.oracles.ftrl import Row
+
+pytestmark = pytest.mark.kernel
 
 quick = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 OFF = AdmissionSettings()
-POISSON = AdmissionSettings(kind="poisson")
+POISSON = AdmissionSettings(kind="poisson", probability=0.4)
+TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})
+KEYS = 2 * lookahead.AHEAD + 100  # of the largest part
 
 
-@pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Ranges of a few rows, from the second example on; the bounds of all parts learned so far."""
-    for name, value in (("ROWS", 7), ("CAUTION", 1), ("FEWEST", 1)):
+@pytest.fixture(params=[40, KEYS])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Parts of a few rows, or of several blocks; in which row each ended that was learned ahead."""
+    for name, value in (("FEWEST", 20), ("MOST", request.param), ("PARTS", 3)):
         monkeypatch.setattr(parallel, name, value)
-    monkeypatch.setattr(parallel, "COORDINATES", 400)
-    monkeypatch.setattr(parallel, "LONGEST", 100)
-    monkeypatch.setattr(learner_module, "ALONE", 2)
-    found: list[list[int]] = []
-    cut = Team._cut
+    ends: list[int] = []
+    admit = lookahead.admit
 
-    def noted(self: Team, *args: Any) -> list[int]:
-        bounds = cut(self, *args)
-        if bounds:
-            found.append(bounds)
-        return bounds
+    def noted(*args: Any) -> int:
+        ends.append(admit(*args))
+        return ends[-1]
 
-    monkeypatch.setattr(Team, "_cut", noted)
-    return found
+    monkeypatch.setattr(lookahead, "admit", noted)
+    yield ends
+    assert ends
 
 
-def team(threads: int, **changes: Any) -> LearnerSettings:
-    """Settings of a learner with threads, whose storage does not round."""
-    return of("float64", threads=threads, **changes)
+def together(
+    rows: list[Row],
+    cuts: list[int],
+    admission: AdmissionSettings,
+    threads: int = 2,
+    **changes: Any,
+) -> Learner:
+    """Teach one thread and several the same, in the same batches, and compare; the latter."""
+    one, some = (Learner(of(threads=count, **changes), admission) for count in (1, threads))
+    edges = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
+    for start, end in itertools.pairwise(edges):
+        expected = learn(one, rows[start:end], first=start).logit
+        assert learn(some, rows[start:end], first=start).logit.tobytes() == expected.tobytes()
+        assert (some.take_touched() == one.take_touched()).all()
+    assert same_state(some.state(), one.state())
+    assert some.stats() == one.stats()
+    return some
 
 
-def taught(oracle: Ftrl, rows: list[Row], parts: list[list[int]]) -> list[float]:
-    """Teach the oracle a batch that was learned in such parts, the rest by one thread."""
-    logits: list[float] = []
-    begins = {bounds[0]: bounds for bounds in parts}
-    while len(logits) < len(rows):
-        bounds = begins.get(len(logits))
-        if bounds is None:
-            logits.append(oracle.learn(rows[len(logits)]))
-        else:
-            ranges = [rows[a:b] for a, b in itertools.pairwise(bounds)]
-            logits += learn_ranges(oracle, ranges, parallel.TOGETHER)
-    return logits
-
-
-@pytest.mark.kernel
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("threads", [2, 3])
 @quick
 @given(
-    rows=st.one_of(learning.rows, learning.few_keys, learning.timed_rows),
-    admit_after=st.integers(0, 3),
-    every=st.integers(5, 40),
-    l1=st.sampled_from([0, 0.1]),
-    l2=st.sampled_from([0, 1]),
+    st.lists(learning.any_rows, min_size=4, max_size=8),
+    learning.cuts,
+    st.sampled_from([OFF, bloom(0), bloom(1), bloom(2), POISSON, TIMED]),
+    st.sampled_from([0, 9]),
+    st.sampled_from(["gradients", "counts"]),
 )
-def test_each_learns_its_range_and_then_they_are_merged(
-    parts: list[list[int]],
+def test_they_come_to_what_one_comes_to(
+    parts: list[int],
+    layout: str,
     threads: int,
-    rows: list[Row],
-    admit_after: int,
-    every: int,
-    l1: float,
-    l2: float,
-) -> None:
-    parts.clear()
-    admission = bloom(admit_after, rotate_every=every)
-    if all(row.bars for row in rows if row.coordinates):
-        admission = admission.model_copy(update={"thresholds": {"some": 3}})
-    else:
-        rows = [replace(row, bars=None) for row in rows]
-    learner = Learner(team(threads, l1=l1, l2=l2), admission)
-    oracle = Ftrl(l1=l1, l2=l2, counter=counter(admission))
-    found = learner.learn(**arrays(rows)).logit.tolist()
-    expected = taught(oracle, rows, parts)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
-    state = {name: np.asarray(value) for name, value in learner.state().items()}
-    held = set(oracle.z) - {BIAS}
-    assert state["keys"].tolist() == sorted(held)
-    for name, moved in (("z", oracle.z), ("n", oracle.n)):
-        expected = [moved[key] for key in sorted(held)]
-        np.testing.assert_allclose(state[name], expected, rtol=1e-6, atol=1e-9)
-    assert learner.bias == pytest.approx(oracle.weight(BIAS), rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize("admission", [OFF, POISSON, bloom(1, rotate_every=70)])
-def test_always_the_same_and_a_restored_one_goes_on(
-    parts: list[list[int]], admission: AdmissionSettings
-) -> None:
-    rows = random_rows(120, fields=6, features=300, seed=5, lists=3)
-    batches = [(0, 50), (50, 53), (53, 120)]
-    states, logits = [], []
-    for _ in range(3):
-        straight = resumed = Learner(of("float32", threads=2, l1=0.1), admission)
-        for start, stop in batches:
-            batch = arrays(rows[start:stop], start)
-            logits.append(straight.learn(**batch).logit.tobytes())
-            if straight is not resumed:
-                assert resumed.learn(**batch).logit.tobytes() == logits[-1]
-            resumed = Learner.restore(straight.settings, admission, straight.state())
-        states.append(straight.state())
-        assert same_state(resumed.state(), states[-1])
-    assert len(parts) > 12
-    assert logits[:3] == logits[3:6] == logits[6:]
-    assert same_state(states[0], states[1])
-    assert same_state(states[0], states[2])
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize(
-    "admission", [OFF, POISSON, bloom(1, rotate_every=10**6), bloom(3, rotate_every=10**6)]
-)
-@pytest.mark.parametrize("threads", [2, 4])
-def test_what_enters_is_what_would_with_one_thread(
-    parts: list[list[int]],
-    monkeypatch: pytest.MonkeyPatch,
-    threads: int,
+    drawn: list[list[Row]],
+    cuts: list[int],
     admission: AdmissionSettings,
+    expire_after: int,
+    rates: str,
 ) -> None:
-    """In all that they count too. Meanwhile the table grows, a few slots at a time."""
-    monkeypatch.setattr(growth, "LEAST_MOVED", 1)
+    parts.append(0)  # what is drawn may be too little for parts
+    rows = [row for some in drawn for row in some]
+    if not all(row.bars for row in rows if row.coordinates):
+        rows = [replace(row, bars=None) for row in rows]
+    together(
+        rows,
+        cuts,
+        admission,
+        threads,
+        layout=layout,
+        l1=0.1,
+        expire_after=expire_after,
+        rates=rates,
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("admission", [OFF, bloom(1, rotate_every=90), POISSON])
+def test_features_that_come_meanwhile_are_found(
+    parts: list[int], monkeypatch: pytest.MonkeyPatch, layout: str, admission: AdmissionSettings
+) -> None:
+    """The table grows on the way, a few slots at a time; lists hold some features twice."""
+    monkeypatch.setattr(growth, "LEAST_MOVED", 16)
     monkeypatch.setattr(growth, "MOVED_A_FEATURE", 1)
-    rows = random_rows(300, fields=8, features=600, seed=3, lists=2)
-    one, some = (Learner(team(count), admission) for count in (1, threads))
-    grew = 0
-    for start in range(0, len(rows), 20):
-        for learner in (one, some):
-            learn(learner, rows[start : start + 20], first=start)
-        grew += some._table.growing
-    assert len(parts) > 5
-    assert grew > 0 or admission.admit_after == 3
-    expected, found = one.state(), some.state()
-    assert one.features > 100
-    assert len(some.slots) >= 256
-    moved = {"bias_z", "bias_n", "z", "n", "due"}
-    for name in expected.keys() - moved:
-        assert np.asarray(found[name]).tobytes() == np.asarray(expected[name]).tobytes(), name
-
-
-@pytest.mark.kernel
-def test_whatever_changes_is_marked_as_touched(parts: list[list[int]]) -> None:
-    """A copy that is given the touched slots alone stays equal."""
-    rows = random_rows(200, fields=6, features=400, seed=8)
-    learner = Learner(team(3), bloom(1, rotate_every=50))
-    copy = np.zeros(0, learner.slots.dtype)
-    for start in range(0, len(rows), 40):
-        learn(learner, rows[start : start + 40], first=start)
-        bits = np.unpackbits(learner.take_touched().view(np.uint8), bitorder="little")
-        at = np.flatnonzero(bits)
-        grown = np.zeros_like(learner.slots)
-        grown[: len(copy)] = copy
-        copy = grown
-        copy[at] = learner.slots[at]
-        assert (copy == learner.slots).all()
-        assert len(at) > 0
+    rows = random_rows(300, fields=8, features=900, seed=3, lists=4)
+    some = together(rows, [90, 100, 260], admission, layout=layout, l1=0.1)
+    assert some.features > 200
     assert len(parts) > 8
+    assert len(set(np.diff(parts))) > 2
 
 
-@pytest.mark.kernel
+@pytest.mark.parametrize("layout", ["float32", "q2.13"])
 @pytest.mark.parametrize("when_full", ["refuse", "evict"])
-def test_a_full_table_stays_as_full_as_it_may_be(parts: list[list[int]], when_full: str) -> None:
-    rows = random_rows(150, fields=8, features=1000, seed=4)
-    learner = Learner(team(2, max_features=40, when_full=when_full), OFF)
-    for start in range(0, len(rows), 50):
-        learn(learner, rows[start : start + 50], first=start)
-        state = learner.state()
-        assert len(np.asarray(state["keys"])) == learner.features <= 40
+def test_a_full_table(parts: list[int], layout: str, when_full: str) -> None:
+    rows = random_rows(200, fields=8, features=1000, seed=4)
+    some = together(rows, [60, 120], OFF, layout=layout, max_features=150, when_full=when_full)
+    stats = some.stats()
+    assert (stats.refused > 0, stats.evicted > 0) == (True, when_full == "evict")
+    assert len(parts) > 1
+
+
+def test_features_that_share_stamps_and_places(parts: list[int]) -> None:
+    """Keys that agree in the bits that stamps, homes and memos go by."""
+    rng = np.random.default_rng(7)
+    alike = [1 + (number << 36) for number in range(12)]
+    rows = [
+        Row(tuple((int(key), 1.0) for key in rng.choice(alike, 6)), int(rng.random() < 0.3))
+        for _ in range(200)
+    ]
+    some = together(rows, [70], bloom(3, rotate_every=1000), 3, layout="float64")
+    assert some.features == len(alike)
     assert len(parts) > 5
-    assert learner.features > 30
-    stats = learner.stats()
-    assert (stats.refused > 0, stats.evicted > 0) == (when_full == "refuse", when_full == "evict")
 
 
-@pytest.mark.kernel
-def test_features_not_seen_for_long_expire(parts: list[list[int]]) -> None:
-    rows = random_rows(300, fields=4, features=500, seed=6)
-    one, two = (Learner(team(count, expire_after=64), OFF) for count in (1, 2))
-    for learner in (one, two):
-        for start in range(0, len(rows), 60):
-            learn(learner, rows[start : start + 60], first=start)
-    assert len(parts) > 5
-    assert two.evicted == pytest.approx(one.evicted, abs=5)
-    assert two.features < 300
+def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
+    long = Row(tuple((key, 1.0) for key in range(1, KEYS + 50)), 1)
+    short = random_rows(250, fields=6, features=50, seed=1)
+    together([*short, long, *short], [], OFF, layout="float32")
+    assert 0 < parts[-1] <= len(short)
 
 
-@pytest.mark.kernel
-def test_rows_too_long_or_too_few_are_learned_by_one(
-    parts: list[list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parallel, "FEWEST", 10)
-    long = Row(tuple((key, 1.0) for key in range(1, 200)), 1)
-    rows = [*random_rows(9, fields=3, features=20, seed=1), long]
-    one, two = (Learner(team(count), OFF) for count in (1, 2))
-    for start in range(len(rows)):
-        for learner in (one, two):
-            learn(learner, rows[start : start + 1], first=start)
-    learn(two, [])
-    assert len(parts) == 0
-    assert same_state(one.state(), two.state())
-
-
-def test_predictions_are_worth_the_same() -> None:
-    """Even where a learning rate this high lets mere sums swing ever further."""
-    chunks = list(rows_of(workload.chunks(100_000, seed=1)))
-    for alpha, threads, worse in ((0.1, 2, 0.001), (0.5, 4, 0.005)):
-        losses = []
-        for count in (1, threads):
-            learner = Learner(
-                LearnerSettings(threads=count, alpha=alpha), AdmissionSettings(kind="bloom")
-            )
-            logit = np.concatenate([learn_rows(learner, rows) for rows in chunks])
-            label = np.concatenate([rows.label for rows in chunks])
-            losses.append(np.logaddexp(0, np.where(label == 1, -logit, logit)).mean())
-        assert math.log(losses[1] / losses[0]) < worse
-
-
-@pytest.mark.parametrize("changes", [{"layout": "q2.13"}, {"rates": "counts"}])
-def test_what_does_not_add_up_is_refused(changes: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="threads = 2 needs layout float32 or float64"):
-        LearnerSettings.model_validate({"threads": 2, **changes})
-    LearnerSettings.model_validate({"threads": 1, **changes})
+def test_nothing_is_learned_where_the_arrays_are_wrong(parts: list[int]) -> None:
+    rows = random_rows(250, fields=6, features=50, seed=1)
+    learner = together(rows, [], OFF, layout="float32")
+    before = learner.state()
+    wrong = arrays(rows)
+    wrong["keys"][-1] = 0
+    with pytest.raises(ValueError, match="a key is 0"):
+        learner.learn(**wrong)
+    assert same_state(learner.state(), before)
+    assert learn(learner, []).logit.tolist() == []
+    assert parts

@@ -145,7 +145,9 @@ def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) 
     features = loaded(logs).features.model_copy(update={"fields": fields, "crosses": ()})
     with pytest.raises(ConfigError, match=r"\[features\] fields.city: is gone; its weights"):
         replay(loaded(logs).model_copy(update={"features": features}), *paths, out, resume=True)
-    replay(loaded(logs, snapshots__checkpoint_every=3), *paths, out, resume=True)
+    replay(
+        loaded(logs, snapshots__checkpoint_every=3, learner__threads=2), *paths, out, resume=True
+    )
     replay(loaded(logs, spill__memory_budget=1), *paths, out, resume=True)
 
 

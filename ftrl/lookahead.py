@@ -1,0 +1,217 @@
+"""Learning in three steps that different threads can take, each ahead of the next.
+
+`look_up` finds the slots of coordinates, `admit` lets new features in, `learn` does the arithmetic.
+The first two never read z or n, the last never reads keys; so they can work on different rows at
+the same time, and what comes out is, to the byte, what `ftrl.kernels.learn` gives.
+
+Most coordinates of a row are of common features, whose cache lines the arithmetic writes to all the
+time. A core that looked for their keys there would have to fetch these lines from the other, and
+back, for every row. So looking up has its own memory of where the common ones are: see `memo`.
+"""
+
+from typing import cast
+
+import numpy as np
+
+from ftrl import admission, table
+from ftrl.examples import Batch, Examples
+from ftrl.kernels import Model, Rates, is_repeated, learn_row, let_in
+from ftrl.scratch import BLOCK, STAMPED, Scratch, close_up, coalesce, is_suspect
+from ftrl.table import ABSENT, Shift, Slots
+from streams.intrinsics import prefetch
+from streams.jit import F64, I64, U8, U16, U64, inlined, kernel
+
+AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
+SOON = 32  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
+PLACES = 1 << 15  # of a memo, which stays in a core's own cache
+
+_PLACE = np.uint64(PLACES - 1)
+_BITS = np.uint64(20)  # of a key, not those that homes go by
+_1 = np.uint64(1)
+_NOTHING = cast(int, np.int64(0))  # see `ftrl.kernels`
+
+
+def memo() -> U64:
+    """Where common features are: a key and its slot, side by side, for each place; 0 at first.
+
+    It is right as long as nothing in the table moves.
+    """
+    places: U64 = table.aligned(2 * PLACES, np.uint64)
+    return places
+
+
+@kernel
+def look_up(
+    slots: Slots, shift: Shift, places: U64, keys: U64, at: I64, away: I64, missed: I64
+) -> int:
+    """Put the slots of `keys` into `at`, ABSENT where there is none.
+
+    Lists which these are in `away`, and returns their number. places: of a `memo`. missed: scratch,
+    int64 [2 * AHEAD].
+    """
+    count = before = 0
+    for first in range(0, len(keys) + AHEAD, AHEAD):
+        half = first & AHEAD
+        size = 0
+        for i in range(np.uint64(min(first, len(keys))), np.uint64(min(first + AHEAD, len(keys)))):
+            place = ((keys[i] >> _BITS) & _PLACE) << _1
+            at[i] = np.int64(places[place + _1])
+            missed[np.uint64(half + size)] = i
+            size += 1 if places[place] != keys[i] else 0
+        for j in range(size):
+            prefetch(slots, np.int64(table.home(slots, shift, keys[missed[half + j]])))
+        begin = count
+        for j in range(AHEAD - half, AHEAD - half + before):
+            missing = np.uint64(missed[np.uint64(j)])
+            slot, there = table.at_home(slots, shift, keys[missing])
+            at[missing] = slot
+            away[np.uint64(count)] = missing
+            count += 0 if there else 1
+        count = table.find_all(slots, shift, keys, at, away, begin, count)
+        for j in range(AHEAD - half, AHEAD - half + before):
+            missing = np.uint64(missed[np.uint64(j)])
+            place = ((keys[missing] >> _BITS) & _PLACE) << _1
+            places[place] = keys[missing] if at[missing] >= 0 else np.uint64(0)
+            places[place + _1] = np.uint64(at[missing])
+        before = size
+    return count
+
+
+@kernel
+def admit(
+    model: Model,
+    batch: Batch,
+    examples: Examples,
+    s: Scratch,
+    start: int,
+    stop: int,
+    at: I64,
+    away: I64,
+    count: int,
+    came: U16,
+    part: np.uint16,
+) -> int:
+    """Count the sightings in rows from `start` on, up to `stop`, and let in what is due.
+
+    at, away, count: of these rows' coordinates, from `look_up`; nothing has entered since but by
+    this. came: uint16 [STAMPS], in which part a key was let in last whose name in the table has
+    that stamp; part: the number of this one. Returns `stop` if all are done, else the row before
+    which there is something else to do, as `ftrl.kernels.learn` does.
+    """
+    slots, shift, tally, room = model.slots, model.shift, model.tally, model.room
+    indptr, keys, _ = batch
+    base = indptr[start]
+    found = keys[base:]
+    i = soon = 0
+    for row in range(start, stop):
+        first, end = indptr[row] - base, indptr[row + 1] - base
+        if room < model.max_features and tally[0]["used"] + (end - first) > room:
+            return row
+        begin = missing = i
+        suspect = False
+        stamp = np.uint16(row)
+        while i < count and away[i] < end:
+            j = away[i]
+            away[missing] = j
+            place = table.name(shift, found[j]) & STAMPED
+            if came[place] == part:
+                at[j] = slot_of(slots, shift, found[j])
+            suspect |= s.stamps[place] == stamp
+            s.stamps[place] = stamp
+            missing += 1 if at[j] < 0 else 0
+            i += 1
+        for k in range(soon, min(i + SOON, count)):
+            admission.announce(model.words, model.rules, found[away[k]])
+        soon = max(soon, min(i + SOON, count))
+        if suspect:
+            missing = begin + firsts(batch, row, s, at, base, away, begin)
+        if not is_repeated(examples, row):
+            let_in(
+                model, examples, row, indptr[row], keys, s, found, at, away, begin, missing - begin
+            )
+            for k in range(begin, missing):
+                if at[away[k]] >= 0:
+                    came[table.name(shift, found[away[k]]) & STAMPED] = part
+            if suspect:
+                for j in range(first, end):
+                    if at[j] < 0:
+                        at[j] = slot_of(slots, shift, found[j])
+        if model.evicts and tally[0]["crowded"] != 0:
+            return row + 1
+    return stop
+
+
+@inlined
+def slot_of(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
+    """The slot of a key, or ABSENT."""
+    slot = table.find(slots, shift, key)
+    return slot if slot >= 0 else np.int64(ABSENT)
+
+
+@inlined
+def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int, away: I64, begin: int) -> int:
+    """List a row's coordinates without a slot, each feature's first, from `begin` on in `away`.
+
+    Returns how many they are. base: the coordinate that `at` begins with.
+    """
+    indptr, keys, values = batch
+    size = coalesce(indptr, keys, values, row, s.marks, s.found, s.x, _NOTHING)
+    known = count = 0
+    for i in range(indptr[row], indptr[row + 1]):
+        if known < size and keys[i] == s.found[known]:
+            known += 1
+            if at[i - base] < 0:
+                away[begin + count] = i - base
+                count += 1
+    return count
+
+
+@kernel
+def learn(
+    model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, start: int, stop: int,
+    at: I64, logits: F64,
+) -> None:  # fmt: skip
+    """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`."""
+    slots, ages, tally, indptr = model.slots, model.ages, model.tally, batch.indptr
+    base = indptr[start]
+    fetch(slots, ages, at, indptr[start] - base, indptr[min(start + BLOCK, stop)] - base)
+    for row in range(start, stop):
+        if row + BLOCK < stop:
+            fetch(slots, ages, at, indptr[row + BLOCK] - base, indptr[row + BLOCK + 1] - base)
+        size = pick(batch, row, s, at, base)
+        tally[0]["examples"] += 0 if is_repeated(examples, row) else 1
+        learn_row(model, rates, examples, s, row, _NOTHING, size, logits)
+
+
+@inlined
+def fetch(slots: Slots, ages: U8, at: I64, first: int, end: int) -> None:
+    """Have the slots of the coordinates `first` to `end` loaded, for they will be asked for."""
+    for i in range(np.uint64(first), np.uint64(end)):
+        prefetch(slots, max(at[i], 0))
+        if len(ages) > 0:
+            prefetch(ages, max(at[i], 0))
+
+
+@inlined
+def pick(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
+    """Put a row's coordinates that have a slot into scratch, each feature once.
+
+    Returns how many they are.
+    """
+    indptr, keys, values = batch
+    begin = np.uint64(base)
+    size = _NOTHING
+    if is_suspect(indptr, keys, row, s.stamps):
+        end = coalesce(indptr, keys, values, row, s.marks, s.found, s.x, _NOTHING)
+        for i in range(indptr[row], indptr[row + 1]):
+            if size < end and keys[i] == s.found[size]:
+                s.at[size] = at[i - base]
+                size += 1
+        return close_up(s.found, s.x, s.at, _NOTHING, size)
+    for i in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+        there = np.uint64(size)
+        s.found[there] = keys[i]
+        s.x[there] = values[i] if len(values) else 1.0
+        s.at[there] = at[i - begin]
+        size += 1 if at[i - begin] >= 0 else 0
+    return size
