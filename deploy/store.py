@@ -1,11 +1,15 @@
 """The RocksDB that holds a run's serving versions: bytes in, bytes out, one atomic write.
 
 Raw mode everywhere: rocksdict's default mode pickles values, and reading a crafted pickle
-runs code. The store records its format, and refuses what it cannot read.
+runs code. The store records its format, and the newest clickloop that has written to it, and
+refuses what it cannot read. A process may be killed at any moment, also while it makes or opens
+a store.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version as package_version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,8 +19,12 @@ from rocksdict import AccessType, DBCompressionType, Options, Rdict, WriteBatch,
 from streams.errors import ClickloopError
 
 FORMAT = 1
-_FORMAT_KEY = b"format"
+MADE_BY = package_version("clickloop")
+_MARK_KEY = b"format"
 _MODE_FILE = "rocksdict-config.json"
+_RAW_MODE = '{"raw_mode":true,"prefix_extractors":{}}'  # as rocksdict writes it, piece by piece
+# What there may be, and be in the way, before CURRENT makes a store of a folder.
+_BEGUN = re.compile(r"rocksdict-config\.json|LOCK|LOG.*|IDENTITY|MANIFEST-\d+|\d+\.dbtmp")
 
 
 class StoreError(ClickloopError):
@@ -38,18 +46,13 @@ class Store:
 
         create: make it when it does not exist. read_only: never write, and take no lock, so
         that a scorer can read beside the worker that owns it.
-        Raises StoreError when there is none, when another process holds it, or when its
-        format is not this one.
+        Raises StoreError when there is none, when another process holds it, when its format is
+        not this one, or when a newer clickloop has written to it.
         """
         self.path = path
         self._full = False
-        is_store = (path / "CURRENT").exists()
-        if not is_store and any(path.glob("MANIFEST-*")):
-            raise self._damaged("CURRENT is missing")
-        if not is_store and not create:
-            raise StoreError(f"{path}: no store here; name the `store` folder of a replay")
-        if not is_store and path.exists() and any(path.iterdir()):
-            raise StoreError(f"{path}: the folder holds other files; name an empty or a new one")
+        if not (path / "CURRENT").exists():
+            self._check_place(create)
         self._refuse_pickles()
         options = Options(raw_mode=True)
         options.create_if_missing(create)
@@ -68,10 +71,10 @@ class Store:
             raise self._explained(error) from error
         self._sync = WriteOptions()
         self._sync.sync = True
-        if is_store:
-            self._check_format()
-        else:
-            self.write({_FORMAT_KEY: json.dumps({"format": FORMAT}).encode()})
+        # Without a key its maker was killed before it could mark it.
+        made_by = None if create and not any(True for _ in self.keys(b"")) else self._check_mark()
+        if not read_only and made_by != MADE_BY:
+            self.write({_MARK_KEY: json.dumps({"format": FORMAT, "made_by": MADE_BY}).encode()})
 
     def __enter__(self) -> Self:
         return self
@@ -104,12 +107,20 @@ class Store:
         return value
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        """The keys that start with `prefix`, ascending."""
-        for key in self._db.keys(from_key=prefix):
+        """The keys that start with `prefix`, ascending. Raises StoreError where damaged."""
+        found = self._db.iter()
+        found.seek(prefix)
+        while found.valid():
+            key = found.key()
             assert isinstance(key, bytes)
             if not key.startswith(prefix):
                 return
             yield key
+            found.next()
+        try:
+            found.status()  # an iterator ends at a damaged block as at the last key
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
 
     def write(
         self,
@@ -134,12 +145,31 @@ class Store:
         except Exception as error:  # rocksdict raises nothing narrower
             raise self._explained(error) from error
 
+    def _check_place(self, create: bool) -> None:
+        """Raise StoreError unless a store may be made here, where none is."""
+        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        # Else the process that began it was killed.
+        begun = _MODE_FILE in there and all(_BEGUN.fullmatch(name) for name in there)
+        if not begun and any(name.startswith("MANIFEST-") for name in there):
+            raise self._damaged("CURRENT is missing")
+        if not create:
+            raise StoreError(f"{self.path}: no store here; name the `store` folder of a replay")
+        if there and not begun:
+            raise StoreError(
+                f"{self.path}: the folder holds other files; name an empty or a new one"
+            )
+
     def _refuse_pickles(self) -> None:
         mode = self.path / _MODE_FILE
-        if not mode.exists():
+        text = mode.read_text("utf-8", "replace") if mode.exists() else ""
+        if text == _RAW_MODE:
+            return
+        if _RAW_MODE.startswith(text):
+            # Of a process that was killed while it opened the store.
+            mode.unlink(missing_ok=True)
             return
         try:
-            raw = json.loads(mode.read_text())["raw_mode"]
+            raw = json.loads(text)["raw_mode"]
         except (ValueError, KeyError, TypeError):
             raw = None
         if raw is not True:
@@ -148,11 +178,16 @@ class Store:
                 "clickloop did not write it, use another folder"
             )
 
-    def _check_format(self) -> None:
-        value = self.get(_FORMAT_KEY)
+    def _check_mark(self) -> str | None:
+        """The newest clickloop that has written here, None where the mark does not say.
+
+        Closes the store and raises StoreError if this one cannot read it.
+        """
+        value = self.get(_MARK_KEY)
         try:
-            found = json.loads(value or b"null")["format"]
-        except (ValueError, KeyError, TypeError):
+            mark = json.loads(value or b"null")
+            found, made_by = mark["format"], mark.get("made_by")
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.close()
             raise StoreError(
                 f"{self.path}: a RocksDB without clickloop's format mark, so it is damaged or "
@@ -165,6 +200,13 @@ class Store:
             raise StoreError(
                 f"{self.path}: store format {found}, this clickloop reads {FORMAT}; {advice}"
             )
+        if made_by is not None and _release(str(made_by)) > _release(MADE_BY):
+            self.close()
+            raise StoreError(
+                f"{self.path}: clickloop {made_by} has written to this store, and this is "
+                f"{MADE_BY}, which may not know all of it; upgrade clickloop"
+            )
+        return None if made_by is None else str(made_by)
 
     def _explained(self, error: Exception) -> StoreError:
         text = " ".join(str(error).split())
@@ -185,3 +227,8 @@ class Store:
             f"{self.path}: the store is damaged ({how}); restore it from a copy, "
             "or make it again with `clickloop replay`"
         )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, to compare."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

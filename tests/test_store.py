@@ -1,13 +1,16 @@
 """The store: atomic, raw, and honest about what it cannot open."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
-from deploy.store import Store, StoreError
+from deploy import store as store_module
+from deploy.store import MADE_BY, Store, StoreError
 
 
 def test_keeps_bytes_across_openings(tmp_path: Path) -> None:
@@ -100,3 +103,91 @@ def test_damaged_store_says_so(tmp_path: Path) -> None:
         Store(tmp_path / "store", read_only=True) as damaged,
     ):
         damaged.get(b"k")
+
+
+WHOLE = '{"raw_mode":true,"prefix_extractors":{}}'
+# What 400 processes, killed within 30 ms of beginning a store, had left in its folder.
+BEGUN = ("LOCK", "LOG", "LOG.old.1", "IDENTITY", "MANIFEST-000001", "000001.dbtmp")
+
+
+@pytest.mark.parametrize("files", range(len(BEGUN) + 1))
+@pytest.mark.parametrize("mode", [WHOLE, WHOLE[:9], ""])
+def test_a_store_whose_maker_was_killed_is_made(tmp_path: Path, files: int, mode: str) -> None:
+    (tmp_path / "rocksdict-config.json").write_text(mode)
+    for name in BEGUN[:files]:
+        (tmp_path / name).write_bytes(b"")
+    with Store(tmp_path, create=True) as store:
+        store.write({b"k": b"v"})
+    with Store(tmp_path, read_only=True) as store:
+        assert store.get(b"k") == b"v"
+
+
+def test_a_store_that_was_not_marked_is_marked(tmp_path: Path) -> None:
+    Rdict(str(tmp_path), Options(raw_mode=True)).close()
+    with pytest.raises(StoreError, match="without clickloop's format mark"):
+        Store(tmp_path)
+    with Store(tmp_path, create=True):
+        pass
+    with Store(tmp_path) as store:
+        assert list(store.keys(b"")) == [b"format"]
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_a_store_whose_reader_was_killed_while_it_opened_it(tmp_path: Path, length: int) -> None:
+    """RocksDB's Python client writes its mode anew, piece by piece, whenever a store is opened."""
+    with Store(tmp_path, create=True) as store:
+        store.write({b"k": b"v"})
+    mode = tmp_path / "rocksdict-config.json"
+    assert mode.read_text() == WHOLE
+    mode.write_text(WHOLE[:length])
+    with Store(tmp_path, read_only=True) as store:
+        assert store.get(b"k") == b"v"
+    assert mode.read_text() == WHOLE
+
+
+def test_a_store_that_lost_its_beginning_is_not_made_anew(tmp_path: Path) -> None:
+    with Store(tmp_path, create=True) as store:
+        store.write({b"k": b"v"})
+    (tmp_path / "CURRENT").unlink()
+    with pytest.raises(StoreError, match="CURRENT is missing"):
+        Store(tmp_path, create=True)
+
+
+def test_a_newer_clickloop_may_have_written_what_this_one_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(tmp_path, create=True):
+        pass
+    for newer in ("9.10.0", "9.9.1rc1"):
+        monkeypatch.setattr(store_module, "MADE_BY", newer)
+        with Store(tmp_path, read_only=True):
+            pass  # a reader leaves no mark
+    monkeypatch.setattr(store_module, "MADE_BY", MADE_BY)
+    for read_only in (False, True):
+        with Store(tmp_path, read_only=read_only):
+            pass
+    monkeypatch.setattr(store_module, "MADE_BY", "9.10.0")
+    with Store(tmp_path):
+        pass
+    for older in ("9.9.1", MADE_BY):
+        monkeypatch.setattr(store_module, "MADE_BY", older)
+        for read_only in (False, True):
+            with pytest.raises(StoreError, match=rf"clickloop 9\.10\.0 .*is {older}.*upgrade"):
+                Store(tmp_path, read_only=read_only)
+
+
+def test_keys_do_not_end_at_a_damaged_block(tmp_path: Path) -> None:
+    with Store(tmp_path, create=True) as store:
+        for number in range(100):
+            store.write({b"%03d" % number: hashlib.sha256(b"%d" % number).digest() * 30})
+    with Store(tmp_path):
+        pass  # reopening moves the write-ahead log into a table file
+    table = max(tmp_path.glob("*.sst"), key=lambda path: path.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    table.write_bytes(content)
+    with Store(tmp_path, read_only=True) as damaged:
+        found = damaged.keys(b"")
+        assert next(found) == b"000"
+        with pytest.raises(StoreError, match="the store is damaged"):
+            list(found)
