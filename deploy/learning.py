@@ -227,6 +227,7 @@ class Learning:
                 f"{self._store.path}: the store of a replay; start from a copy of its weights: "
                 "--from with this folder, --store with a new one"
             )
+        self._kept.check_format("start anew with --store")
         self._check(self._store.path, values["settings"], _FIXED)
         if values["topic"] != self._topic:
             raise ConfigError(

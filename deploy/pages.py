@@ -15,8 +15,8 @@ cut short leaves the one before it whole.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +26,9 @@ from deploy.store import Store, StoreError
 from ftrl.growth import ALL_TOUCHED
 from streams.jit import I64, U8, U64
 
+# Of a commit, with all that its values and arrays are made of, settings too. Those before did not
+# say: their runs cannot go on, but their weights can be read.
+FORMAT, UNTOLD_FORMAT = 2, 1
 PAGE_SLOTS = 4096
 PIECE = 1 << 20  # bytes; RocksDB holds Python's lock while it takes one
 FOLD = 16
@@ -181,15 +184,16 @@ class Kept:
     """The saves in a store: at most one thread writes, and the last commit is what counts."""
 
     def __init__(self, store: Store) -> None:
-        """Read the last commit. Raises StoreError when it is damaged."""
+        """Read the last commit. Raises StoreError when it is damaged, or of a newer format."""
         self._store = store
+        self.format = FORMAT  # of the last commit
         self._save = 0
         self._pages = TablePages()
         self._of_another = False  # these pages are of a table that is not in memory
         self._blobs: dict[str, dict[str, Any]] = {}
         self._values: dict[str, Any] | None = None
-        self._writing: Thread | None = None
-        self._failure: StoreError | None = None
+        self._writer = ThreadPoolExecutor(1, "clickloop-save")
+        self._writing: Future[None] | None = None
         self._load()
         # With what a save that was cut short left; the next commit deletes what it does not name.
         self._there = set(store.keys(_PREFIX)) - {_COMMIT}
@@ -197,7 +201,7 @@ class Kept:
     @property
     def busy(self) -> bool:
         """Whether a save is still being written."""
-        return self._writing is not None and self._writing.is_alive()
+        return self._writing is not None and not self._writing.done()
 
     def save(
         self,
@@ -210,7 +214,7 @@ class Kept:
 
         slots: the learner's table; touched: a bit a slot, since the save before. arrays:
         everything else, by name. values: plain JSON. The caller changes neither any more.
-        Raises StoreError when the save before this one failed.
+        Raises as `wait` when the save before this one failed.
         """
         self.wait()
         self._save += 1
@@ -218,20 +222,18 @@ class Kept:
             # In one that was restored from it every key lies elsewhere.
             self._pages, self._of_another = TablePages(), False
         change = self._pages.change(self._save, slots, touched)
-        self._writing = Thread(
-            target=self._write,
-            args=(self._save, change, self._pages.to_json(), dict(arrays), dict(values)),
-            name="clickloop-save",
+        self._writing = self._writer.submit(
+            self._write, self._save, change, self._pages.to_json(), dict(arrays), dict(values)
         )
-        self._writing.start()
 
     def wait(self) -> None:
-        """Return when the last save is committed. Raises StoreError when it failed."""
+        """Return when the last save is committed.
+
+        Raises what it failed of, StoreError as a rule, now and ever after: what was to be written
+        is not there, and nothing more may be saved.
+        """
         if self._writing is not None:
-            self._writing.join()
-            self._writing = None
-        if self._failure is not None:
-            raise self._failure
+            self._writing.result()
 
     def last(self, dtype: np.dtype[Any]) -> Saved | None:
         """The last committed save, or None. dtype: of the table's slots. Raises StoreError."""
@@ -240,6 +242,16 @@ class Kept:
         lists = {_list_name(number) for number in self._pages.lists}
         arrays = {name: self.blob(name) for name in self._blobs.keys() - lists}
         return Saved(self._values, self._pages.whole(self, dtype), arrays)
+
+    def check_format(self, anew: str) -> None:
+        """Raise StoreError if the run of the last commit cannot go on. anew: how to start again."""
+        if self.format < FORMAT:
+            raise StoreError(
+                f"{self._store.path}: the training checkpoint has format {self.format}, of an "
+                f"older clickloop, and this one goes on from format {FORMAT}; end the run with the "
+                f"version that began it, or {anew}, or go on from its weights: `clickloop worker "
+                "learn --from`"
+            )
 
     @property
     def values(self) -> dict[str, Any] | None:
@@ -270,23 +282,21 @@ class Kept:
         commit names yet; 3. the commit, one synchronous write that names them and deletes what
         it supersedes.
         """
-        try:
-            for page, data in zip(change.pages.tolist(), change.page_bytes, strict=True):
-                self._store.write({_page_key(page, save): data.tobytes()}, sync=False)
-            if save in pages["lists"]:
-                arrays[_list_name(save)] = change.listed
-            older = {_list_name(number) for number in pages["lists"]} - arrays.keys()
-            blobs = {name: self._blobs[name] for name in older}
-            blobs |= {name: self._put(name, save, encode()) for name, encode in arrays.items()}
-            commit = {"save": save, "table": pages, "blobs": blobs, "values": values}
-            text = json.dumps(commit).encode()
-            kept = _names(TablePages.from_json(pages), blobs)
-            self._store.write(
-                {_COMMIT: _digest(text).encode() + text}, deletes=tuple(self._there - kept)
-            )
-            self._blobs, self._values, self._there = blobs, values, kept
-        except StoreError as error:
-            self._failure = error
+        for page, data in zip(change.pages.tolist(), change.page_bytes, strict=True):
+            self._store.write({_page_key(page, save): data.tobytes()}, sync=False)
+        if save in pages["lists"]:
+            arrays[_list_name(save)] = change.listed
+        older = {_list_name(number) for number in pages["lists"]} - arrays.keys()
+        blobs = {name: self._blobs[name] for name in older}
+        blobs |= {name: self._put(name, save, encode()) for name, encode in arrays.items()}
+        commit = {"format": FORMAT, "save": save, "table": pages, "blobs": blobs, "values": values}
+        text = json.dumps(commit).encode()
+        kept = _names(TablePages.from_json(pages), blobs)
+        self._store.write(
+            {_COMMIT: _digest(text).encode() + text}, deletes=tuple(self._there - kept)
+        )
+        self._blobs, self._values, self._there = blobs, values, kept
+        self.format = FORMAT
 
     def _put(self, name: str, save: int, data: bytes | memoryview) -> dict[str, Any]:
         digest = _digest(data)
@@ -321,6 +331,12 @@ class Kept:
                     "restore the store from a copy, or replay into a new folder"
                 )
             commit = json.loads(text)
+            self.format = commit.get("format", UNTOLD_FORMAT)
+            if self.format > FORMAT:
+                raise StoreError(
+                    f"{self._store.path}: the training checkpoint has format {self.format}, this "
+                    f"clickloop reads up to {FORMAT}; upgrade clickloop"
+                )
             self._save = commit["save"]
             self._pages = TablePages.from_json(commit["table"])
             self._of_another = True

@@ -211,6 +211,7 @@ class _Replay:
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Raise ConfigError if these settings cannot go on with the run that was saved."""
+        self._kept.check_format("replay into a new folder")
         before = saved["settings"]
         different = differences(self._settings, before, _FREE_TO_CHANGE)
         if not different and saved["finished"] and self._changed(before):

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from deploy import inputs, settings
+from deploy import inputs, pages, settings
 from deploy import replay as replay_module
 from deploy.replay import Stopped, replay
+from deploy.store import StoreError
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.logs import open_log
@@ -149,6 +150,19 @@ def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) 
         loaded(logs, snapshots__checkpoint_every=3, learner__threads=2), *paths, out, resume=True
     )
     replay(loaded(logs, spill__memory_budget=1), *paths, out, resume=True)
+
+
+def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
+    logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, out = (str(logs.impressions), str(logs.clicks)), tmp_path / "out"
+    monkeypatch.setattr(pages, "FORMAT", pages.UNTOLD_FORMAT)
+    with pytest.raises(Stopped):
+        replay(loaded(logs), *paths, out, stop=stops_after(5))
+    monkeypatch.undo()
+    for values in (loaded(logs), loaded(logs, learner__alpha=0.9)):
+        with pytest.raises(StoreError, match=r"of an older clickloop.*replay into a new folder, o"):
+            replay(values, *paths, out, resume=True)
 
 
 def test_changed_logs_are_refused(logs: SmallLogs, tmp_path: Path) -> None:
