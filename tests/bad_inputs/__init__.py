@@ -4,18 +4,20 @@
     lines         bad lines between good ones: dead letters
     files         files as a whole
     stores        stores and serving versions
+    checkpoints   what a run goes on with
     surroundings  settings, folders, rights, the disk
     children      replays without rights, or on a small disk
 
 `python -m tests.bad_inputs` runs them all and prints the table.
 """
 
+from tests.bad_inputs.checkpoints import CHECKPOINTS
 from tests.bad_inputs.files import FILES
 from tests.bad_inputs.lines import LINES
 from tests.bad_inputs.site import Kind, Outcome, Site, Unavailable, check, unspoiled
 from tests.bad_inputs.stores import STORES
 from tests.bad_inputs.surroundings import SURROUNDINGS
 
-KINDS: tuple[Kind, ...] = (*LINES, *FILES, *STORES, *SURROUNDINGS)
+KINDS: tuple[Kind, ...] = (*LINES, *FILES, *STORES, *CHECKPOINTS, *SURROUNDINGS)
 
 __all__ = ["KINDS", "LINES", "Kind", "Outcome", "Site", "Unavailable", "check", "unspoiled"]
