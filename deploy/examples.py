@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streams.errors import DataError
 from streams.jit import F64
 
 ROWS_PER_GROUP = 65_536
@@ -23,8 +24,17 @@ class ExamplesWriter:
         """Write into `folder`; `labelled` is the schema of the batches to come.
 
         keep: how many files a resumed run had committed; what was written after them is removed.
+        Raises DataError where one of those is missing.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        missing = [
+            path for path in (_part(folder, number) for number in range(keep)) if not path.is_file()
+        ]
+        if missing:
+            raise DataError(
+                f"{missing[0]}: is missing, and was written by the checkpoint; bring the file "
+                "back, or replay into a new folder"
+            )
         for path in folder.iterdir():
             number = path.stem.removeprefix("part-")
             if path.suffix == ".partial" or (number.isdigit() and int(number) >= keep):
@@ -97,7 +107,12 @@ class ExamplesWriter:
 
     @property
     def _part(self) -> Path:
-        return self._folder / f"part-{self._parts:05d}.parquet"
+        return _part(self._folder, self._parts)
+
+
+def _part(folder: Path, number: int) -> Path:
+    """The file of examples with this number."""
+    return folder / f"part-{number:05d}.parquet"
 
 
 def _sync(path: Path) -> None:

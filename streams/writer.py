@@ -7,15 +7,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from streams.errors import DataError
+
 
 class NdjsonWriter:
     """Appends objects to a file, one line each. Use as a context manager.
 
     keep: how many bytes of an existing file to keep (those a run had written by its checkpoint);
-    the rest is cut off. Raises OSError where the disk does.
+    the rest is cut off. Raises DataError where there are not so many, OSError where the disk does.
     """
 
     def __init__(self, path: Path, keep: int = 0) -> None:
+        size = path.stat().st_size if path.is_file() else 0
+        if size < keep:
+            raise DataError(
+                f"{path}: has {size} bytes, and had {keep} at the checkpoint; bring the file back, "
+                "or replay into a new folder"
+            )
         self._file = path.open("r+b" if keep else "wb")
         self._file.truncate(keep)
         self._file.seek(keep)

@@ -181,6 +181,26 @@ def test_changed_logs_are_refused(logs: SmallLogs, tmp_path: Path) -> None:
         replay(loaded(logs), str(folder), str(logs.clicks), out, resume=True)
 
 
+@pytest.mark.parametrize("name", ["dead-letter.ndjson", "examples/part-00001.parquet"])
+def test_an_output_that_was_lost_is_not_taken_for_whole(
+    logs: SmallLogs, tmp_path: Path, name: str
+) -> None:
+    paths, out = (str(logs.impressions), str(logs.clicks)), tmp_path / "out"
+    values = loaded(logs, snapshots__checkpoint_every=400)
+    with pytest.raises(Stopped):
+        replay(values, *paths, out, stop=stops_after(9))
+    before = {path: path.read_bytes() for path in out.glob("**/*.*") if "store" not in path.parts}
+    whole = (out / name).read_bytes()
+    (out / name).unlink()
+    if name.endswith("ndjson"):
+        (out / name).write_bytes(whole[:-1])
+    with pytest.raises(DataError, match=rf"{name}: .* the checkpoint; bring the file back"):
+        replay(values, *paths, out, resume=True)
+    (out / name).write_bytes(whole)
+    assert before == {path: path.read_bytes() for path in before}
+    replay(values, *paths, out, resume=True)
+
+
 def test_resume_of_a_finished_run_changes_nothing(
     logs: SmallLogs, straight: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
