@@ -6,17 +6,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deploy import console, demo, produce, scorer, settings, simulate, simulated, snapshots
+from deploy import console, demo, scorer, settings, simulate, simulated, snapshots
 from deploy.cli_bench import bench_app
 from deploy.cli_common import Config, Debug, Json, StoreOption, Version, errors, print_json
 from deploy.cli_kafka import topics_app, worker_app
 from deploy.console import out, progress, stop_on_signal, time_of
-from deploy.produce import Format
 from deploy.replay import replay
 from deploy.report import write_report
 from deploy.store import Store
 from streams.deadletter import Source
 from streams.errors import DataError
+from streams.kafka.settings import Format
 from streams.simulator.logs import LogFormat
 
 app = typer.Typer(
@@ -126,6 +126,8 @@ def produce_command(
     as_json: Json = False,
 ) -> None:
     """Publish a log to its topic in Kafka."""
+    from deploy import produce  # here, as Kafka's clients take half a second to load
+
     with errors():
         loaded = settings.load(config)
         with progress("produce") as bar, stop_on_signal() as stop:

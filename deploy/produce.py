@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,9 +14,8 @@ from streams.deadletter import DeadLetterWriter, Source
 from streams.guard import OFF
 from streams.kafka.delivery import ProducerSettings
 from streams.kafka.producers import ClickProducer, ImpressionProducer, Producer
+from streams.kafka.settings import Format
 from streams.logs import open_log
-
-Format = Literal["json", "arrow"]
 
 # At a given rate, what is due is sent so often.
 _TICK_S = 0.05

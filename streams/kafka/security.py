@@ -3,9 +3,6 @@
 import ssl
 from typing import Any
 
-from faust.auth import SASLCredentials, SSLCredentials
-from faust.types.auth import CredentialsT
-
 from streams.errors import ConfigError
 from streams.kafka.settings import KafkaSettings
 
@@ -34,11 +31,14 @@ def faust_options(kafka: KafkaSettings) -> dict[str, Any]:
 
     Raises ConfigError as `client_options` does.
     """
+    # Here, as Faust takes half a second to load, and only workers need it.
+    from faust.auth import SASLCredentials, SSLCredentials
+
     options: dict[str, Any] = {
         "broker_client_id": kafka.client_id,
         "session_timeout": kafka.session_timeout / 1000,
     }
-    credentials: CredentialsT | None = None
+    credentials: SASLCredentials | SSLCredentials | None = None
     if kafka.uses_sasl:
         credentials = SASLCredentials(
             username=kafka.sasl_username,

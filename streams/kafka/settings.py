@@ -11,6 +11,8 @@ from streams.duration import Duration
 # Keys of [kafka] that must not stand in a file.
 SECRETS = ("sasl_password", "ssl_key_password")
 
+Format = Literal["json", "arrow"]  # of messages
+
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # a topic's may have 249 characters
 _SERVER = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 

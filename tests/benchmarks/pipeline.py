@@ -20,7 +20,7 @@ from typing import Any
 
 from deploy.bench_replay import figure
 from deploy.console import err
-from deploy.produce import Format
+from streams.kafka.settings import Format
 from tests.benchmarks import learner
 from tests.benchmarks.figures import command
 from tests.benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka

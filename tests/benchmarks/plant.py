@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from deploy.produce import Format
 from deploy.settings import Settings, load
 from streams.deadletter import Source
 from streams.kafka.delivery import ProducerSettings
 from streams.kafka.producers import ClickProducer, ImpressionProducer
+from streams.kafka.settings import Format
 from streams.kafka.topics import admin
 from streams.murmur2 import partition_of
 from tests import trivago
