@@ -8,6 +8,8 @@ DEMO_DATA := .cache/demo
 READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tests start Python hundreds of times, and pytest rewrites every test module: both only once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test check kernels faults soak lock clean bad-input quality results kafka
 
