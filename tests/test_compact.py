@@ -25,12 +25,13 @@ from ftrl.table import (
 from streams.errors import ConfigError
 from streams.jit import U64, Bool
 from tests import learning
+from tests.kernels import examples
 from tests.learning import arrays, bloom, learn, least, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
 kernel = pytest.mark.kernel  # not of those with many keys, which are slow in pure Python
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=examples(50), deadline=None)
 OFF = AdmissionSettings()
 GROUPS = 256  # of a MiB
 NO_VALUES = np.empty(0)

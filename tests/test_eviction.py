@@ -17,6 +17,7 @@ from ftrl.passes import Rule, pass_over
 from ftrl.settings import AdmissionSettings
 from ftrl.table import FIXED, GROUP, LAYOUTS, columns, find
 from tests import learning
+from tests.kernels import examples
 from tests.learning import bloom, by_least, counter, learn, least, of, random_rows, same_state
 from tests.oracles.eviction import Forgetful
 from tests.oracles.ftrl import Row
@@ -50,7 +51,7 @@ def stretches(cap: int) -> int:
 @kernel
 @pytest.mark.parametrize("evicts", [True, False])
 @given(rows, st.integers(1, 12), st.sampled_from([0, 1, 5, 17, 40]), st.integers(0, 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_what_leaves_is_what_the_oracle_says(
     evicts: bool, rows: list[Row], cap: int, expire_after: int, admit_after: int
 ) -> None:
@@ -86,7 +87,7 @@ def test_what_leaves_is_what_the_oracle_says(
     st.integers(0, 3),
     st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_the_bar_is_higher_while_the_table_is_full(
     rows: list[Row], cap: int, expire_after: int, raises: int, barred: bool
 ) -> None:

@@ -21,10 +21,11 @@ from ftrl.fixedpoint import (
     uniform,
 )
 from streams.jit import F64
+from tests.kernels import examples
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=examples(80), deadline=None)
 
 
 def decoded(code: int) -> float:

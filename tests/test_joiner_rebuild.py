@@ -12,6 +12,7 @@ from joiner.joiner import FLOOR
 from joiner.ring import DECIDED
 from joiner.rules import MET, NEVER, PASSED
 from tests.join_events import Event, click, impression, settings_of, step
+from tests.kernels import examples
 from tests.oracles.join import OracleJoin
 from tests.test_joiner import cases
 
@@ -59,7 +60,7 @@ def rebuilt(
 
 
 @settings(
-    max_examples=200,
+    max_examples=examples(100),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

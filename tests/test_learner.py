@@ -13,12 +13,13 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import FIXED, LAYOUTS
 from tests import learning
+from tests.kernels import examples
 from tests.learning import arrays, bloom, counter, learn, least, of, random_rows, same_state
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=examples(50), deadline=None)
 OFF = AdmissionSettings()
 
 
