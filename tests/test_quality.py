@@ -4,15 +4,17 @@ Needs CLICKLOOP_TEST_DATA, a folder with trivago/impressions.ndjson.gz and click
 the simulated traffic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import deploy.replay
 from deploy import settings
 from deploy.replay import EXAMPLES, STORE, replay
 from deploy.scorer import score_file
@@ -23,6 +25,13 @@ IMPRESSIONS, CLICKS = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
 real = pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
 
 Run = Callable[..., tuple[dict[str, Any], Path]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_reports() -> Iterator[None]:
+    """Nobody looks at them, and each takes half a second to draw."""
+    with patch.object(deploy.replay, "write_report"):
+        yield
 
 
 @pytest.fixture(scope="module")
