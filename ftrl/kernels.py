@@ -20,6 +20,8 @@ from streams.jit import F64, I64, U8, U64, inlined, kernel
 
 # With a literal 0 Numba compiles whatever is called with it twice: for the literal, and for int64.
 _NOTHING = cast(int, np.int64(0))
+_1 = np.uint64(1)
+_63 = np.uint64(63)
 
 TALLY = np.dtype(
     [
@@ -221,6 +223,18 @@ def is_repeated(examples: Examples, row: int) -> bool:
 
 
 @inlined
+def marks_of(shift: table.Shift, keys: U64, chosen: I64, first: int, end: int) -> np.uint64:
+    """A bit for each of `keys[chosen[i]]`, first ≤ i < end; what the table takes for one shares it.
+
+    Of what is not in a set of bits nothing has to be looked up again.
+    """
+    bits = np.uint64(0)
+    for i in range(first, end):
+        bits |= _1 << (table.name(shift, keys[chosen[i]]) & _63)
+    return bits
+
+
+@inlined
 def let_in(
     model: Model,
     examples: Examples,
@@ -321,8 +335,8 @@ def learn(
     sighted then, so they neither enter the table now nor count for admission.
 
     Rows are looked up a block at a time, while the next block's cache lines are being loaded. A
-    row may find features in the table that were not there when its block was looked up, so those
-    without a slot are looked up again.
+    row may find features in the table that were not there when its block was looked up, so it is
+    looked up again if one of its own may be among those that came since.
     """
     slots, ages, shift, words, rules = (
         model.slots,
@@ -349,7 +363,7 @@ def learn(
                 admission.announce(words, rules, found[away[i]])
             ends[row - first], stops[row - first] = end, stop
         end = stop = _NOTHING
-        used = tally[0]["used"]
+        came = np.uint64(0)
         for row in range(first, last):
             length = indptr[row + 1] - indptr[row]
             if room < model.max_features and tally[0]["used"] + length > room:
@@ -358,14 +372,16 @@ def learn(
                 announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
             begin, end = end, ends[row - first]
             missing, stop = stop, stops[row - first]
-            last_missing = stop
-            if tally[0]["used"] != used:
-                last_missing = table.find_all(slots, shift, found, at, away, missing, stop)
-            absent = last_missing - missing
+            absent = stop - missing
+            if marks_of(shift, found, away, missing, stop) & came != 0:
+                absent = table.find_all(slots, shift, found, at, away, missing, stop) - missing
             if not is_repeated(examples, row):
-                absent -= let_in(
+                given = let_in(
                     model, examples, row, indptr[row], keys, s, found, at, away, missing, absent
                 )
+                if given > 0:
+                    came |= marks_of(shift, found, away, missing, missing + absent)
+                    absent -= given
             size = end - begin
             if absent > 0:
                 size = close_up(found, x, at, away[missing], end) - begin
