@@ -46,7 +46,7 @@ class Scratch(NamedTuple):
 
 def scratch_for(batch: Batch) -> Scratch:
     """Scratch space for the rows of `batch`."""
-    longest = _longest(batch.indptr)
+    longest = int(_longest(batch.indptr))
     marks = np.full(1 << (MARKS * longest).bit_length(), -1, np.int64)
     found = np.empty(BLOCK * longest, np.uint64)
     x, (at, away) = np.empty(BLOCK * longest), np.empty((2, BLOCK * longest), np.int64)
