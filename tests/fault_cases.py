@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from deploy import inputs, pages, settings
 from deploy.replay import replay
 from streams.logs import open_log
@@ -17,6 +20,9 @@ from tests.outcomes import outcome
 
 BLOCK_ROWS = 400
 EVERY = 900
+
+SIMULATED_ROWS = 6000
+SIMULATED_STARTS = {"early": 0, "late": 12_000}
 
 TRIVAGO_ROWS = 6000
 TRIVAGO_STARTS = {"early": 0, "middle": 150_000, "late": 300_000}
@@ -76,6 +82,14 @@ SMALL: Mapping[str, tuple[Mapping[str, str], dict[str, Any]]] = {
     ),
 }
 
+SIMULATED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "early": ("[learner]\n", {"admission.kind": "off"}),
+    "late": (
+        '[learner]\nlayout = "q2.13"\nmemory = 1\nrates = "counts"\n',
+        {"admission.kind": "off"} | COMPACT | BY_COUNTS,
+    ),
+}
+
 # For docs/examples/trivago-crosses.toml: three in ten clicks come after this window.
 _TRIVAGO_JOIN = 'window = "60s"\ncorrection_horizon = "2h"'
 _TRIVAGO_SAMPLING = """
@@ -111,15 +125,32 @@ def cases(folder: Path) -> list[Case]:
             text = text.replace(before, after)
         logs = small_logs.write(folder / name, settings=text)
         found.append(Case(name, logs.config, logs.impressions, logs.clicks, DELAYED | off))
-    simulated = simulate(
-        SimulatorSettings(impressions=6000, users=500, ads=100, beyond_window=0.2, seed=5),
+    return found + simulated_cases(folder)
+
+
+def simulated_cases(folder: Path) -> list[Case]:
+    """The same over parts of simulated logs that begin at different points."""
+    made = simulate(
+        SimulatorSettings(impressions=18_000, users=500, ads=100, beyond_window=0.2, seed=5),
         folder / "simulated",
     )
-    text = simulated.config.read_text()
-    config = folder / "simulated" / "all-on.toml"
-    config.write_text(text + '\n[sampling]\nkeep_rate = 0.3\n[admission]\nkind = "bloom"\n')
-    off = DELAYED | {"admission.kind": "off"}
-    return [*found, Case("simulated", config, simulated.impressions, simulated.clicks, off)]
+    text = made.config.read_text() + '\n[sampling]\nkeep_rate = 0.3\n[admission]\nkind = "bloom"\n'
+    found = []
+    for start, (learner, off) in SIMULATED.items():
+        part = folder / f"simulated-{start}"
+        part.mkdir()
+        config, impressions, clicks = (
+            part / name for name in ("config.toml", "impressions.parquet", "clicks.parquet")
+        )
+        assert "[learner]\n" in text
+        config.write_text(text.replace("[learner]\n", learner))
+        shown = pq.read_table(made.impressions).slice(SIMULATED_STARTS[start], SIMULATED_ROWS)
+        pq.write_table(shown, impressions)
+        times = pc.min_max(shown.filter(pc.field("ts") > 0)["ts"]).as_py()
+        within = (pc.field("ts") >= times["min"]) & (pc.field("ts") <= times["max"])
+        pq.write_table(pq.read_table(made.clicks).filter(within), clicks)
+        found.append(Case(part.name, config, impressions, clicks, DELAYED | off))
+    return found
 
 
 def trivago_cases(folder: Path, starts: Iterable[str] = TRIVAGO_STARTS) -> list[Case]:

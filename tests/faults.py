@@ -1,10 +1,10 @@
 """kill -9 and resume, over and over: `python -m tests.faults [--cycles N]` prints the table.
 
-A child process replays and dies: at a numbered step of saving a checkpoint, or at a random moment.
-It is then resumed, perhaps to die again, and at last here; the outcome must be that of a run that
-was never killed, in everything but its throughput. The logs are small ones, simulated ones, and
-parts of trivago's where CLICKLOOP_TEST_DATA has them (tests/fault_cases.py). Each has other options
-on, and a table says what each of these changes.
+A child process replays and dies: at a numbered step of saving a checkpoint, while it opens its
+store, or at a random moment. It is then resumed, perhaps to die again, and at last here; the outcome
+must be that of a run that was never killed, in everything but its throughput. The logs are small
+ones, simulated ones, and parts of trivago's where CLICKLOOP_TEST_DATA has them
+(tests/fault_cases.py). Each has other options on, and a table says what each of these changes.
 """
 
 import argparse
@@ -44,7 +44,8 @@ STEPS = {
 def resumed_after_kills(case: Case, out: Path, deaths: list[str]) -> tuple[dict[str, Any], int]:
     """The outcome of a run that dies as told, and how often it really died.
 
-    deaths: `step:n` (before that step for the n-th time) or `after:seconds`.
+    deaths: `step:n` (before that step for the n-th time), `opening:n` (so many ms after it has
+    begun to make or to open its store) or `after:seconds`.
     """
     died = 0
     for death in deaths:
@@ -60,7 +61,7 @@ def resumed_after_kills(case: Case, out: Path, deaths: list[str]) -> tuple[dict[
                 except subprocess.TimeoutExpired:
                     process.kill()
             _, errors = process.communicate()
-        if process.returncode == -signal.SIGKILL:
+        if process.returncode in (-signal.SIGKILL, -signal.SIGALRM):
             died += 1
         elif process.returncode:
             raise AssertionError(f"{death}: {errors.decode()}")
@@ -70,11 +71,15 @@ def resumed_after_kills(case: Case, out: Path, deaths: list[str]) -> tuple[dict[
 
 def random_deaths(rng: random.Random) -> list[str]:
     """One to three deaths, at steps or at moments."""
-    kinds = [*STEPS, "after", "after"]
+    kinds = [*STEPS, "opening", "after", "after"]
     deaths = []
     for _ in range(rng.randint(1, 3)):
         kind = rng.choice(kinds)
-        number = round(rng.uniform(1.5, 4), 2) if kind == "after" else rng.randint(1, 4)
+        number: float = rng.randint(1, 4)
+        if kind == "after":
+            number = round(rng.uniform(1.5, 4), 2)
+        elif kind == "opening":
+            number = rng.randint(1, 25)
         deaths.append(f"{kind}:{number}")
     return deaths
 
@@ -83,6 +88,8 @@ def _child(config: str, impressions: str, clicks: str, out: str, death: str) -> 
     step, _, number = death.partition(":")
     if step in STEPS:
         _die_at(step, int(number))
+    elif step == "opening":
+        _die_opening(int(number))
     run(Case("child", Path(config), Path(impressions), Path(clicks)), Path(out))
 
 
@@ -104,6 +111,18 @@ def _die_at(step: str, number: int) -> None:
         return result
 
     setattr(owner, name, dying)
+
+
+def _die_opening(ms: int) -> None:
+    """Die `ms` after a store has begun to be made or opened; no thread can, for it is native."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    opening = Store.__init__
+
+    def dying(*args: Any, **kwargs: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, ms / 1000)
+        opening(*args, **kwargs)
+
+    setattr(Store, "__init__", dying)  # noqa: B010 - mypy lets no method be assigned to
 
 
 def show_options(runs: list[Case], expected: dict[str, dict[str, Any]], folder: Path) -> int:

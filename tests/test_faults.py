@@ -1,4 +1,4 @@
-"""One kill -9 for each numbered step of a save, and one at a random moment; see tests/faults.py."""
+"""A kill -9 at each numbered step of a save, at openings, and at a moment; see tests/faults.py."""
 
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,15 @@ def test_killed_at_a_step_and_resumed(runs: Runs, tmp_path: Path, step: str) -> 
     number = 1 if step == "list" else 2  # a list is rare
     found, died = resumed_after_kills(case, tmp_path / "out", [f"{step}:{number}"])
     assert died == 1
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
+def test_killed_while_its_store_is_made_and_opened(runs: Runs, tmp_path: Path) -> None:
+    case, expected = runs["small"]
+    deaths = ["opening:2", "opening:8", "commit:2", "opening:4"]
+    found, died = resumed_after_kills(case, tmp_path / "out", deaths)
+    assert died > 1
     for part, value in expected.items():
         assert found[part] == value, part
 
