@@ -95,20 +95,34 @@ class Manifest:
         """The manifest that `to_json` gave. Raises KeyError, TypeError or ValueError."""
         cut = values["cut"]
         place = cut["place"]
+        if place is not None:
+            file, row = place
+            place = _whole(file), _whole(row)
         return cls(
-            version=values["version"],
-            parent=values["parent"],
+            version=_whole(values["version"]),
+            parent=_whole_or_none(values["parent"]),
             made_by=values["made_by"],
-            ts=values["ts"],
-            cut=Cut(cut["examples"], cut["ts"], None if place is None else (place[0], place[1])),
+            ts=_whole_or_none(values["ts"]),
+            cut=Cut(_whole(cut["examples"]), _whole_or_none(cut["ts"]), place),
             features=FeatureConfig.model_validate(values["features"]),
             click_types=tuple(values["click_types"]),
-            groups=values.get("groups", 0),  # older versions know only whole keys
-            weights=values["weights"],
-            saturated=values["saturated"],
-            gone=values.get("gone", 0),  # older versions do not say
+            groups=_whole(values.get("groups", 0)),  # older versions know only whole keys
+            weights=_whole(values["weights"]),
+            saturated=_whole(values["saturated"]),
+            gone=_whole(values.get("gone", 0)),  # older versions do not say
             bias=float.fromhex(values["bias"]),
             pages=tuple((k, w) for k, w in values["pages"]),
             group_pages=tuple(values.get("group_pages", ())),
             gone_pages=tuple(values.get("gone_pages", ())),
         )
+
+
+def _whole(value: Any) -> int:
+    """A number that 63 bits hold. Raises ValueError where JSON has anything else."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is not a whole number from 0")
+    return value
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else _whole(value)

@@ -1,5 +1,6 @@
 """Serving versions in the store: what is written is what is served, and damage is noticed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,28 @@ def test_a_manifest_from_before_there_were_groups_is_read(store: Store) -> None:
     values = manifest.to_json()
     del values["groups"], values["group_pages"], values["gone"], values["gone_pages"]
     assert Manifest.from_json(values) == manifest
+
+
+@pytest.mark.parametrize("wrong", ["x", None, -1, 1.5, True, [], {}, [1], 2**70])
+@pytest.mark.parametrize(
+    "path",
+    ["version", "weights", "groups", "saturated", "gone", "cut", "cut.examples", "cut.place", "ts"],
+)
+def test_a_manifest_of_wrong_types_is_damaged_though_its_digest_fits(
+    store: Store, path: str, wrong: object
+) -> None:
+    key = b"manifest/%08d" % publish(store, taught("float32")).version
+    values = json.loads(store.get(key) or b"")
+    del values["digest"]
+    *outer, name = path.split(".")
+    part = values[outer[0]] if outer else values
+    if wrong is None and part[name] is None:
+        wrong = "x"
+    part[name] = wrong
+    text = snapshots._canonical(values)
+    store.write({key: snapshots._canonical({**values, "digest": snapshots._digest(text)})})
+    with pytest.raises(StoreError, match=r"the manifest of serving version 1 is damaged"):
+        snapshots.manifest_of(store, 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
