@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 
 from deploy import inputs, pages, settings
 from deploy import replay as replay_module
-from deploy.replay import Stopped, replay
-from deploy.store import StoreError
-from ftrl.table import LAYOUTS
+from deploy.learn_metrics import LearnMetrics
+from deploy.learning import Learning
+from deploy.pages import Kept
+from deploy.replay import STORE, Stopped, replay
+from deploy.store import Store, StoreError
+from ftrl.table import LAYOUTS, columns
 from streams.errors import ConfigError, DataError
 from streams.logs import open_log
 from streams.spill import FileSpill
@@ -163,6 +167,17 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
     for values in (loaded(logs), loaded(logs, learner__alpha=0.9)):
         with pytest.raises(StoreError, match=r"of an older clickloop.*replay into a new folder, o"):
             replay(values, *paths, out, resume=True)
+    metrics = LearnMetrics(dict, lambda: True)
+    with Store(out / STORE, read_only=True) as store:
+        saved = Kept(store).last(LAYOUTS["float32"])
+    assert saved is not None
+    learner = Learning(loaded(logs), tmp_path / "learner", "labelled", 1, out / STORE, metrics)
+    held = learner.training.learner.state()
+    learner.close(0.0, save=False)
+    keys, z, *_ = columns(saved.slots)
+    assert len(keys) > 50
+    assert np.asarray(held["keys"]).tolist() == keys.tolist()
+    assert np.asarray(held["z"]).tobytes() == z.tobytes()
 
 
 def test_changed_logs_are_refused(logs: SmallLogs, tmp_path: Path) -> None:
