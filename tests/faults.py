@@ -1,9 +1,9 @@
 """kill -9 and resume, over and over: `python -m tests.faults [--cycles N]` prints the table.
 
 A child process replays and dies: at a numbered step of saving a checkpoint, while it opens its
-store, or at a random moment. It is then resumed, perhaps to die again, and at last here; the outcome
-must be that of a run that was never killed, in everything but its throughput. The logs are small
-ones, simulated ones, and parts of trivago's where CLICKLOOP_TEST_DATA has them
+store, or at a random moment. It is then resumed, perhaps to die again, and at last here; the
+outcome must be that of a run that was never killed, in everything but its throughput. The logs are
+small ones, simulated ones, and parts of trivago's where CLICKLOOP_TEST_DATA has them
 (tests/fault_cases.py). Each has other options on, and a table says what each of these changes.
 """
 
