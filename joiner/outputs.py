@@ -128,5 +128,8 @@ def _rejects(rows: pa.RecordBatch, types: pa.Array) -> pa.RecordBatch:
 
 def _woven(parts: list[pa.RecordBatch], second: Bool) -> pa.RecordBatch:
     """The rows of two batches in one, each in its order; `second`: which come from the second."""
+    one, other = parts
+    if not one.num_rows or not other.num_rows:
+        return one if one.num_rows else other
     back = np.argsort(np.argsort(second, kind="stable"), kind="stable")
-    return pa.concat_batches(parts).take(pa.array(back))
+    return pa.concat_batches([one, other]).take(pa.array(back))
