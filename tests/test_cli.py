@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import open_bandit
-from tests import small_logs
+from tests import commands, small_logs
 from tests.small_logs import SmallLogs
 
 ROOT = Path(__file__).parent.parent
@@ -52,13 +52,14 @@ def test_json_is_the_only_thing_on_stdout(logs: SmallLogs, tmp_path: Path) -> No
     done = clickloop(*replay_words(logs, tmp_path / "out"), "--json")
     document = json.loads(done.stdout)
     assert document == json.loads((tmp_path / "out" / "metrics.json").read_text())
-    listed = clickloop("snapshots", "list", "--store", tmp_path / "out" / "store", "--json")
+    store = tmp_path / "out" / "store"
+    listed = commands.clickloop("snapshots", "list", "--store", store, "--json")
     assert json.loads(listed.stdout) == document["snapshots"]
-    shown = clickloop("snapshots", "show", "--store", tmp_path / "out" / "store")
+    shown = commands.clickloop("snapshots", "show", "--store", store)
     assert json.loads(shown.stdout)["version"] == len(document["snapshots"])
     scores = tmp_path / "scores.ndjson"
-    words = ["--store", tmp_path / "out" / "store", "--input", logs.impressions]
-    scored = clickloop("score", *words, "--output", scores, "--json")
+    words = ["--store", store, "--input", logs.impressions]
+    scored = commands.clickloop("score", *words, "--output", scores, "--json")
     assert json.loads(scored.stdout)["rows"] == len(logs.shown) == len(scores.open().readlines())
 
 
@@ -86,7 +87,7 @@ def test_mistakes_are_one_clear_message(
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     places = {"OUT": str(tmp_path / "out"), "USED": str(tmp_path / "used")}
-    done = clickloop(*(places.get(word, word) for word in words))
+    done = commands.clickloop(*(places.get(word, word) for word in words))
     assert done.returncode == code, done.stderr
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

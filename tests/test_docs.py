@@ -1,8 +1,6 @@
 """The docs are complete, and what they tell to type works."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from deploy.settings import Settings
 from ftrl.config import FeatureConfig, FieldConfig
 from joiner import REASONS as JOIN_REASONS
 from streams.deadletter import REASONS as EDGE_REASONS
+from tests.commands import clickloop
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "clickloop.example.toml"
@@ -119,14 +118,12 @@ def readme_commands() -> list[str]:
     ]
 
 
-def test_readme_commands_run(tmp_path: Path) -> None:
+def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, in their order, in a folder of their own, as the README says."""
     commands = readme_commands()
     assert len(commands) >= 4
     (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
     for command in commands:
-        words = [sys.executable, "-m", "deploy", *command.split()[1:]]
-        done = subprocess.run(
-            words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = clickloop(*command.split()[1:])
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import small_logs
+from tests import commands, small_logs
 from tests.kafka.jars import NoKafkaError
 from tests.kafka.secured import PASSWORD, USER, Secured, secured_broker
 from tests.kafka.topics import eventually, unique
@@ -69,19 +69,20 @@ def test_the_loop(way: str, secured: Secured, tmp_path: Path) -> None:
     logs = small_logs.write(tmp_path, rows=300)
     config = tmp_path / "secured.toml"
     config.write_text(settings(secured, way))
-    done = clickloop(["topics", "create", "--config", config])
+    secret = {SECRET: PASSWORD}
+    done = commands.clickloop("topics", "create", "--config", config, env=secret)
     assert done.returncode == 0, done.stderr
     produce = ("produce", "--config", config)
-    assert clickloop([*produce, "clicks", logs.clicks]).returncode == 0
+    assert commands.clickloop(*produce, "clicks", logs.clicks, env=secret).returncode == 0
     if way != "SCRAM-SHA-512":
         return
     letters = ("--dead-letters", tmp_path / "dead")
-    done = clickloop([*produce, "impressions", logs.impressions, *letters])
+    done = commands.clickloop(*produce, "impressions", logs.impressions, *letters, env=secret)
     assert done.returncode == 3, done.stderr  # bad rows
     join = ("worker", "join", "--config", str(config))
     learn = ("worker", "learn", "--config", str(config), "--store", str(tmp_path / "store"))
     workers = [
-        Child("deploy", *words, log=tmp_path / f"{words[1]}.log", **{SECRET: PASSWORD})
+        Child("deploy", *words, log=tmp_path / f"{words[1]}.log", **secret)
         for words in (join, learn)
     ]
     try:

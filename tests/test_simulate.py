@@ -15,7 +15,7 @@ from deploy import console, simulate
 from streams.duration import milliseconds, readable
 from streams.errors import ConfigError
 from streams.simulator import SimulatorSettings
-from tests.test_cli import clickloop
+from tests.commands import clickloop
 
 COMMANDS = Path(__file__).parent.parent / "docs" / "commands.md"
 SMALL = ("impressions=3000", "users=200", "ads=60", "publishers=8", "advertisers=5", "ctr=0.2")

@@ -15,7 +15,7 @@ from deploy import settings, simulate, simulated, truths
 from deploy.replay import replay
 from streams.errors import DataError
 from streams.simulator import Simulation
-from tests.test_cli import clickloop
+from tests.commands import clickloop
 
 Row = dict[str, Any]
 SMALL = (

@@ -14,6 +14,7 @@ import pytest
 from deploy.settings import load
 from streams.messages import ARROW
 from tests import small_logs
+from tests.commands import clickloop
 from tests.kafka.pipeline import messages
 from tests.kafka.topics import eventually, unique
 from tests.kafka.workers.child import ROOT, Child
@@ -38,12 +39,6 @@ def settings(address: str, http_port: int = 0) -> str:
         f"[topics]\n{topics}partitions = 1\nreplication = 1\n"
         f'[worker]\njoin_http = "127.0.0.1:{http_port}"\nidle_timeout = "1s"\n'
     )
-
-
-def clickloop(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = [sys.executable, "-m", "deploy", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 class Worker(Child):
@@ -79,7 +74,8 @@ def test_without_a_broker_one_line_says_so(which: str, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(settings("127.0.0.1:1") + 'learn_http = "127.0.0.1:0"\n')
     store = ("--store", tmp_path / "store") if which == "learn" else ()
-    done = clickloop("worker", which, "--config", config, *store)
+    command = [sys.executable, "-m", "deploy", "worker", which, "--config", config, *store]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "is Kafka there, and [kafka] right?" in done.stderr
