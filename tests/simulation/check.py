@@ -6,11 +6,11 @@ were taken; the oracle takes them in the same order.
 """
 
 from collections import deque
-from dataclasses import asdict
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 
 from joiner.ledger import ledger_of
 from streams.blocks import Block, Claim, Cut
@@ -118,7 +118,7 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     ledger = ledger_of(impressions, clicks, cut.joiner["open"], (*types, ""))
     assert ledger.balances()
     expected = oracle.ledger()
-    found = asdict(ledger)
+    found: Row = to_builtins(ledger)  # which is many times as fast as `asdict`
     none = dict.fromkeys(found["clicks"][""], 0)
     expected["clicks"] = {kind: none | expected["clicks"].get(kind, {}) for kind in (*types, "")}
     ends = cut.end.impressions, cut.end.clicks
