@@ -5,6 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.scenarios import SCENARIOS, run
+from tests.kafka.stage import compile_kernels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nobody waits for workers that compile, and those that are killed begin again."""
+    compile_kernels(tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
