@@ -18,7 +18,7 @@ from tests import learning
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
-pytestmark = pytest.mark.kernel
+kernel = pytest.mark.kernel  # of some only: in pure Python most would be slow
 
 quick = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -116,7 +116,7 @@ def test_features_that_come_meanwhile_are_found(
     assert len(set(np.diff(parts))) > 2
 
 
-@pytest.mark.parametrize("layout", ["float32", "q2.13"])
+@pytest.mark.parametrize("layout", [pytest.param("float32", marks=kernel), "q2.13"])
 @pytest.mark.parametrize("when_full", ["refuse", "evict"])
 def test_a_full_table(parts: list[int], layout: str, when_full: str) -> None:
     rows = random_rows(200, fields=8, features=1000, seed=4)
@@ -126,6 +126,7 @@ def test_a_full_table(parts: list[int], layout: str, when_full: str) -> None:
     assert len(parts) > 1
 
 
+@kernel
 def test_features_that_share_stamps_and_places(parts: list[int]) -> None:
     """Keys that agree in the bits that stamps, homes and memos go by."""
     rng = np.random.default_rng(7)
