@@ -237,36 +237,31 @@ def marks_of(shift: table.Shift, keys: U64, chosen: I64, first: int, end: int) -
 @inlined
 def let_in(
     model: Model,
+    batch: Batch,
     examples: Examples,
-    row: int,
-    bars_from: int,
-    keys: U64,
     s: Scratch,
+    row: int,
     found: U64,
     at: I64,
-    away: I64,
-    first: int,
     absent: int,
 ) -> int:
-    """Begin a row that is a first sighting of its features, and let in those that are due.
+    """Begin a row that sights its features for the first time, and let in those that are due.
 
-    Its features outside the table are `found[away[first + i]]`, i < `absent`, each once; those that
-    are let in get their slots in `at`. keys, bars_from: the batch's, and where in it the row
-    begins. Returns how many have got one.
+    Its features outside the table are `found[s.chosen[i]]`, i < `absent`, each once; those that are
+    let in get their slots in `at`, and come to be among the first in `chosen`. Returns how many
+    have got one.
     """
     words, rules, progress, tally = model.words, model.rules, model.progress, model.tally
-    chosen = s.chosen
     rotation.start_example(words, rules, progress, tally[0]["examples"], examples.ts[row])
     tally[0]["examples"] += 1
-    for i in range(absent):
-        chosen[i] = away[first + i]
-        sketch.observe(model.seen, found[chosen[i]])
     if absent == 0:
         return 0
     met = admission.circumstances(rules, model.seed, examples.place[row], examples.kind[row])
+    first, chosen = batch.indptr[row], s.chosen
     due = admission.admit(
-        words, rules, progress, met, examples.bars, keys, bars_from, found, chosen, s.totals, absent
-    )
+        words, rules, progress, met, examples.bars, batch.keys, first, found, chosen, s.totals,
+        absent,
+    )  # fmt: skip
     return insert(model.slots, model.shift, model.max_features, tally, found, at, chosen, due)
 
 
@@ -376,9 +371,10 @@ def learn(
             if marks_of(shift, found, away, missing, stop) & came != 0:
                 absent = table.find_all(slots, shift, found, at, away, missing, stop) - missing
             if not is_repeated(examples, row):
-                given = let_in(
-                    model, examples, row, indptr[row], keys, s, found, at, away, missing, absent
-                )
+                for i in range(absent):
+                    s.chosen[i] = away[missing + i]
+                    sketch.observe(model.seen, found[s.chosen[i]])
+                given = let_in(model, batch, examples, s, row, found, at, absent)
                 if given > 0:
                     came |= marks_of(shift, found, away, missing, missing + absent)
                     absent -= given

@@ -13,12 +13,12 @@ from typing import cast
 
 import numpy as np
 
-from ftrl import admission, table
+from ftrl import admission, sketch, table
 from ftrl.examples import Batch, Examples
 from ftrl.kernels import Model, Rates, is_repeated, learn_row, let_in
 from ftrl.scratch import BLOCK, STAMPED, Scratch, close_up, coalesce, is_suspect
 from ftrl.table import ABSENT, Shift, Slots
-from streams.intrinsics import prefetch
+from streams.intrinsics import prefetch, prefetch_to_write
 from streams.jit import F64, I64, U8, U16, U64, inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
@@ -101,37 +101,37 @@ def admit(
     slots, shift, tally, room = model.slots, model.shift, model.tally, model.room
     indptr, keys, _ = batch
     base = indptr[start]
-    found = keys[base:]
-    i = soon = 0
+    found, chosen = keys[base:], s.chosen
+    i = 0
     for row in range(start, stop):
         first, end = indptr[row] - base, indptr[row + 1] - base
         if room < model.max_features and tally[0]["used"] + (end - first) > room:
             return row
-        begin = missing = i
-        suspect = False
-        stamp = np.uint16(row)
+        counts, suspect, stamp = not is_repeated(examples, row), False, np.uint16(row)
+        absent = 0
         while i < count and away[i] < end:
+            soon = found[away[min(i + SOON, count - 1)]]
+            admission.announce(model.words, model.rules, soon)
+            prefetch(slots, np.int64(table.home(slots, shift, soon)))
             j = away[i]
-            away[missing] = j
+            i += 1
             place = table.name(shift, found[j]) & STAMPED
             if came[place] == part:
                 at[j] = slot_of(slots, shift, found[j])
             suspect |= s.stamps[place] == stamp
             s.stamps[place] = stamp
-            missing += 1 if at[j] < 0 else 0
-            i += 1
-        for k in range(soon, min(i + SOON, count)):
-            admission.announce(model.words, model.rules, found[away[k]])
-        soon = max(soon, min(i + SOON, count))
+            chosen[absent] = j
+            absent += 1 if at[j] < 0 else 0
+            if counts:  # what has come since was observed when it came
+                sketch.observe(model.seen, found[j])
+        if not counts:
+            continue
         if suspect:
-            missing = begin + firsts(batch, row, s, at, base, away, begin)
-        if not is_repeated(examples, row):
-            let_in(
-                model, examples, row, indptr[row], keys, s, found, at, away, begin, missing - begin
-            )
-            for k in range(begin, missing):
-                if at[away[k]] >= 0:
-                    came[table.name(shift, found[away[k]]) & STAMPED] = part
+            absent = firsts(batch, row, s, at, base)
+        if let_in(model, batch, examples, s, row, found, at, absent) > 0:
+            for k in range(absent):
+                if at[chosen[k]] >= 0:
+                    came[table.name(shift, found[chosen[k]]) & STAMPED] = part
             if suspect:
                 for j in range(first, end):
                     if at[j] < 0:
@@ -149,8 +149,8 @@ def slot_of(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
 
 
 @inlined
-def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int, away: I64, begin: int) -> int:
-    """List a row's coordinates without a slot, each feature's first, from `begin` on in `away`.
+def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
+    """List a row's coordinates without a slot, each feature's first, in `s.chosen`.
 
     Returns how many they are. base: the coordinate that `at` begins with.
     """
@@ -161,7 +161,7 @@ def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int, away: I64, be
         if known < size and keys[i] == s.found[known]:
             known += 1
             if at[i - base] < 0:
-                away[begin + count] = i - base
+                s.chosen[count] = i - base
                 count += 1
     return count
 
@@ -187,9 +187,9 @@ def learn(
 def fetch(slots: Slots, ages: U8, at: I64, first: int, end: int) -> None:
     """Have the slots of the coordinates `first` to `end` loaded, for they will be asked for."""
     for i in range(np.uint64(first), np.uint64(end)):
-        prefetch(slots, max(at[i], 0))
+        prefetch_to_write(slots, max(at[i], 0))
         if len(ages) > 0:
-            prefetch(ages, max(at[i], 0))
+            prefetch_to_write(ages, max(at[i], 0))
 
 
 @inlined

@@ -19,8 +19,7 @@ from ftrl.scratch import STAMPS, Scratch, scratch_for
 from streams.jit import F64, I64
 
 MOST = 1 << 16  # coordinates of a part
-FEWEST = 1 << 13  # coordinates of a part: of fewer, threads would mostly wait for each other
-PARTS = 8  # of a batch, at least, if they are not too small: the first is not looked up ahead
+FEWEST = 1 << 14  # coordinates of a part: of fewer, threads would mostly wait for each other
 
 _OF_LOOKING_UP = ("used", "refused", "crowded")  # the rest of the tally is of the arithmetic
 
@@ -89,12 +88,16 @@ class Team:
         return done
 
     def _cut(self, indptr: I64, start: int, stop: int) -> list[int]:
-        """The bounds of parts; the rows after the last are left to one thread."""
-        count = int(indptr[stop] - indptr[start])
-        size = min(max(count // PARTS, FEWEST), MOST)
-        bounds = [start]
+        """The bounds of parts; the rows after the last are left to one thread.
+
+        The first are small, for nothing is learned while the first is looked up, and so are the
+        last, for nothing is looked up while the last is learned.
+        """
+        bounds, size = [start], FEWEST
         while bounds[-1] < stop:
-            end = int(np.searchsorted(indptr, indptr[bounds[-1]] + size, "right")) - 1
+            first = indptr[bounds[-1]]
+            size = max(min(2 * size, int(indptr[stop] - first) // 2, MOST), FEWEST)
+            end = int(np.searchsorted(indptr, first + size, "right")) - 1
             if end <= bounds[-1]:
                 break
             bounds.append(min(end, stop))

@@ -12,7 +12,8 @@ from numba.extending import intrinsic, overload
 CACHE_LINE = 64
 NOWHERE = 16  # what `ahead` gives is below, or this and more: a line has no more records
 
-_FOR_READING, _INTO_ALL_CACHES, _OF_DATA = 0, 3, 1
+_FOR_READING, _FOR_WRITING = 0, 1
+_INTO_ALL_CACHES, _OF_DATA = 3, 1
 
 
 def prefetch(array: npt.NDArray[Any], index: int | np.int64) -> None:
@@ -22,29 +23,48 @@ def prefetch(array: npt.NDArray[Any], index: int | np.int64) -> None:
     """
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def _prefetch(_: Any, array: Any, index: Any) -> Any:
-    """Numba's side of `prefetch`: types in, and what generates the instruction."""
+def prefetch_to_write(array: npt.NDArray[Any], index: int | np.int64) -> None:
+    """Do as `prefetch` does, and have no other core keep the line, for it will be written to."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        place = cgutils.get_item_pointer(
-            context, builder, kind, context.make_array(kind)(context, builder, args[0]), [args[1]]
-        )
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        called = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], called)
-        hints = [word(hint) for hint in (_FOR_READING, _INTO_ALL_CACHES, _OF_DATA)]
-        builder.call(function, [builder.bitcast(place, byte), *hints])
-        return context.get_dummy_value()
 
-    return types.void(array, index), generate
+def _loader(purpose: int) -> Any:
+    """An intrinsic that loads a line for a purpose."""
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def load(_: Any, array: Any, index: Any) -> Any:
+        """Numba's side of `prefetch`: types in, and what generates the instruction."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.args[0]
+            memory = context.make_array(kind)(context, builder, args[0])
+            place = cgutils.get_item_pointer(context, builder, kind, memory, [args[1]])
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            called = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [byte], called)
+            hints = [word(hint) for hint in (purpose, _INTO_ALL_CACHES, _OF_DATA)]
+            builder.call(function, [builder.bitcast(place, byte), *hints])
+            return context.get_dummy_value()
+
+        return types.void(array, index), generate
+
+    return load
+
+
+_read, _write = _loader(_FOR_READING), _loader(_FOR_WRITING)
 
 
 @overload(prefetch, inline="always")  # type: ignore[untyped-decorator]  # numba ships no types
 def _compiled_prefetch(array: Any, index: Any) -> Any:  # noqa: ARG001 - numba goes by the names
     def compiled(array: Any, index: Any) -> Any:
-        _prefetch(array, index)
+        _read(array, index)
+
+    return compiled
+
+
+@overload(prefetch_to_write, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_to_write(array: Any, index: Any) -> Any:  # noqa: ARG001 - as above
+    def compiled(array: Any, index: Any) -> Any:
+        _write(array, index)
 
     return compiled
 

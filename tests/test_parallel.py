@@ -32,7 +32,7 @@ KEYS = 2 * lookahead.AHEAD + 100  # of the largest part
 @pytest.fixture(params=[40, KEYS])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Parts of a few rows, or of several blocks; in which row each ended that was learned ahead."""
-    for name, value in (("FEWEST", 20), ("MOST", request.param), ("PARTS", 3)):
+    for name, value in (("FEWEST", 20), ("MOST", request.param)):
         monkeypatch.setattr(parallel, name, value)
     ends: list[int] = []
     admit = lookahead.admit
