@@ -122,7 +122,7 @@ def admit(
             s.stamps[place] = stamp
             chosen[absent] = j
             absent += 1 if at[j] < 0 else 0
-            if counts:  # what has come since was observed when it came
+            if counts and at[j] < 0:
                 sketch.observe(model.seen, found[j])
         if not counts:
             continue
