@@ -96,7 +96,9 @@ def _sweep(words: U64, rules: Rules, progress: Progress, now: int) -> None:
     line = progress[0]["line"]
     behind = (term - progress[0]["round"]) * lines + target - line
     if behind > 2 * lines * generations:
-        progress[0]["round"] += (behind // (lines * generations) - 1) * generations
+        left_out = (behind // (lines * generations) - 1) * generations
+        progress[0]["round"] += left_out
+        behind -= left_out * lines
     for _ in range(min(behind, rules.step)):
         generation = progress[0]["newest"]
         empty(words, (line * generations + generation) * LINE_WORDS)

@@ -204,6 +204,15 @@ def test_a_sweep_that_falls_behind_forgets_everything_all_the_same() -> None:
     assert not held.held.words.any()
 
 
+def test_a_leap_of_time_turns_few_lines_no_further_than_it_went() -> None:
+    """Though more could be emptied at one example than there are."""
+    held = Filters(AdmissionSettings(kind="bloom", memory=0.01, generations=1, rotate_period=10))
+    held.example([], 0)
+    held.example([], 305)
+    progress, lines = held.held.progress, held.held.rules.lines
+    assert (int(progress["round"][0]), int(progress["line"][0])) == (30, lines // 2)
+
+
 def test_of_many_lines_some_say_how_full_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the counters of the first half of the lines, and none of the others."""
     held = Admission(bloom(1, lines=1024))
