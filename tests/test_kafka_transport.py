@@ -316,10 +316,12 @@ def test_records_deleted_under_a_worker_end_it(kafka: str, tmp_path: Path) -> No
     topic = unique("deleted")
     create(kafka, topic, partitions=1)
     fill(kafka, topic, 0, (b"%0900d" % n for n in range(20_000)))  # more than one fetch brings
-    options = {"topics": [topic], "slow_s": 0.5, "chunk_records": 2000}
+    gate = tmp_path / "gate"
+    options = {"topics": [topic], "gate": str(gate), "chunk_records": 2000}
     with Worker(kafka, unique("group"), tmp_path / "journal", **options) as worker:
         worker.until(topic, {0: 2000})
         delete_before(kafka, topic, 0, 19_990)
+        gate.touch()
         assert worker.ended() != 0
         assert f"to {19_989} were skipped" in worker.said
         assert worker.read_through(topic, 0) < 19_990

@@ -28,6 +28,7 @@ class Reading:
     keep: int = 0  # records before the last one read that are still needed
     commit: bool = True
     slow_s: float = 0.0  # for each chunk
+    gate: str | None = None  # a file: until it is there, the first chunk is not done with
     starts: dict[str, dict[str, int]] = field(default_factory=dict)  # by topic and partition
     claim_s: float = 0.0  # how long the owner takes to answer
     fail_at: int | None = None  # the agent fails when it has read this offset
@@ -109,6 +110,8 @@ def main(address: str, group: str, path: str, options: str) -> None:
                 app.edge.hold([chunk.partition])
                 asyncio.get_running_loop().call_later(1.0, release, chunk.partition)
             await asyncio.sleep(reading.slow_s)
+            while reading.gate is not None and not Path(reading.gate).exists():
+                await asyncio.sleep(0.05)
             if reading.publish is not None:
                 await app.publish(
                     Partition(reading.publish, chunk.partition.number),
