@@ -25,6 +25,8 @@ AHEAD = 256  # coordinates: by the time they are searched for, their homes are l
 SOON = 32  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
 PLACES = 1 << 15  # of a memo, which stays in a core's own cache
 
+TALLIED = ("used", "refused", "crowded")  # by `admit`; the rest is of the arithmetic
+
 _PLACE = np.uint64(PLACES - 1)
 _BITS = np.uint64(20)  # of a key, not those that homes go by
 _1 = np.uint64(1)
@@ -89,19 +91,22 @@ def admit(
     away: I64,
     count: int,
     came: U16,
-    part: np.uint16,
+    known: int,
+    part: int,
 ) -> int:
     """Count the sightings in rows from `start` on, up to `stop`, and let in what is due.
 
-    at, away, count: of these rows' coordinates, from `look_up`; nothing has entered since but by
-    this. came: uint16 [STAMPS], in which part a key was let in last whose name in the table has
-    that stamp; part: the number of this one. Returns `stop` if all are done, else the row before
-    which there is something else to do, as `ftrl.kernels.learn` does.
+    at, away, count: of these rows' coordinates, from `look_up`. came: uint16 [STAMPS], in which
+    part a key was let in last whose name in the table has that stamp, modulo 2^16; part: the number
+    of this one; known: that of the first whose features may not have been there yet when it was
+    looked up. Returns `stop` if all are done, else the row before which there is something else to
+    do, as `ftrl.kernels.learn` does.
     """
     slots, shift, tally, room = model.slots, model.shift, model.tally, model.room
     indptr, keys, _ = batch
     base = indptr[start]
     found, chosen = keys[base:], s.chosen
+    this, since = np.uint16(part), np.uint16(part - known)
     i = 0
     for row in range(start, stop):
         first, end = indptr[row] - base, indptr[row + 1] - base
@@ -116,7 +121,7 @@ def admit(
             j = away[i]
             i += 1
             place = table.name(shift, found[j]) & STAMPED
-            if came[place] == part:
+            if np.uint16(this - came[place]) <= since:
                 at[j] = slot_of(slots, shift, found[j])
             suspect |= s.stamps[place] == stamp
             s.stamps[place] = stamp
@@ -131,7 +136,7 @@ def admit(
         if let_in(model, batch, examples, s, row, found, at, absent) > 0:
             for k in range(absent):
                 if at[chosen[k]] >= 0:
-                    came[table.name(shift, found[chosen[k]]) & STAMPED] = part
+                    came[table.name(shift, found[chosen[k]]) & STAMPED] = this
             if suspect:
                 for j in range(first, end):
                     if at[j] < 0:

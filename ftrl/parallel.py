@@ -1,11 +1,11 @@
 """Several threads that learn a batch together, and come to what one would have come to.
 
-While one does the arithmetic of a part of the batch, the others look up the coordinates of the next
-(`ftrl.lookahead`), each those of a range of its own, without locks: nothing that one of them
-reads is written to by another meanwhile. Then one of them lets new features in.
+The batch is cut into parts. While one thread does the arithmetic of a part, the others take turns
+at those that follow: each looks up the coordinates of one, beside the others, and lets new features
+in when all parts before have done so (`ftrl.lookahead`). They tell each other how far they are by
+counters in memory, so a part costs no more than a part of the work.
 """
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -16,35 +16,56 @@ from ftrl.examples import Batch, Examples
 from ftrl.kernels import Model, Rates
 from ftrl.lookahead import AHEAD, memo
 from ftrl.scratch import STAMPS, Scratch, scratch_for
-from streams.jit import F64, I64
+from ftrl.table import aligned
+from streams.intrinsics import CACHE_LINE, give_way, publish, published, rest
+from streams.jit import F64, I64, U16, U64, kernel
 
-MOST = 1 << 16  # coordinates of a part
-FEWEST = 1 << 14  # coordinates of a part: of fewer, threads would mostly wait for each other
+PART = 1 << 13  # coordinates
+FEWEST = 4  # parts: of fewer, threads would mostly wait for each other
+AT_ONCE = 8  # parts that are looked up or learned, each with space of its own
+PATIENCE = 256  # how often a thread asks before it sleeps in between
 
-_OF_LOOKING_UP = ("used", "refused", "crowded")  # the rest of the tally is of the arithmetic
+# Which counter tells how many parts are ready to be learned, how many are learned, and whether all
+# is over; each in a cache line of its own.
+_READY, _LEARNED, _OVER = (number * CACHE_LINE // 8 for number in range(3))
+COUNTERS = _OVER + 1
 
 
-class _Part(NamedTuple):
-    """Rows `start` to `stop`, and space for the slots of their coordinates."""
+class Relay(NamedTuple):
+    """What the threads share while they learn a batch.
 
-    start: int
-    stop: int
+    bounds: int64 [parts + 1], of the rows. ends: int64 [parts], before which row each part ended;
+    at first where it begins. counters: int64 [COUNTERS], see `_READY`. at: int64 [AT_ONCE, PART],
+    the slots of the parts' coordinates. came: uint16 [STAMPS], see `ftrl.lookahead.admit`.
+    """
+
+    bounds: I64
+    ends: I64
+    counters: I64
     at: I64
+    came: U16
+
+
+class _Own(NamedTuple):
+    """What belongs to a thread that looks up."""
+
+    places: U64
     away: I64
+    missed: I64
 
 
 class Team:
-    """Threads, with space for two parts of a batch: one is learned, one looked up."""
+    """Threads that learn together."""
 
     def __init__(self, threads: int) -> None:
         """threads: 2 or more, this one included."""
-        self._lookers = threads - 1
-        self._pool = ThreadPoolExecutor(self._lookers, "clickloop-look-up")
-        self._space = [(np.empty(MOST, np.int64), np.empty(MOST, np.int64)) for _ in range(2)]
-        self._memos = [memo() for _ in range(self._lookers)]
+        self._pool = ThreadPoolExecutor(threads - 1, "clickloop-look-up")
+        self._at = np.empty((AT_ONCE, PART), np.int64)
         self._came = np.zeros(STAMPS, np.uint16)
-        self._parts = 0
-        self._missed = np.empty((self._lookers, 2 * AHEAD), np.int64)
+        self._own = [
+            _Own(memo(), np.empty(PART, np.int64), np.empty(2 * AHEAD, np.int64))
+            for _ in range(threads - 1)
+        ]
 
     def learn(
         self,
@@ -62,72 +83,122 @@ class Team:
         Returns where to go on, which is as of `ftrl.kernels.learn`, or earlier, where one thread
         alone should; `start` if that is so from there on, for the rows are too few, or too long.
         """
-        bounds = self._cut(batch.indptr, start, stop)
-        if len(bounds) < 3:
+        bounds = np.empty(stop - start + 1, np.int64)
+        parts = _cut(batch.indptr, start, stop, PART, bounds)
+        if parts < FEWEST:
             return start
-        for places in self._memos:
-            places.fill(0)
+        bounds = bounds[: parts + 1]
+        relay = Relay(bounds, bounds[:-1].copy(), aligned(COUNTERS, np.int64), self._at, self._came)
         ahead = model._replace(tally=model.tally.copy())
-        own = scratch_for(batch)
-        parts = [
-            _Part(first, last, *self._space[number % 2])
-            for number, (first, last) in enumerate(itertools.pairwise(bounds))
+        others = [
+            self._pool.submit(self._prepare, ahead, batch, examples, relay, number)
+            for number in range(len(self._own))
         ]
-        done = start
-        found = self._pool.submit(self._find, ahead, batch, examples, own, parts[0])
-        for part, following in zip(parts, [*parts[1:], None], strict=True):
-            done = found.result()
-            if following is not None and done == part.stop:
-                found = self._pool.submit(self._find, ahead, batch, examples, own, following)
-            s.marks.fill(-1)
-            lookahead.learn(model, rates, batch, examples, s, part.start, done, part.at, logits)
-            if done < part.stop:
-                break
-        for name in _OF_LOOKING_UP:
+        s.marks.fill(-1)
+        try:
+            done = follow(model, rates, batch, examples, s, relay, logits)
+        finally:
+            relay.counters[_OVER] = 1
+        for other in others:
+            other.result()
+        for name in lookahead.TALLIED:
             model.tally[name] = ahead.tally[name]
         return done
 
-    def _cut(self, indptr: I64, start: int, stop: int) -> list[int]:
-        """The bounds of parts; the rows after the last are left to one thread.
+    def _prepare(
+        self, model: Model, batch: Batch, examples: Examples, relay: Relay, number: int
+    ) -> None:
+        own, lookers = self._own[number], len(self._own)
+        own.places.fill(0)
+        try:
+            look_ahead(model, batch, examples, scratch_for(batch), relay, *own, number, lookers)
+        except BaseException:
+            relay.counters[_OVER] = 1  # or who waits for it would wait forever
+            raise
 
-        The first are small, for nothing is learned while the first is looked up, and so are the
-        last, for nothing is looked up while the last is learned.
-        """
-        bounds, size = [start], FEWEST
-        while bounds[-1] < stop:
-            first = indptr[bounds[-1]]
-            size = max(min(2 * size, int(indptr[stop] - first) // 2, MOST), FEWEST)
-            end = int(np.searchsorted(indptr, first + size, "right")) - 1
-            if end <= bounds[-1]:
-                break
-            bounds.append(min(end, stop))
-        return bounds
 
-    def _find(self, model: Model, batch: Batch, examples: Examples, s: Scratch, part: _Part) -> int:
-        """Find the slots of a part's coordinates; returns before which row to stop."""
-        first, last = (int(batch.indptr[row]) for row in (part.start, part.stop))
-        edges = np.linspace(0, last - first, self._lookers + 1).astype(int).tolist()
-        others = [
-            self._pool.submit(self._look_up, model, batch, part, first, edges, mine)
-            for mine in range(1, self._lookers)
-        ]
-        count = self._look_up(model, batch, part, first, edges, 0)
-        for mine, other in enumerate(others, 1):
-            some, begin = other.result(), edges[mine]
-            part.away[count : count + some] = part.away[begin : begin + some] + begin
-            count += some
-        s.marks.fill(-1)
-        self._parts += 1
-        return lookahead.admit(
-            model, batch, examples, s, part.start, part.stop, part.at, part.away, count,
-            self._came, np.uint16(self._parts & 0xFFFF),
-        )  # fmt: skip
+@kernel
+def _cut(indptr: I64, start: int, stop: int, most: int, bounds: I64) -> int:
+    """Cut rows into parts of `most` coordinates at most, up to the first row that is longer.
 
-    def _look_up(
-        self, model: Model, batch: Batch, part: _Part, first: int, edges: list[int], mine: int
-    ) -> int:
-        begin, end = edges[mine : mine + 2]
-        return lookahead.look_up(
-            model.slots, model.shift, self._memos[mine], batch.keys[first + begin : first + end],
-            part.at[begin:end], part.away[begin:end], self._missed[mine],
-        )  # fmt: skip
+    Puts the bounds into `bounds`; returns how many parts there are.
+    """
+    bounds[0] = start
+    parts, row = 0, start
+    while row < stop:
+        end = row
+        while end < stop and indptr[end + 1] - indptr[row] <= most:
+            end += 1
+        if end == row:
+            break
+        parts += 1
+        bounds[parts] = end
+        row = end
+    return parts
+
+
+@kernel
+def _wait(counters: I64, which: int, value: int) -> bool:
+    """Wait until a counter is at least `value`; returns whether it is, for all may be over."""
+    asked = 0
+    while published(counters, which) < value:
+        if published(counters, _OVER) != 0:
+            return False
+        asked += 1
+        if asked < PATIENCE:
+            give_way()
+        else:
+            rest()
+    return True
+
+
+@kernel
+def look_ahead(
+    model: Model,
+    batch: Batch,
+    examples: Examples,
+    s: Scratch,
+    relay: Relay,
+    places: U64,
+    away: I64,
+    missed: I64,
+    number: int,
+    lookers: int,
+) -> None:
+    """Prepare every `lookers`-th part, from that of this `number` on."""
+    bounds, ends, counters = relay.bounds, relay.ends, relay.counters
+    indptr, keys, _ = batch
+    for part in range(number, len(ends), lookers):
+        if not _wait(counters, _LEARNED, part - AT_ONCE + 1):
+            return
+        known = published(counters, _READY)
+        start, stop = bounds[part], bounds[part + 1]
+        at = relay.at[part % AT_ONCE]
+        count = lookahead.look_up(
+            model.slots, model.shift, places, keys[indptr[start] : indptr[stop]], at, away, missed
+        )
+        if not _wait(counters, _READY, part) or (part > 0 and ends[part - 1] < start):
+            return
+        ends[part] = lookahead.admit(
+            model, batch, examples, s, start, stop, at, away, count, relay.came, known, part
+        )
+        publish(counters, _READY, part + 1)
+
+
+@kernel
+def follow(
+    model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, relay: Relay,
+    logits: F64,
+) -> int:  # fmt: skip
+    """Learn the parts as they become ready; returns before which row they ended."""
+    bounds, ends, counters = relay.bounds, relay.ends, relay.counters
+    done: int = bounds[0]
+    for part in range(len(ends)):
+        if not _wait(counters, _READY, part + 1):
+            break
+        done, at = ends[part], relay.at[part % AT_ONCE]
+        lookahead.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
+        publish(counters, _LEARNED, part + 1)
+        if done < bounds[part + 1]:
+            break
+    return done

@@ -1,5 +1,6 @@
 """What kernels ask of the processor beyond arithmetic. Without the compiler it is plain Python."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -154,5 +155,107 @@ def _trailing_zeros(_: Any, word: Any) -> Any:
 def _compiled_trailing_zeros(word: Any) -> Any:  # noqa: ARG001 - as above
     def compiled(word: Any) -> Any:
         return _trailing_zeros(word)
+
+    return compiled
+
+
+def published(counters: npt.NDArray[np.int64], index: int | np.int64) -> int:
+    """`counters[index]`, with all that the thread did before that wrote it by `publish`."""
+    value: int = counters[index]
+    return value
+
+
+def publish(counters: npt.NDArray[np.int64], index: int | np.int64, value: int) -> None:
+    """Set `counters[index]`; who reads it by `published` sees all that was done before, too."""
+    counters[index] = value
+
+
+def give_way() -> None:
+    """Let another thread run that waits for this core; if none does, go on at once."""
+    time.sleep(0)
+
+
+def rest() -> None:
+    """Sleep for 50 microseconds, about."""
+    time.sleep(5e-5)
+
+
+def _place(context: Any, builder: Any, kind: Any, args: Any) -> Any:
+    array = context.make_array(kind)(context, builder, args[0])
+    return cgutils.get_item_pointer(context, builder, kind, array, [args[1]])
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def _published(_: Any, counters: Any, index: Any) -> Any:
+    """Numba's side of `published`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_place(context, builder, signature.args[0], args), "acquire", 8)
+
+    return types.int64(counters, index), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def _publish(_: Any, counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - as above
+    """Numba's side of `publish`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args[0], args)
+        builder.store_atomic(args[2], place, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(counters, index, types.int64), generate
+
+
+def _system_call(name: str, *arguments: int) -> Any:
+    """An intrinsic that calls a function of the C library, with 32-bit numbers."""
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def call(_: Any) -> Any:
+        """Numba's side of `give_way` and `rest`."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+            word = ir.IntType(32)
+            called = ir.FunctionType(word, [word] * len(arguments))
+            function = cgutils.get_or_insert_function(builder.module, called, name)
+            builder.call(function, [word(argument) for argument in arguments])
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    return call
+
+
+_yield, _sleep = _system_call("sched_yield"), _system_call("usleep", 50)
+
+
+@overload(published, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_published(counters: Any, index: Any) -> Any:  # noqa: ARG001 - as above
+    def compiled(counters: Any, index: Any) -> Any:
+        return _published(counters, index)
+
+    return compiled
+
+
+@overload(publish, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_publish(counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - as above
+    def compiled(counters: Any, index: Any, value: Any) -> Any:
+        _publish(counters, index, value)
+
+    return compiled
+
+
+@overload(give_way, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_give_way() -> Any:
+    def compiled() -> Any:
+        _yield()
+
+    return compiled
+
+
+@overload(rest, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_rest() -> Any:
+    def compiled() -> Any:
+        _sleep()
 
     return compiled

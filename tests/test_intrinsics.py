@@ -1,5 +1,7 @@
 """What kernels ask of the processor, compiled, against the same in plain Python."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,18 @@ from hypothesis import strategies as st
 from ftrl.growth import reserved
 from ftrl.table import LAYOUTS
 from streams import intrinsics
-from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, ahead, trailing_zeros
-from streams.jit import U64, kernel
+from streams.intrinsics import (
+    CACHE_LINE,
+    NOWHERE,
+    a_line,
+    ahead,
+    give_way,
+    publish,
+    published,
+    rest,
+    trailing_zeros,
+)
+from streams.jit import I64, U64, kernel
 
 pytestmark = pytest.mark.kernel
 
@@ -55,3 +67,29 @@ def test_the_next_record_of_a_line_with_a_key(layout: str) -> None:
         rest = records["key"][i : i + line - i % line] == key
         assert found[i] == (np.argmax(rest) if rest.any() else NOWHERE)
         assert min(intrinsics.ahead(records, i, key), NOWHERE) == found[i]
+
+
+@kernel
+def pass_on(counters: I64, own: int, other: int, cell: I64, times: int) -> None:
+    """Double the cell and add `own` whenever it is this one's turn, `times` times."""
+    for turn in range(1, times + 1):
+        asked = 0
+        while published(counters, other) < turn - own:
+            asked += 1
+            if asked % 64 == 0:
+                rest()
+            give_way()
+        cell[0] = 2 * cell[0] + own
+        publish(counters, own, turn)
+
+
+def test_what_is_published_comes_with_all_that_was_done_before() -> None:
+    counters, cell, times = np.zeros(2, np.int64), np.zeros(1, np.int64), 30
+    with ThreadPoolExecutor(2) as pool:
+        # The second starts; the first waits for each of its turns.
+        first = pool.submit(pass_on, counters, 0, 1, cell, times)
+        second = pool.submit(pass_on, counters, 1, 0, cell, times)
+        first.result(timeout=120)
+        second.result(timeout=120)
+    assert counters.tolist() == [times, times]
+    assert f"{cell[0]:b}" == "10" * times
