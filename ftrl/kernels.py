@@ -109,7 +109,7 @@ def announce(
 ) -> None:
     """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
     aged = len(ages) > 0
-    for i in range(first, end):
+    for i in range(np.uint64(first), np.uint64(end)):  # an index that may be negative costs more
         home = np.int64(table.home(slots, shift, keys[i]))
         prefetch(slots, home)
         if aged:
@@ -353,10 +353,15 @@ def learn(
             begin, start_of_row = stop, end
             end = gather(indptr, keys, values, row, stamps, marks, found, x, end)
             stop = look_up(slots, shift, found, at, away, start_of_row, end, stop)
-            stop = table.find_all(slots, shift, found, at, away, begin, stop)
-            for i in range(begin, stop):
-                admission.announce(words, rules, found[away[i]])
+            table.announce_next(slots, shift, found, away, begin, stop)
             ends[row - first], stops[row - first] = end, stop
+        begin = stop = _NOTHING
+        for row in range(first, last):
+            missing, begin, start_of_row = begin, stops[row - first], stop
+            stop = table.find_all(slots, shift, found, at, away, missing, begin, stop)
+            for i in range(start_of_row, stop):
+                admission.announce(words, rules, found[away[i]])
+            stops[row - first] = stop
         end = stop = _NOTHING
         came = np.uint64(0)
         for row in range(first, last):
@@ -369,7 +374,9 @@ def learn(
             missing, stop = stop, stops[row - first]
             absent = stop - missing
             if marks_of(shift, found, away, missing, stop) & came != 0:
-                absent = table.find_all(slots, shift, found, at, away, missing, stop) - missing
+                absent = (
+                    table.find_all(slots, shift, found, at, away, missing, stop, missing) - missing
+                )
             if not is_repeated(examples, row):
                 for i in range(absent):
                     s.chosen[i] = away[missing + i]
@@ -408,7 +415,7 @@ def predict(
     for row in range(len(logits)):
         end = gather(indptr, keys, values, row, stamps, marks, found, x, _NOTHING)
         missing = look_up(slots, shift, found, at, away, _NOTHING, end, _NOTHING)
-        if table.find_all(slots, shift, found, at, away, _NOTHING, missing) > 0:
+        if table.find_all(slots, shift, found, at, away, _NOTHING, missing, _NOTHING) > 0:
             end = close_up(found, x, at, away[0], end)
         if bits == counts.GRADIENTS:
             load(slots, shift, s, _NOTHING, end, rates.alpha, rates.beta)

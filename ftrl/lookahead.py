@@ -16,7 +16,7 @@ import numpy as np
 from ftrl import admission, sketch, table
 from ftrl.examples import Batch, Examples
 from ftrl.kernels import Model, Rates, is_repeated, learn_row, let_in
-from ftrl.scratch import BLOCK, STAMPED, Scratch, close_up, coalesce, is_suspect
+from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce
 from ftrl.table import ABSENT, Shift, Slots
 from streams.intrinsics import prefetch, prefetch_to_write
 from streams.jit import F64, I64, U8, U16, U64, inlined, kernel
@@ -69,7 +69,8 @@ def look_up(
             at[missing] = slot
             away[np.uint64(count)] = missing
             count += 0 if there else 1
-        count = table.find_all(slots, shift, keys, at, away, begin, count)
+        table.announce_next(slots, shift, keys, away, begin, count)
+        count = table.find_all(slots, shift, keys, at, away, begin, count, begin)
         for j in range(AHEAD - half, AHEAD - half + before):
             missing = np.uint64(missed[np.uint64(j)])
             place = ((keys[missing] >> _BITS) & _PLACE) << _1
@@ -204,19 +205,28 @@ def pick(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
     Returns how many they are.
     """
     indptr, keys, values = batch
-    begin = np.uint64(base)
+    first, last, begin = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), np.uint64(base)
+    found, x, kept, stamps, stamp = s.found, s.x, s.at, s.stamps, np.uint16(row)
+    suspect = np.uint64(last - first) > MOSTSTAMPED
     size = _NOTHING
-    if is_suspect(indptr, keys, row, s.stamps):
-        end = coalesce(indptr, keys, values, row, s.marks, s.found, s.x, _NOTHING)
-        for i in range(indptr[row], indptr[row + 1]):
-            if size < end and keys[i] == s.found[size]:
-                s.at[size] = at[i - base]
-                size += 1
-        return close_up(s.found, s.x, s.at, _NOTHING, size)
-    for i in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
-        there = np.uint64(size)
-        s.found[there] = keys[i]
-        s.x[there] = values[i] if len(values) else 1.0
-        s.at[there] = at[i - begin]
+    for i in range(first, last):
+        place, there = keys[i] & STAMPED, np.uint64(size)
+        suspect |= stamps[place] == stamp
+        stamps[place] = stamp
+        found[there] = keys[i]
+        kept[there] = at[i - begin]
+        if len(values):
+            x[there] = values[i]
         size += 1 if at[i - begin] >= 0 else 0
+    if suspect:
+        end = coalesce(indptr, keys, values, row, s.marks, found, x, _NOTHING)
+        size = _NOTHING
+        for i in range(indptr[row], indptr[row + 1]):
+            if size < end and keys[i] == found[size]:
+                kept[size] = at[i - base]
+                size += 1
+        return close_up(found, x, kept, _NOTHING, size)
+    if len(values) == 0:
+        for i in range(np.uint64(size)):
+            x[i] = 1.0
     return size

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, ahead
+from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, in_line, prefetch
 from streams.jit import I64, U8, U64, inlined, kernel
 
 Slots = npt.NDArray[np.void]
@@ -126,7 +126,7 @@ def name(shift: Shift, key: np.uint64) -> np.uint64:
 def at_home(slots: Slots, shift: Shift, key: np.uint64) -> tuple[np.int64, bool]:
     """The slot of a key that is in the cache line of its home, and whether it is."""
     slot = np.int64(home(slots, shift, key))
-    step = ahead(slots, slot, name(shift, key))
+    step = in_line(slots, slot, name(shift, key))
     return slot + step, step < NOWHERE
 
 
@@ -139,16 +139,13 @@ def find(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     sought = name(shift, key)
     slot = np.int64(home(slots, shift, key))
     while True:
-        step = ahead(slots, slot, sought)
+        step = in_line(slots, slot, sought)
         if step < NOWHERE:
             return slot + step
-        gap = ahead(slots, slot, EMPTY)
+        gap = in_line(slots, slot, EMPTY)
         if gap < NOWHERE:
             return ~(slot + gap)
-        if shift is None:
-            slot = (slot & ~_IN_GROUP) | ((slot + a_line(slots)) & _IN_GROUP)
-        else:
-            slot = (slot + a_line(slots)) & (len(slots) - 1)
+        slot = following(slots, shift, slot, a_line(slots))
 
 
 @kernel
@@ -170,14 +167,34 @@ def place_for(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
 
 
 @inlined
+def announce_next(slots: Slots, shift: Shift, keys: U64, away: I64, first: int, end: int) -> None:
+    """Have loaded what comes after the homes of `keys[away[i]]` that are full, first ≤ i < end.
+
+    These are in the caches already.
+    """
+    for i in range(first, end):
+        slot = np.int64(home(slots, shift, keys[np.uint64(away[np.uint64(i)])]))
+        # No branch: whether a line is full nobody could foretell.
+        step = a_line(slots) if in_line(slots, slot, EMPTY) >= NOWHERE else 0
+        prefetch(slots, following(slots, shift, slot, step))
+
+
+@inlined
+def following(slots: Slots, shift: Shift, slot: np.int64, step: int) -> np.int64:
+    """The slot `step` further on; after the last of a group, or of all, comes the first."""
+    if shift is None:
+        return (slot & ~_IN_GROUP) | ((slot + step) & _IN_GROUP)
+    return (slot + step) & (len(slots) - 1)
+
+
+@inlined
 def find_all(
-    slots: Slots, shift: Shift, keys: U64, at: I64, away: I64, first: int, end: int
+    slots: Slots, shift: Shift, keys: U64, at: I64, away: I64, first: int, end: int, kept: int
 ) -> int:
     """Put into `at` the slots of `keys[away[i]]`, or ABSENT where there is none, first ≤ i < end.
 
-    Keeps those in `away`, from `first` on, and returns where they end.
+    Keeps those in `away`, from `kept` ≤ `first` on, and returns where they end.
     """
-    kept = first
     for i in range(first, end):
         j = np.uint64(away[np.uint64(i)])
         slot = find(slots, shift, keys[j])

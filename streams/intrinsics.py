@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 CACHE_LINE = 64
-NOWHERE = 16  # what `ahead` gives is below, or this and more: a line has no more records
+NOWHERE = 16  # what `in_line` gives is below, or this and more: a line has no more records
 
 _FOR_READING, _FOR_WRITING = 0, 1
 _INTO_ALL_CACHES, _OF_DATA = 3, 1
@@ -85,20 +85,20 @@ def _compiled_a_line(records: Any) -> Any:
     return compiled
 
 
-def ahead(records: npt.NDArray[np.void], index: int | np.int64, key: np.uint64) -> int:
-    """How many records further on in its cache line one with `key` is; NOWHERE or more if none.
+def in_line(records: npt.NDArray[np.void], first: int | np.int64, key: np.uint64) -> int:
+    """Which of the records of a cache line has `key`, from 0 on; NOWHERE or more if none.
 
     records: at a cache line's start, 4 to 64 bytes each, a power of two, with an unsigned "key" at
-    the front. All keys of the line are compared at once. The index must lie in the array.
+    the front. All keys of the line are compared at once. first: the line's first record, which must
+    lie in the array.
     """
-    line, first = CACHE_LINE // records.itemsize, int(index)
-    keys = records["key"][first : first // line * line + line].tolist()
+    keys = records["key"][first : first + a_line(records)].tolist()
     return keys.index(int(key)) if int(key) in keys else NOWHERE
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def _ahead(_: Any, records: Any, index: Any, key: Any) -> Any:
-    """Numba's side of `ahead`."""
+def _in_line(_: Any, records: Any, index: Any, key: Any) -> Any:
+    """Numba's side of `in_line`."""
     record = records.dtype
     width, size = record.typeof("key").bitwidth, record.size
     lanes, stride = 8 * CACHE_LINE // width, 8 * size // width
@@ -106,31 +106,28 @@ def _ahead(_: Any, records: Any, index: Any, key: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         place = cgutils.get_item_pointer(context, builder, signature.args[0], array, [args[1]])
-        word, lane = ir.IntType(64), ir.IntType(width)
+        lane = ir.IntType(width)
         vector, mask = ir.VectorType(lane, lanes), ir.IntType(lanes)
-        address = builder.ptrtoint(place, word)
-        offset = builder.and_(address, word(CACHE_LINE - 1))
-        start = builder.inttoptr(builder.sub(address, offset), vector.as_pointer())
+        line = builder.bitcast(place, vector.as_pointer())
         sought = args[2] if width == 64 else builder.trunc(args[2], lane)
         one = builder.insert_element(ir.Constant(vector, ir.Undefined), sought, ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
         same = builder.icmp_unsigned(
-            "==", builder.load(start, align=CACHE_LINE), builder.shuffle_vector(one, one, zeros)
+            "==", builder.load(line, align=CACHE_LINE), builder.shuffle_vector(one, one, zeros)
         )
         keys = mask(sum(1 << i for i in range(0, lanes, stride)))
-        found = builder.zext(builder.and_(builder.bitcast(same, mask), keys), word)
-        # A lane is 4 or 8 bytes, so these shifts divide.
-        found = builder.lshr(found, builder.lshr(offset, word((width // 8).bit_length() - 1)))
+        found = builder.and_(builder.bitcast(same, mask), keys)
+        found = builder.zext(found, ir.IntType(64))
         first = builder.cttz(found, ir.IntType(1)(0))
-        return builder.lshr(first, word(stride.bit_length() - 1))
+        return builder.lshr(first, ir.IntType(64)(stride.bit_length() - 1))
 
     return types.int64(records, index, key), generate
 
 
-@overload(ahead, inline="always")  # type: ignore[untyped-decorator]  # numba ships no types
-def _compiled_ahead(records: Any, index: Any, key: Any) -> Any:  # noqa: ARG001 - as above
-    def compiled(records: Any, index: Any, key: Any) -> Any:
-        return _ahead(records, index, key)
+@overload(in_line, inline="always")  # type: ignore[untyped-decorator]  # numba ships no types
+def _compiled_in_line(records: Any, first: Any, key: Any) -> Any:  # noqa: ARG001 - as above
+    def compiled(records: Any, first: Any, key: Any) -> Any:
+        return _in_line(records, first, key)
 
     return compiled
 

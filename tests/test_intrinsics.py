@@ -14,7 +14,7 @@ from streams.intrinsics import (
     CACHE_LINE,
     NOWHERE,
     a_line,
-    ahead,
+    in_line,
     give_way,
     publish,
     published,
@@ -36,7 +36,7 @@ def zeros_of(word: np.uint64) -> int:
 @kernel
 def steps(records: np.ndarray, key: np.uint64, found: U64) -> int:
     for i in range(len(records)):
-        found[i] = min(ahead(records, i, key), NOWHERE)
+        found[i] = min(in_line(records, i, key), NOWHERE)
     return a_line(records)
 
 
@@ -66,7 +66,7 @@ def test_the_next_record_of_a_line_with_a_key(layout: str) -> None:
     for i in range(len(records)):
         rest = records["key"][i : i + line - i % line] == key
         assert found[i] == (np.argmax(rest) if rest.any() else NOWHERE)
-        assert min(intrinsics.ahead(records, i, key), NOWHERE) == found[i]
+        assert min(intrinsics.in_line(records, i, key), NOWHERE) == found[i]
 
 
 @kernel
