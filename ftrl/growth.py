@@ -43,7 +43,7 @@ HUGE = 1 << 22  # bytes from which on larger pages pay, as for NumPy
 # Slots moved for each feature that came meanwhile: a table has grown when a sixteenth of the slots
 # it had were filled, and is full while it does only when a twelfth were.
 MOVED_A_FEATURE = 16
-LEAST_MOVED = 4096  # slots a step, so that a table which no longer fills is done some day too
+LEAST_MOVED = 1 << 15  # slots a step, so that a table which no longer fills is done some day too
 
 _6 = np.uint64(6)
 _63 = np.uint64(63)

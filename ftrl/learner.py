@@ -24,7 +24,9 @@ from ftrl.stats import LearnerStats, stats_of
 from ftrl.table import NO_AGES, Shift, Slots, columns
 from streams.jit import F64, I8, I64, U8, U64, Bool
 
-STEP = 1 << 13  # coordinates learned from between two steps of growth
+# Between two steps of growth: so many coordinates are learned from, and so many features come.
+STEP = 1 << 17
+COME = 1 << 13
 
 
 class Learned(NamedTuple):
@@ -132,23 +134,31 @@ class Learner:
         """
         length = int(batch.indptr[start + 1] - batch.indptr[start])
         self._table.reserve(self.features + length)
+        model = self._model()
         if self._table.growing:
             far = int(np.searchsorted(batch.indptr, batch.indptr[start] + STEP))
             stop = min(max(far, start + 1), stop)
+            model = model._replace(room=min(model.room, self.features + max(COME, length)))
         before = self.features
         done = start
-        if self._team is not None and not (self._table.growing or self._eviction.is_full):
-            done = self._team.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
-        if done == start:
+        if self._team is not None and not self._eviction.is_full:
+            done = self._team.learn(model, self._rates, batch, rows, s, start, stop, logits)
+        if done < stop and not self._crowded:
             s.marks.fill(-1)
-            done = kernels.learn(self._model(), self._rates, batch, rows, s, start, stop, logits)
+            done = kernels.learn(model, self._rates, batch, rows, s, done, stop, logits)
         self._table.keep_growing(self.features - before)
-        if self._eviction.at_cap and self._tally["crowded"][0] != 0:
-            self._make_room(int(self._tally["crowded"][0]))
+        if self._crowded:
+            self._make_room()
         return done
 
-    def _make_room(self, crowded: int) -> None:
-        """Have features leave where there was no room for one; crowded: of the tally."""
+    @property
+    def _crowded(self) -> bool:
+        """Whether a feature was refused, and others are to leave for the next ones."""
+        return self._eviction.at_cap and bool(self._tally["crowded"][0] != 0)
+
+    def _make_room(self) -> None:
+        """Have features leave where there was no room for one."""
+        crowded = int(self._tally["crowded"][0])
         if crowded == FULL:
             self._left(self._eviction.make_room(self._table, self.features))
         else:

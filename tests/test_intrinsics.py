@@ -14,8 +14,8 @@ from streams.intrinsics import (
     CACHE_LINE,
     NOWHERE,
     a_line,
-    in_line,
     give_way,
+    in_line,
     publish,
     published,
     rest,
@@ -35,7 +35,7 @@ def zeros_of(word: np.uint64) -> int:
 
 @kernel
 def steps(records: np.ndarray, key: np.uint64, found: U64) -> int:
-    for i in range(len(records)):
+    for i in range(0, len(records), a_line(records)):
         found[i] = min(in_line(records, i, key), NOWHERE)
     return a_line(records)
 
@@ -49,7 +49,7 @@ def test_trailing_zeros(word: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_next_record_of_a_line_with_a_key(layout: str) -> None:
+def test_the_first_record_of_a_line_with_a_key(layout: str) -> None:
     """Whatever the records hold beside their keys, above all the same bits as a key's."""
     rng = np.random.default_rng(1)
     records = reserved(256, LAYOUTS[layout])
@@ -63,9 +63,9 @@ def test_the_next_record_of_a_line_with_a_key(layout: str) -> None:
     found = np.empty(len(records), np.uint64)
     line = CACHE_LINE // records.itemsize
     assert steps(records, key, found) == line
-    for i in range(len(records)):
-        rest = records["key"][i : i + line - i % line] == key
-        assert found[i] == (np.argmax(rest) if rest.any() else NOWHERE)
+    for i in range(0, len(records), line):
+        those = records["key"][i : i + line] == key
+        assert found[i] == (np.argmax(those) if those.any() else NOWHERE)
         assert min(intrinsics.in_line(records, i, key), NOWHERE) == found[i]
 
 
