@@ -6,13 +6,13 @@ plain arrays: an array taken out of a tuple costs atomic reference counts.
 """
 
 import math
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ftrl import admission, counts, rotation, sketch, stored_counts, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
+from ftrl.model import FULL, Model, Rates, Tally
 from ftrl.scratch import BLOCK, Scratch, close_up, gather, look_up
 from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
@@ -22,61 +22,6 @@ from streams.jit import F64, I64, U8, U64, inlined, kernel
 _NOTHING = cast(int, np.int64(0))
 _1 = np.uint64(1)
 _63 = np.uint64(63)
-
-TALLY = np.dtype(
-    [
-        ("bias_z", np.float64),
-        ("bias_n", np.float64),
-        ("used", np.int64),
-        ("refused", np.int64),
-        ("examples", np.int64),
-        ("saturated", np.int64),
-        ("rounded", np.int64),
-        ("rounding", np.float64),
-        ("negatives", np.float64),  # Σ 1/r and
-        ("spread", np.float64),  # Σ 1/r² of the negatives, where rates go by counts
-        ("evicted", np.int64),
-        ("crowded", np.int64),
-    ]
-)
-Tally = npt.NDArray[np.void]
-
-FULL = -1  # of `crowded`: the table is; 0: nothing is; else 1 + a group that is
-
-
-class Rates(NamedTuple):
-    """The algorithm's constants: α, β, λ1, λ2."""
-
-    alpha: float
-    beta: float
-    l1: float
-    l2: float
-
-
-class Model(NamedTuple):
-    """What learning changes, and its bounds.
-
-    touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
-    seed: of the random roundings. bits: of the codes, where rates go by counts. ages: uint8 a slot,
-    the epoch in which its key was last seen, modulo 256, or [0]. epoch: the examples of one.
-    evicts: whether to say at once that a feature was refused.
-    """
-
-    slots: table.Slots
-    touched: U64
-    shift: table.Shift
-    room: int
-    max_features: int
-    words: U64
-    rules: rotation.Rules
-    progress: rotation.Progress
-    seen: U8
-    tally: Tally
-    seed: np.uint64
-    bits: counts.Bits
-    ages: U8
-    epoch: int
-    evicts: bool
 
 
 @kernel

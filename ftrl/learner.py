@@ -15,8 +15,8 @@ from ftrl.admission import Admission
 from ftrl.eviction import Eviction
 from ftrl.examples import CORRECTION, Batch, Examples, bars_of, batch_of, examples_of
 from ftrl.growth import Table
-from ftrl.kernels import FULL, TALLY, Model, Rates
 from ftrl.learner_state import STATE_FORMAT, State, check, columns_state, counted_of
+from ftrl.model import FULL, TALLY, Model, Rates
 from ftrl.parallel import Team
 from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings

@@ -15,7 +15,8 @@ import numpy as np
 
 from ftrl import admission, sketch, table
 from ftrl.examples import Batch, Examples
-from ftrl.kernels import Model, Rates, is_repeated, learn_row, let_in
+from ftrl.kernels import is_repeated, learn_row, let_in
+from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce
 from ftrl.table import ABSENT, Shift, Slots
 from streams.intrinsics import prefetch, prefetch_to_write

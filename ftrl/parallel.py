@@ -13,8 +13,8 @@ import numpy as np
 
 from ftrl import lookahead
 from ftrl.examples import Batch, Examples
-from ftrl.kernels import Model, Rates
 from ftrl.lookahead import AHEAD, memo
+from ftrl.model import Model, Rates
 from ftrl.scratch import STAMPS, Scratch, scratch_for
 from ftrl.table import aligned
 from streams.intrinsics import CACHE_LINE, give_way, publish, published, rest

@@ -7,7 +7,7 @@ from ftrl.admission import Admission
 from ftrl.counts import Bits, Tally
 from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
-from ftrl.kernels import Rates
+from ftrl.model import Rates
 from ftrl.table import TAGS
 from streams.jit import U8
 
