@@ -28,6 +28,12 @@ def prefetch_to_write(array: npt.NDArray[Any], index: int | np.int64) -> None:
     """Do as `prefetch` does, and have no other core keep the line, for it will be written to."""
 
 
+def _place(context: Any, builder: Any, kind: Any, args: Any) -> Any:
+    """Where an item of an array of type `kind` lies; args: the array and the item's index."""
+    array = context.make_array(kind)(context, builder, args[0])
+    return cgutils.get_item_pointer(context, builder, kind, array, [args[1]])
+
+
 def _loader(purpose: int) -> Any:
     """An intrinsic that loads a line for a purpose."""
 
@@ -36,9 +42,7 @@ def _loader(purpose: int) -> Any:
         """Numba's side of `prefetch`: types in, and what generates the instruction."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = signature.args[0]
-            memory = context.make_array(kind)(context, builder, args[0])
-            place = cgutils.get_item_pointer(context, builder, kind, memory, [args[1]])
+            place = _place(context, builder, signature.args[0], args)
             byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
             called = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
             function = builder.module.declare_intrinsic("llvm.prefetch", [byte], called)
@@ -97,15 +101,14 @@ def in_line(records: npt.NDArray[np.void], first: int | np.int64, key: np.uint64
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def _in_line(_: Any, records: Any, index: Any, key: Any) -> Any:
+def _in_line(_: Any, records: Any, first: Any, key: Any) -> Any:
     """Numba's side of `in_line`."""
     record = records.dtype
     width, size = record.typeof("key").bitwidth, record.size
     lanes, stride = 8 * CACHE_LINE // width, 8 * size // width
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = cgutils.get_item_pointer(context, builder, signature.args[0], array, [args[1]])
+        place = _place(context, builder, signature.args[0], args)
         lane = ir.IntType(width)
         vector, mask = ir.VectorType(lane, lanes), ir.IntType(lanes)
         line = builder.bitcast(place, vector.as_pointer())
@@ -118,10 +121,10 @@ def _in_line(_: Any, records: Any, index: Any, key: Any) -> Any:
         keys = mask(sum(1 << i for i in range(0, lanes, stride)))
         found = builder.and_(builder.bitcast(same, mask), keys)
         found = builder.zext(found, ir.IntType(64))
-        first = builder.cttz(found, ir.IntType(1)(0))
-        return builder.lshr(first, ir.IntType(64)(stride.bit_length() - 1))
+        lane_found = builder.cttz(found, ir.IntType(1)(0))
+        return builder.lshr(lane_found, ir.IntType(64)(stride.bit_length() - 1))
 
-    return types.int64(records, index, key), generate
+    return types.int64(records, first, key), generate
 
 
 @overload(in_line, inline="always")  # type: ignore[untyped-decorator]  # numba ships no types
@@ -175,11 +178,6 @@ def give_way() -> None:
 def rest() -> None:
     """Sleep for 50 microseconds, about."""
     time.sleep(5e-5)
-
-
-def _place(context: Any, builder: Any, kind: Any, args: Any) -> Any:
-    array = context.make_array(kind)(context, builder, args[0])
-    return cgutils.get_item_pointer(context, builder, kind, array, [args[1]])
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
