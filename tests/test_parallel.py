@@ -111,10 +111,10 @@ def test_features_that_come_meanwhile_are_found(
     """The table grows on the way, a few slots at a time; lists hold some features twice."""
     monkeypatch.setattr(growth, "LEAST_MOVED", 16)
     monkeypatch.setattr(growth, "MOVED_A_FEATURE", 1)
-    rows = random_rows(900, fields=8, features=900, seed=3, lists=4)
-    some = together(rows, [90, 100, 560], admission, layout=layout, l1=0.1)
+    rows = random_rows(1500, fields=8, features=900, seed=3, lists=4)
+    some = together(rows, [90, 100, 760], admission, layout=layout, l1=0.1)
     assert some.features > 200
-    assert len(parts) > 4
+    assert len(parts) > 8
     assert len(set(np.diff(parts))) > 2
 
 
@@ -122,10 +122,11 @@ def test_features_that_come_meanwhile_are_found(
 @pytest.mark.parametrize("when_full", ["refuse", "evict"])
 def test_a_full_table(parts: list[int], layout: str, when_full: str) -> None:
     rows = random_rows(400, fields=8, features=1000, seed=4)
-    some = together(rows, [200, 300], OFF, layout=layout, max_features=150, when_full=when_full)
+    some = together(rows, [40, 200, 300], OFF, layout=layout, max_features=400, when_full=when_full)
     stats = some.stats()
     assert (stats.refused > 0, stats.evicted > 0) == (True, when_full == "evict")
-    assert parts
+    assert len(parts) > 1 or when_full == "evict"
+    parts.append(0)  # one thread learns alone where features may have to leave
 
 
 @kernel
@@ -135,11 +136,11 @@ def test_features_that_share_stamps_and_places(parts: list[int]) -> None:
     alike = [1 + (number << 36) for number in range(12)]
     rows = [
         Row(tuple((int(key), 1.0) for key in rng.choice(alike, 6)), int(rng.random() < 0.3))
-        for _ in range(600)
+        for _ in range(900)
     ]
     some = together(rows, [70], bloom(3, rotate_every=1000), 3, layout="float64")
     assert some.features == len(alike)
-    assert len(parts) > 4
+    assert len(parts) > 5
 
 
 def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
