@@ -141,10 +141,7 @@ class Learner:
             model = model._replace(room=min(model.room, self.features + max(COME, length)))
         before = self.features
         done = start
-        # Where features may have to leave on the way, one thread learns alone.
-        most = self.features + int(batch.indptr[stop] - batch.indptr[start])
-        fits = not self._eviction.at_cap or most <= self._table.max_features
-        if self._team is not None and fits:
+        if self._team is not None and not self._eviction.is_full:
             done = self._team.learn(model, self._rates, batch, rows, s, start, stop, logits)
         if done < stop and not self._crowded:
             s.marks.fill(-1)

@@ -25,9 +25,9 @@ FEWEST = 4  # parts: of fewer, threads would mostly wait for each other
 AT_ONCE = 8  # parts that are looked up or learned, each with space of its own
 PATIENCE = 256  # how often a thread asks before it sleeps in between
 
-# Which counter tells how many parts are ready to be learned, how many are learned, and whether all
-# is over; each in a cache line of its own.
-_READY, _LEARNED, _OVER = (number * CACHE_LINE // 8 for number in range(3))
+# Which counter tells how many parts are ready to be learned, how many are learned, how many will
+# be, and whether all is over; each in a cache line of its own.
+_READY, _LEARNED, _LAST, _OVER = (number * CACHE_LINE // 8 for number in range(4))
 COUNTERS = _OVER + 1
 
 
@@ -35,7 +35,7 @@ class Relay(NamedTuple):
     """What the threads share while they learn a batch.
 
     bounds: int64 [parts + 1], of the rows. ends: int64 [parts], before which row each part ended;
-    at first where it begins. counters: int64 [COUNTERS], see `_READY`. at: int64 [AT_ONCE, PART],
+    at first where it would. counters: int64 [COUNTERS], see `_READY`. at: int64 [AT_ONCE, PART],
     the slots of the parts' coordinates. came: uint16 [STAMPS], see `ftrl.lookahead.admit`.
     """
 
@@ -88,7 +88,9 @@ class Team:
         if parts < FEWEST:
             return start
         bounds = bounds[: parts + 1]
-        relay = Relay(bounds, bounds[:-1].copy(), aligned(COUNTERS, np.int64), self._at, self._came)
+        counters: I64 = aligned(COUNTERS, np.int64)
+        counters[_LAST] = parts
+        relay = Relay(bounds, bounds[1:].copy(), counters, self._at, self._came)
         ahead = model._replace(tally=model.tally.copy())
         others = [
             self._pool.submit(self._prepare, ahead, batch, examples, relay, number)
@@ -177,11 +179,14 @@ def look_ahead(
         count = lookahead.look_up(
             model.slots, model.shift, places, keys[indptr[start] : indptr[stop]], at, away, missed
         )
-        if not _wait(counters, _READY, part) or (part > 0 and ends[part - 1] < start):
+        if not _wait(counters, _READY, part) or published(counters, _LAST) <= part:
             return
         ends[part] = lookahead.admit(
             model, batch, examples, s, start, stop, at, away, count, relay.came, known, part
         )
+        # Features that have to leave may be due after a part's last row too.
+        if ends[part] < stop or (model.evicts and model.tally[0]["crowded"] != 0):
+            publish(counters, _LAST, part + 1)
         publish(counters, _READY, part + 1)
 
 
@@ -199,6 +204,6 @@ def follow(
         done, at = ends[part], relay.at[part % AT_ONCE]
         lookahead.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
         publish(counters, _LEARNED, part + 1)
-        if done < bounds[part + 1]:
+        if published(counters, _LAST) == part + 1:
             break
     return done

@@ -121,12 +121,28 @@ def test_features_that_come_meanwhile_are_found(
 @pytest.mark.parametrize("layout", [pytest.param("float32", marks=kernel), "q2.13"])
 @pytest.mark.parametrize("when_full", ["refuse", "evict"])
 def test_a_full_table(parts: list[int], layout: str, when_full: str) -> None:
-    rows = random_rows(400, fields=8, features=1000, seed=4)
-    some = together(rows, [40, 200, 300], OFF, layout=layout, max_features=400, when_full=when_full)
-    stats = some.stats()
-    assert (stats.refused > 0, stats.evicted > 0) == (True, when_full == "evict")
-    assert len(parts) > 1 or when_full == "evict"
-    parts.append(0)  # one thread learns alone where features may have to leave
+    """Full before one row of a part or another: also after its last, when the next is looked up."""
+    rows = random_rows(160, fields=8, features=1000, seed=4)
+    for most in range(390, 400):
+        some = together(rows, [40], OFF, layout=layout, max_features=most, when_full=when_full)
+        assert some.stats().refused > 0
+        assert (some.evicted > 0) == (when_full == "evict")
+    assert len(parts) >= 20
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "evict"])
+def test_a_full_group(parts: list[int], when_full: str) -> None:
+    """The table has room for all, two of its groups have not."""
+    new = np.random.default_rng(5).permutation(1400).reshape(-1, 4)
+    rows = [
+        Row(tuple((key % 2 << 56 | key * 3000001 + 1, 1.0) for key in row), row[0] % 2)
+        for row in new.tolist()
+    ]
+    for cut in range(60, 70):
+        some = together(rows, [cut], OFF, layout="q2.13", when_full=when_full)
+        assert some.stats().refused > 0
+        assert (some.evicted > 0) == (when_full == "evict")
+    assert len(parts) >= 20
 
 
 @kernel
