@@ -50,10 +50,13 @@ class Examples(NamedTuple):
     bars: U8
 
 
-def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
+def batch_of(
+    indptr: I64, keys: U64, values: F64, rows: int, *, look_for_zero: bool = True
+) -> Batch:
     """The coordinates of `rows` rows, values brought into ±10^15; see `Batch`.
 
     Raises ValueError if they do not fit together, a key is 0, or a value is not finite.
+    look_for_zero: whether to look at the keys, which is most of the work.
     """
     if len(indptr) != rows + 1:
         raise ValueError(f"indptr has {len(indptr)} entries; {rows} rows need {rows + 1}")
@@ -64,8 +67,8 @@ def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
         raise ValueError(f"{len(values)} values for {len(keys)} keys; give all of them or none")
     used = slice(indptr[0], indptr[-1])
     indptr, keys, values = indptr - indptr[0], read_only(keys[used], np.uint64), values[used]
-    if _has_zero(keys):
-        raise ValueError("a key is 0, which no feature hashes to")
+    if look_for_zero:
+        refuse_zero(has_zero(keys))
     if not np.isfinite(values).all():
         raise ValueError("a value is not a finite number")
     return Batch(read_only(indptr, np.int64), keys, _within(values))
@@ -80,11 +83,18 @@ def _ascends(indptr: I64) -> bool:
 
 
 @kernel
-def _has_zero(keys: U64) -> bool:
+def has_zero(keys: U64) -> bool:
+    """Whether a key is 0, which no feature hashes to: a table's empty slot has it."""
     zero = False
     for i in range(len(keys)):
         zero |= keys[i] == 0
     return zero
+
+
+def refuse_zero(found: bool) -> None:
+    """Raise ValueError if a key is 0: `found` says so, by `has_zero`."""
+    if found:
+        raise ValueError("a key is 0, which no feature hashes to")
 
 
 def examples_of(
