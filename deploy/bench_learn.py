@@ -41,7 +41,6 @@ ASKED_COMPACT = 0.8
 COMPACT_LOAD = 0.7
 ASKED_THREADS = 1.6
 ASKED_THREADS_NE = 0.001
-WORTH_IT = 1.1  # times as fast: from there on what is read from disk is learned by all threads
 WARM_UP = 5000  # examples: enough for several threads
 TRIVAGO = Path(__file__).parents[1] / "docs" / "examples" / "trivago.toml"
 
@@ -68,12 +67,10 @@ def run(
         with one_core():
             figures += _compact(examples)
         cores = len(os.sched_getaffinity(0))
-        compared = _together(path, examples, max(cores, 2))
-        figures += compared
-        threads = cores if compared[0]["value"] > WORTH_IT else 1
-        figures += beside_others(folder, path, examples, threads)
+        figures += _together(path, examples, max(cores, 2))
+        figures += beside_others(folder, path, examples, cores)
         if data is not None:
-            figures += _on_trivago(folder / "trivago", data, threads)
+            figures += _on_trivago(folder / "trivago", data, cores)
     return {
         "bench": "learn",
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
@@ -84,7 +81,7 @@ def run(
             "fields": FIELDS,
             "features_admitted": stats.features_admitted,
             "uniform": uniform,
-            "threads_from_disk": threads,
+            "threads_from_disk": cores,
             "river_examples": bench_rivals.RIVER_EXAMPLES,
         },
         "figures": figures,
@@ -95,6 +92,12 @@ def rows_of(chunks: Iterable[Chunk]) -> Iterator[Rows]:
     """The workload as other learners take it too."""
     for keys, label in chunks:
         yield Rows(np.arange(len(label) + 1) * FIELDS, keys.ravel(), label)
+
+
+def _in_memory(path: Path, examples: int) -> Iterator[Rows]:
+    """What `read` gives, copied: nothing of the file is left to be loaded."""
+    for rows in read(path, examples):
+        yield Rows(*map(np.array, rows))
 
 
 def _in_parts(rows: Rows) -> Iterator[Rows]:
@@ -132,10 +135,10 @@ def _kernel(
     for number in range(ROUNDS):
         err.print(f"kernel: round {number + 1} of {ROUNDS}")
         learner = Learner(LearnerSettings(), ADMISSION)
-        taken = sum(_seconds(learn, learner, rows) for rows in read(path, examples))
+        taken = sum(_seconds(learn, learner, rows) for rows in _in_memory(path, examples))
         rates.append(examples / taken)
         if roofline:
-            bare = _bare_seconds(learner, read(path, examples))
+            bare = _bare_seconds(learner, _in_memory(path, examples))
             shares.append(bare / taken)
     return rates, shares, learner.stats()
 
@@ -196,7 +199,7 @@ def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
         learn(Learner(LearnerSettings(threads=count), ADMISSION), few)  # compiles
     ratios, most, losses = [], [], np.zeros(2)
     with ThreadPoolExecutor(threads) as pool:
-        for rows in read(path, examples):
+        for rows in _in_memory(path, examples):
             seconds = []
             for number, learner in enumerate((one, team)):
                 start = time.perf_counter()
