@@ -3,6 +3,7 @@
 The whole configuration travels in every snapshot; a scorer uses only that copy.
 """
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -88,6 +89,10 @@ class FieldConfig(BaseModel):
         if self.serve_as is not None and type(self.serve_as) not in _SERVABLE[kind]:
             expected = "string" if kind == "list" else kind
             raise ValueError(f"serve_as must be of type {expected}, as the field's values are")
+        if isinstance(self.serve_as, int) and not -(2**63) <= self.serve_as < 2**63:
+            raise ValueError("serve_as must be within 64 bits, as whole numbers in the logs are")
+        if isinstance(self.serve_as, float) and not math.isfinite(self.serve_as):
+            raise ValueError("serve_as must be finite, as numbers in the logs are")
         return self
 
     def value_type(self) -> schema.ValueType:

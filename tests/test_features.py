@@ -340,3 +340,18 @@ def test_a_column_of_the_wrong_type_is_named(
 def test_serve_as_must_fit_the_field(kind: str, serve_as: object) -> None:
     with pytest.raises(ValueError, match="serve_as must be of type"):
         FieldConfig.model_validate({"kind": kind, "serve_as": serve_as})
+
+
+@pytest.mark.parametrize(
+    ("kind", "serve_as", "message"),
+    [
+        ("position", 2**63, "within 64 bits"),
+        ("number", -(10**30), "within 64 bits"),
+        ("number", float("nan"), "finite"),
+    ],
+)
+def test_serve_as_must_be_a_value_that_logs_can_have(
+    kind: str, serve_as: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"serve_as must be {message}"):
+        FieldConfig.model_validate({"kind": kind, "serve_as": serve_as})

@@ -132,6 +132,17 @@ def test_rates_from_counts_are_resumed_too(logs: SmallLogs, tmp_path: Path) -> N
         replay(loaded(logs), *paths, tmp_path / "stopped", resume=True)
 
 
+def test_a_mark_that_the_next_row_reaches_is_kept_in_mind(tmp_path: Path) -> None:
+    """Stopped between a row and a mark, and the first row after the stop is beyond it."""
+    few = small_logs.write(tmp_path / "logs", rows=400)
+    values = loaded(few, snapshots__every=2000)
+    expected = run(few, tmp_path / "straight", values, [])
+    found = run(few, tmp_path / "resumed", values, [2, 2])
+    assert len(expected["versions"]) > 200
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
 def test_other_settings_are_refused_key_by_key(logs: SmallLogs, tmp_path: Path) -> None:
     paths = str(logs.impressions), str(logs.clicks)
     out = tmp_path / "out"
