@@ -139,10 +139,6 @@ def admit(
             for k in range(absent):
                 if at[chosen[k]] >= 0:
                     came[table.name(shift, found[chosen[k]]) & STAMPED] = this
-            if suspect:
-                for j in range(first, end):
-                    if at[j] < 0:
-                        at[j] = slot_of(slots, shift, found[j])
         if model.evicts and tally[0]["crowded"] != 0:
             return row + 1
     return stop

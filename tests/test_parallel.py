@@ -159,6 +159,22 @@ def test_features_that_share_stamps_and_places(parts: list[int]) -> None:
     assert len(parts) > 5
 
 
+@kernel
+def test_a_row_with_two_keys_that_are_one_to_the_table(parts: list[int]) -> None:
+    """They share group and tag; one of them is let in before the other was sighted as often."""
+    rng = np.random.default_rng(3)
+    some = rng.integers(1, 2**64, 40, np.uint64) & np.uint64(2**64 - 1 - (0xFF << 40))
+    keys = np.concatenate([some | np.uint64(number << 40) for number in range(3)])
+    rows = [
+        Row(tuple((int(key), 1.0) for key in rng.choice(keys, 8)), int(rng.random() < 0.3))
+        for _ in range(400)
+    ]
+    for admit_after in (1, 2):
+        learner = together(rows, [100], bloom(admit_after), 3, layout="q2.13")
+        assert learner.features == len(some)
+    assert len(parts) > 5
+
+
 def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
     long = Row(tuple((key, 1.0) for key in range(1, KEYS + 50)), 1)
     short = random_rows(250, fields=6, features=50, seed=1)
