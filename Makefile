@@ -20,6 +20,8 @@ run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything 
 	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
 
 test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
+	@echo "compiling the kernels"
+	@$(BIN)/python -m tests.warm_up
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 	@$(MAKE) --no-print-directory kernels
 

@@ -111,9 +111,11 @@ class Team:
     def ask(self, whether: Callable[[U64], bool], keys: U64) -> Callable[[], bool]:
         """Begin to find out `whether` something is so of any of the keys; what is returned tells.
 
-        The others look at their shares at once, this thread at its own when it wants to know.
+        The others look at their shares at once, this thread at its own when it wants to know, and
+        at all of them if they are few.
         """
-        mine, *theirs = np.array_split(keys, len(self._own) + 1)
+        count = len(self._own) if len(keys) >= FEWEST * PART else 0
+        mine, *theirs = np.array_split(keys, count + 1)
         asked = [self._pool.submit(whether, share) for share in theirs]
         return lambda: any([whether(mine), *(one.result() for one in asked)])
 

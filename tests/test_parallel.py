@@ -76,6 +76,7 @@ def together(
     st.sampled_from([OFF, bloom(0), bloom(1), bloom(2), POISSON, TIMED]),
     st.sampled_from([0, 9]),
     st.sampled_from(["gradients", "counts"]),
+    st.sampled_from([1 << 20, 40, 15]),
 )
 def test_they_come_to_what_one_comes_to(
     parts: list[int],
@@ -86,6 +87,7 @@ def test_they_come_to_what_one_comes_to(
     admission: AdmissionSettings,
     expire_after: int,
     rates: str,
+    max_features: int,
 ) -> None:
     parts.append(0)  # what is drawn may be too little for parts
     rows = [row for some in drawn for row in some]
@@ -100,6 +102,7 @@ def test_they_come_to_what_one_comes_to(
         l1=0.1,
         expire_after=expire_after,
         rates=rates,
+        max_features=max_features,
     )
 
 
