@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.examples import Batch, batch_of
+from ftrl.examples import Batch, batch_of, refuse_zero
 from ftrl.fixedpoint import SCALE, SERVING, quantize
 from ftrl.table import EMPTY, home_shift, room
 from streams.jit import F64, I16, I64, U64, kernel
@@ -102,8 +102,7 @@ class ServingTable(Served):
     def __init__(self, keys: U64, q: I16, bias: float) -> None:
         if len(keys) != len(q):
             raise ValueError(f"{len(keys)} keys but {len(q)} weights")
-        if not keys.all():
-            raise ValueError("a key is 0, which no feature hashes to")
+        refuse_zero(not keys.all())
         capacity = 2
         while room(capacity) < len(keys):
             capacity *= 2
