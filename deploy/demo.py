@@ -17,8 +17,6 @@ _MARK = ".clickloop-demo"
 REAL_NOTES = (
     open_bandit.DELAYS,
     "287 clicks are few: a normalized entropy whose interval reaches 1 is what they allow.",
-    "The first run on a machine compiles the kernels, which is most of its time: run again for the "
-    "speed.",
 )
 SIMULATED_NOTES = ("These impressions and clicks are simulated; no person has seen these ads.",)
 

@@ -95,5 +95,9 @@ def _speed(throughput: Json) -> Card:
     rate, seconds = throughput.get("impressions_per_s"), throughput.get("seconds")
     if not rate:
         return Card("Speed", UNKNOWN, "Not measured.")
-    took = f" The run took {seconds:,.1f} s." if seconds else ""
-    return Card("Speed", f"{rate:,.0f}/s", f"Impressions joined and learned a second.{took}")
+    meaning = "Impressions joined and learned a second."
+    if seconds:
+        compiling = throughput.get("compiling_s") or 0.0
+        meaning += f" The run took {seconds - compiling:,.1f} s"
+        meaning += f", compiling, once on a machine, {compiling:,.1f} s." if compiling else "."
+    return Card("Speed", f"{rate:,.0f}/s", meaning)

@@ -19,14 +19,16 @@ def document(
     rejections: Counter[str],
     snapshots: list[dict[str, Any]],
     run: Mapping[str, Any],
+    *,
     seconds: float,
+    compiling_s: float,
 ) -> dict[str, Any]:
     """Everything measured by `loop`, as plain JSON values.
 
     rejections: dead letters by reason. snapshots: published versions. run: what was run.
-    seconds: wall time spent.
+    seconds: wall time spent; compiling_s: how much of it compiling the kernels took.
     """
-    ledger = loop.joiner.ledger
+    ledger, running = loop.joiner.ledger, seconds - compiling_s
     metrics = loop.evaluation.metrics()
     corrected = metrics if loop.corrected is None else loop.corrected.evaluation.metrics()
     return {
@@ -45,8 +47,9 @@ def document(
         "rejections": dict(sorted(rejections.items())),
         "snapshots": snapshots,
         "throughput": {
-            "impressions_per_s": ledger.impressions / seconds if seconds > 0 else None,
+            "impressions_per_s": ledger.impressions / running if running > 0 else None,
             "seconds": seconds,
+            "compiling_s": compiling_s,
         },
     }
 

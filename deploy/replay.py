@@ -25,6 +25,7 @@ from ftrl.config import FeatureConfig
 from joiner.letters import letters_of
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
+from streams.jit import compiling_s
 from streams.merge import Step
 from streams.spill import spill_of
 from streams.writer import NdjsonWriter
@@ -114,7 +115,7 @@ class _Replay:
         self._loop = Loop(settings, self.publish, spill_of(settings.spill))
         self._rejections: Counter[str] = Counter()
         self._published: list[dict[str, Any]] = []
-        self._seconds = 0.0
+        self._seconds = self._compiling = 0.0  # of the runs that this one goes on with
         self.finished = False
         if self._kept.values is not None:
             self._check(self._kept.values)
@@ -132,7 +133,7 @@ class _Replay:
         self._late = stack.enter_context(NdjsonWriter(late, committed.get("late", 0)))
         snapshots.remove_after(store, len(self._published))
         self._saved_at = self._loop.joiner.ledger.impressions
-        self._start = time.perf_counter()
+        self._start, self._compiled = time.perf_counter(), compiling_s()
 
     def work(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool]) -> None:
         """Read both logs to their ends."""
@@ -175,7 +176,7 @@ class _Replay:
             "outputs": outputs,
             "rejections": dict(self._rejections),
             "published": list(self._published),
-            "seconds": self._elapsed(),
+            **self._took(),
             "finished": finished,
         }
         learner = self._loop.learner
@@ -207,7 +208,7 @@ class _Replay:
             "config": self._settings.model_dump(mode="json"),
             "notes": list(notes),
         }
-        return metrics.document(self._loop, self._rejections, self._published, run, self._elapsed())
+        return metrics.document(self._loop, self._rejections, self._published, run, **self._took())
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Raise ConfigError if these settings cannot go on with the run that was saved."""
@@ -240,10 +241,15 @@ class _Replay:
         self._rejections = Counter(values["rejections"])
         self._published = values["published"]
         self._seconds = values["seconds"]
+        self._compiling = values.get("compiling_s", 0.0)  # Earlier versions did not measure it.
         self.finished = values["finished"]
 
-    def _elapsed(self) -> float:
-        return self._seconds + time.perf_counter() - self._start
+    def _took(self) -> dict[str, float]:
+        """Wall time since the first start, and how much of it compiling took."""
+        return {
+            "seconds": self._seconds + time.perf_counter() - self._start,
+            "compiling_s": self._compiling + compiling_s() - self._compiled,
+        }
 
     def _reject(self, step: Step) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""

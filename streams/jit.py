@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 from numba import config, njit
+from numba.core import event
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,15 @@ def _cache_folder() -> Path:
 
 if not config.CACHE_DIR:
     config.CACHE_DIR = str(_cache_folder())
+
+_compiling = event.TimingListener()
+event.register("numba:compile", _compiling)
+
+
+def compiling_s() -> float:
+    """How long this process has compiled kernels so far, in seconds; those on disk take none."""
+    return float(_compiling.duration) if _compiling.done else 0.0
+
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 

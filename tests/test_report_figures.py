@@ -148,3 +148,21 @@ def test_rate_in_words() -> None:
 )
 def test_shares_are_short(part: float, text: str) -> None:
     assert share(part) == text
+
+
+@pytest.mark.parametrize(
+    ("throughput", "says"),
+    [
+        ({"impressions_per_s": 1200.4, "seconds": 2.0, "compiling_s": 0.0}, "took 2.0 s."),
+        (
+            {"impressions_per_s": 1200.4, "seconds": 92.0, "compiling_s": 90.0},
+            "took 2.0 s, compiling, once on a machine, 90.0 s.",
+        ),
+        ({"impressions_per_s": 1200.4, "seconds": 2.0}, "took 2.0 s."),
+    ],
+)
+def test_speed_in_words(throughput: dict[str, float], says: str) -> None:
+    document = usual() | {"throughput": throughput}
+    speed = next(card for card in cards(document) if card.name == "Speed")
+    assert speed.value == "1,200/s"
+    assert speed.meaning == f"Impressions joined and learned a second. The run {says}"

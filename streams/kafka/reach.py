@@ -10,15 +10,27 @@ from kafka.errors import KafkaError
 from streams.errors import ClickloopError
 
 _FAILED = re.compile(r"onnection(?: to \S+)? failed: (.*?)(?: \(backoff .*)?$")
+# What says little, the least first: the last attempt may only run out of time, and one that the
+# broker hung up on does not say why.
+_VAGUE = ("timed out", "disconnected")
 
 
 class _Refusals(logging.Handler):
-    last = ""
+    said = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Remember what was said when a connection failed."""
-        if found := _FAILED.search(record.getMessage()):
-            self.last = found[1]
+        """Remember why a connection failed: of several reasons the most telling, then the last."""
+        found = _FAILED.search(record.getMessage())
+        if found and _telling(found[1]) >= _telling(self.said):
+            self.said = found[1]
+
+
+def _telling(reason: str) -> int:
+    """How much a reason says; less than all others: none."""
+    if not reason:
+        return -1
+    vague = (rank for rank, words in enumerate(_VAGUE) if words in reason)
+    return next(vague, len(_VAGUE))
 
 
 @contextmanager
@@ -30,7 +42,7 @@ def reaching(servers: str) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        said = refusals.last or str(error) or type(error).__name__
+        said = refusals.said or str(error) or type(error).__name__
         raise ClickloopError(f"{servers}: {said}; is Kafka there, and [kafka] right?") from error
     finally:
         logger.removeHandler(refusals)

@@ -67,7 +67,8 @@ class Worker(Child):
 
 
 def entries(journal: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a journal."""
+    """Every whole line of a journal: of the one being written half may be there already."""
     if journal.exists():
-        for line in journal.read_text().splitlines():
-            yield json.loads(line)
+        for line in journal.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
