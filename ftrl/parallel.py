@@ -1,8 +1,9 @@
 """Several threads that learn a batch together, and come to what one would have come to.
 
-The batch is cut into parts. While one thread does the arithmetic of a part, the others take turns
-at those that follow: each looks up the coordinates of one, beside the others, and lets new features
-in when all parts before have done so (`ftrl.lookahead`). They tell each other how far they are by
+The batch is cut into parts. One thread does the arithmetic, part after part. Before that each part
+has to be looked up, which threads do beside each other, whichever has time, that of the arithmetic
+too when it would have to wait; and its new features are let in, in the order of the parts, by one
+of the other threads at a time (`ftrl.lookahead`). They tell each other how far they are by
 counters in memory, so a part costs no more than a part of the work.
 """
 
@@ -18,17 +19,18 @@ from ftrl.lookahead import AHEAD, memo
 from ftrl.model import Model, Rates
 from ftrl.scratch import STAMPS, Scratch, scratch_for
 from ftrl.table import aligned
-from streams.intrinsics import CACHE_LINE, give_way, publish, published, rest
-from streams.jit import F64, I64, U16, U64, kernel
+from streams.intrinsics import CACHE_LINE, advance, give_way, publish, published, rest
+from streams.jit import F64, I64, U16, U64, inlined, kernel
 
 PART = 1 << 13  # coordinates
 FEWEST = 4  # parts: of fewer, threads would mostly wait for each other
 AT_ONCE = 8  # parts that are looked up or learned, each with space of its own
 PATIENCE = 256  # how often a thread asks before it sleeps in between
 
-# Which counter tells how many parts are ready to be learned, how many are learned, how many will
-# be, and whether all is over; each in a cache line of its own.
-_READY, _LEARNED, _LAST, _OVER = (number * CACHE_LINE // 8 for number in range(4))
+# Which counter tells how many parts somebody looks up or has, how many are ready to be learned, how
+# many are learned, how many will be, whether anybody lets features in, and whether all is over;
+# each in a cache line of its own.
+_TAKEN, _READY, _LEARNED, _LAST, _LETS_IN, _OVER = (n * CACHE_LINE // 8 for n in range(6))
 COUNTERS = _OVER + 1
 
 
@@ -36,22 +38,27 @@ class Relay(NamedTuple):
     """What the threads share while they learn a batch.
 
     bounds: int64 [parts + 1], of the rows. ends: int64 [parts], before which row each part ended;
-    at first where it would. counters: int64 [COUNTERS], see `_READY`. at: int64 [AT_ONCE, PART],
-    the slots of the parts' coordinates. came: uint16 [STAMPS], see `ftrl.lookahead.admit`.
+    at first where it would. counters: int64 [COUNTERS], see `_TAKEN`. looked_up: int64 [parts], 0,
+    or one more than the coordinates without a slot are, once a part is looked up; known: int64
+    [parts], how many parts were ready when that began. at, away: int64 [AT_ONCE, PART], the slots
+    of the parts' coordinates, and which have none. came: uint16 [STAMPS], see
+    `ftrl.lookahead.admit`.
     """
 
     bounds: I64
     ends: I64
     counters: I64
+    looked_up: I64
+    known: I64
     at: I64
+    away: I64
     came: U16
 
 
 class _Own(NamedTuple):
-    """What belongs to a thread that looks up."""
+    """What a thread looks up with; see `ftrl.lookahead.look_up`."""
 
     places: U64
-    away: I64
     missed: I64
 
 
@@ -61,12 +68,9 @@ class Team:
     def __init__(self, threads: int) -> None:
         """threads: 2 or more, this one included."""
         self._pool = ThreadPoolExecutor(threads - 1, "clickloop-look-up")
-        self._at = np.empty((AT_ONCE, PART), np.int64)
+        self._at, self._away = np.empty((2, AT_ONCE, PART), np.int64)
         self._came = np.zeros(STAMPS, np.uint16)
-        self._own = [
-            _Own(memo(), np.empty(PART, np.int64), np.empty(2 * AHEAD, np.int64))
-            for _ in range(threads - 1)
-        ]
+        self._own = [_Own(memo(), np.empty(2 * AHEAD, np.int64)) for _ in range(threads)]
 
     def learn(
         self,
@@ -91,15 +95,19 @@ class Team:
         bounds = bounds[: parts + 1]
         counters: I64 = aligned(COUNTERS, np.int64)
         counters[_LAST] = parts
-        relay = Relay(bounds, bounds[1:].copy(), counters, self._at, self._came)
+        looked_up, known = np.zeros((2, parts), np.int64)
+        relay = Relay(
+            bounds, bounds[1:].copy(), counters, looked_up, known, self._at, self._away, self._came
+        )
         ahead = model._replace(tally=model.tally.copy())
+        mine, *theirs = self._own
         others = [
-            self._pool.submit(self._prepare, ahead, batch, examples, relay, number)
-            for number in range(len(self._own))
+            self._pool.submit(self._prepare, ahead, batch, examples, relay, own) for own in theirs
         ]
         s.marks.fill(-1)
+        mine.places.fill(0)
         try:
-            done = follow(model, rates, batch, examples, s, relay, logits)
+            done = follow(model, rates, batch, examples, s, relay, *mine, logits)
         finally:
             relay.counters[_OVER] = 1
         for other in others:
@@ -114,18 +122,17 @@ class Team:
         The others look at their shares at once, this thread at its own when it wants to know, and
         at all of them if they are few.
         """
-        count = len(self._own) if len(keys) >= FEWEST * PART else 0
+        count = len(self._own) - 1 if len(keys) >= FEWEST * PART else 0
         mine, *theirs = np.array_split(keys, count + 1)
         asked = [self._pool.submit(whether, share) for share in theirs]
         return lambda: any([whether(mine), *(one.result() for one in asked)])
 
     def _prepare(
-        self, model: Model, batch: Batch, examples: Examples, relay: Relay, number: int
+        self, model: Model, batch: Batch, examples: Examples, relay: Relay, own: _Own
     ) -> None:
-        own, lookers = self._own[number], len(self._own)
         own.places.fill(0)
         try:
-            look_ahead(model, batch, examples, scratch_for(batch), relay, *own, number, lookers)
+            look_ahead(model, batch, examples, scratch_for(batch), relay, *own)
         except BaseException:
             relay.counters[_OVER] = 1  # or who waits for it would wait forever
             raise
@@ -151,71 +158,105 @@ def _cut(indptr: I64, start: int, stop: int, most: int, bounds: I64) -> int:
     return parts
 
 
+@inlined
+def _pause(asked: int) -> int:
+    """Wait a moment, having asked so often already; returns how often that is now."""
+    if asked < PATIENCE:
+        give_way()
+    else:
+        rest()
+    return asked + 1
+
+
 @kernel
-def _wait(counters: I64, which: int, value: int) -> bool:
-    """Wait until a counter is at least `value`; returns whether it is, for all may be over."""
-    asked = 0
-    while published(counters, which) < value:
-        if published(counters, _OVER) != 0:
-            return False
-        asked += 1
-        if asked < PATIENCE:
-            give_way()
-        else:
-            rest()
+def _look_up_next(model: Model, batch: Batch, relay: Relay, places: U64, missed: I64) -> bool:
+    """Look up the next part that nobody has taken; returns whether there was one, with space."""
+    counters, (indptr, keys, _) = relay.counters, batch
+    part = published(counters, _TAKEN)
+    most = min(published(counters, _LAST), published(counters, _LEARNED) + AT_ONCE)
+    if part >= most or not advance(counters, _TAKEN, part):
+        return False
+    relay.known[part] = published(counters, _READY)
+    some = keys[indptr[relay.bounds[part]] : indptr[relay.bounds[part + 1]]]
+    at, away = relay.at[part % AT_ONCE], relay.away[part % AT_ONCE]
+    count = lookahead.look_up(model.slots, model.shift, places, some, at, away, missed)
+    publish(relay.looked_up, part, count + 1)
     return True
 
 
 @kernel
-def look_ahead(
-    model: Model,
-    batch: Batch,
-    examples: Examples,
-    s: Scratch,
-    relay: Relay,
-    places: U64,
-    away: I64,
-    missed: I64,
-    number: int,
-    lookers: int,
-) -> None:
-    """Prepare every `lookers`-th part, from that of this `number` on."""
+def _let_in(model: Model, batch: Batch, examples: Examples, s: Scratch, relay: Relay) -> bool:
+    """Let in the new features of the next parts, as far as they are looked up.
+
+    Returns whether there were any parts, and no other thread about it.
+    """
     bounds, ends, counters = relay.bounds, relay.ends, relay.counters
-    indptr, keys, _ = batch
-    for part in range(number, len(ends), lookers):
-        if not _wait(counters, _LEARNED, part - AT_ONCE + 1):
-            return
-        known = published(counters, _READY)
-        start, stop = bounds[part], bounds[part + 1]
-        at = relay.at[part % AT_ONCE]
-        count = lookahead.look_up(
-            model.slots, model.shift, places, keys[indptr[start] : indptr[stop]], at, away, missed
-        )
-        if not _wait(counters, _READY, part) or published(counters, _LAST) <= part:
-            return
+    part = published(counters, _READY)
+    if not _is_looked_up(relay, part) or not advance(counters, _LETS_IN, 0):
+        return False
+    part = published(counters, _READY)
+    while _is_looked_up(relay, part):
+        stop, count = bounds[part + 1], relay.looked_up[part] - 1
+        at, away = relay.at[part % AT_ONCE], relay.away[part % AT_ONCE]
         ends[part] = lookahead.admit(
-            model, batch, examples, s, start, stop, at, away, count, relay.came, known, part
-        )
+            model, batch, examples, s, bounds[part], stop, at, away, count, relay.came,
+            relay.known[part], part,
+        )  # fmt: skip
         # Features that have to leave may be due after a part's last row too.
         if ends[part] < stop or (model.evicts and model.tally[0]["crowded"] != 0):
             publish(counters, _LAST, part + 1)
-        publish(counters, _READY, part + 1)
+        part += 1
+        publish(counters, _READY, part)
+    publish(counters, _LETS_IN, 0)
+    return True
+
+
+@inlined
+def _is_looked_up(relay: Relay, part: int) -> bool:
+    """Whether a part will be learned and is looked up."""
+    return bool(part < published(relay.counters, _LAST) and published(relay.looked_up, part) > 0)
+
+
+@kernel
+def look_ahead(
+    model: Model, batch: Batch, examples: Examples, s: Scratch, relay: Relay, places: U64,
+    missed: I64,
+) -> None:  # fmt: skip
+    """Prepare parts together with other threads, until all are ready to be learned."""
+    counters, asked = relay.counters, 0
+    while published(counters, _READY) < published(counters, _LAST):
+        prepared = _let_in(model, batch, examples, s, relay)
+        if prepared or _look_up_next(model, batch, relay, places, missed):
+            asked = 0
+        elif published(counters, _OVER) != 0:
+            break
+        else:
+            asked = _pause(asked)
 
 
 @kernel
 def follow(
     model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, relay: Relay,
-    logits: F64,
+    places: U64, missed: I64, logits: F64,
 ) -> int:  # fmt: skip
-    """Learn the parts as they become ready; returns before which row they ended."""
+    """Learn the parts as they become ready, and look others up until they do.
+
+    Returns before which row they ended.
+    """
     bounds, ends, counters = relay.bounds, relay.ends, relay.counters
+    asked = part = 0
     done: int = bounds[0]
-    for part in range(len(ends)):
-        if not _wait(counters, _READY, part + 1):
+    while part < published(counters, _LAST):
+        if part < published(counters, _READY):
+            done, at = ends[part], relay.at[part % AT_ONCE]
+            lookahead.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
+            part += 1
+            publish(counters, _LEARNED, part)
+            asked = 0
+        elif _look_up_next(model, batch, relay, places, missed):
+            asked = 0
+        elif published(counters, _OVER) != 0:
             break
-        done, at = ends[part], relay.at[part % AT_ONCE]
-        lookahead.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
-        publish(counters, _LEARNED, part + 1)
-        if published(counters, _LAST) == part + 1:
-            break
+        else:
+            asked = _pause(asked)
     return done

@@ -1,5 +1,6 @@
 """What kernels ask of the processor beyond arithmetic. Without the compiler it is plain Python."""
 
+import threading
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from numba.extending import intrinsic, overload
 CACHE_LINE = 64
 NOWHERE = 16  # what `in_line` gives is below, or this and more: a line has no more records
 
+_ADVANCING = threading.Lock()
 _FOR_READING, _FOR_WRITING = 0, 1
 _INTO_ALL_CACHES, _OF_DATA = 3, 1
 
@@ -170,6 +172,18 @@ def publish(counters: npt.NDArray[np.int64], index: int | np.int64, value: int) 
     counters[index] = value
 
 
+def advance(counters: npt.NDArray[np.int64], index: int | np.int64, value: int) -> bool:
+    """Set `counters[index]` to `value` + 1 if it is `value`; whether this thread was the one.
+
+    It sees what was published with `value`, and publishes.
+    """
+    with _ADVANCING:
+        if counters[index] != value:
+            return False
+        counters[index] = value + 1
+        return True
+
+
 def give_way() -> None:
     """Let another thread run that waits for this core; if none does, go on at once."""
     time.sleep(0)
@@ -200,6 +214,19 @@ def _publish(_: Any, counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG
         return context.get_dummy_value()
 
     return types.void(counters, index, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def _advance(_: Any, counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - as above
+    """Numba's side of `advance`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args[0], args)
+        more = builder.add(args[2], ir.IntType(64)(1))
+        pair = builder.cmpxchg(place, args[2], more, "acq_rel", "acquire")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(counters, index, types.int64), generate
 
 
 def _system_call(name: str, *arguments: int) -> Any:
@@ -236,6 +263,14 @@ def _compiled_published(counters: Any, index: Any) -> Any:  # noqa: ARG001 - as 
 def _compiled_publish(counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - as above
     def compiled(counters: Any, index: Any, value: Any) -> Any:
         _publish(counters, index, value)
+
+    return compiled
+
+
+@overload(advance, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_advance(counters: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - as above
+    def compiled(counters: Any, index: Any, value: Any) -> Any:
+        return _advance(counters, index, value)
 
     return compiled
 
