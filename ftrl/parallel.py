@@ -30,7 +30,7 @@ PATIENCE = 256  # how often a thread asks before it sleeps in between
 # Which counter tells how many parts somebody looks up or has, how many are ready to be learned, how
 # many are learned, how many will be, whether anybody lets features in, and whether all is over;
 # each in a cache line of its own.
-_TAKEN, _READY, _LEARNED, _LAST, _LETS_IN, _OVER = (n * CACHE_LINE // 8 for n in range(6))
+TAKEN, _READY, _LEARNED, _LAST, _LETS_IN, _OVER = (n * CACHE_LINE // 8 for n in range(6))
 COUNTERS = _OVER + 1
 
 
@@ -38,7 +38,7 @@ class Relay(NamedTuple):
     """What the threads share while they learn a batch.
 
     bounds: int64 [parts + 1], of the rows. ends: int64 [parts], before which row each part ended;
-    at first where it would. counters: int64 [COUNTERS], see `_TAKEN`. looked_up: int64 [parts], 0,
+    at first where it would. counters: int64 [COUNTERS], see `TAKEN`. looked_up: int64 [parts], 0,
     or one more than the coordinates without a slot are, once a part is looked up; known: int64
     [parts], how many parts were ready when that began. at, away: int64 [AT_ONCE, PART], the slots
     of the parts' coordinates, and which have none. came: uint16 [STAMPS], see
@@ -172,9 +172,9 @@ def _pause(asked: int) -> int:
 def _look_up_next(model: Model, batch: Batch, relay: Relay, places: U64, missed: I64) -> bool:
     """Look up the next part that nobody has taken; returns whether there was one, with space."""
     counters, (indptr, keys, _) = relay.counters, batch
-    part = published(counters, _TAKEN)
+    part = published(counters, TAKEN)
     most = min(published(counters, _LAST), published(counters, _LEARNED) + AT_ONCE)
-    if part >= most or not advance(counters, _TAKEN, part):
+    if part >= most or not advance(counters, TAKEN, part):
         return False
     relay.known[part] = published(counters, _READY)
     some = keys[indptr[relay.bounds[part]] : indptr[relay.bounds[part + 1]]]

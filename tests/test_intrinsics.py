@@ -14,6 +14,7 @@ from streams.intrinsics import (
     CACHE_LINE,
     NOWHERE,
     a_line,
+    advance,
     give_way,
     in_line,
     publish,
@@ -93,3 +94,25 @@ def test_what_is_published_comes_with_all_that_was_done_before() -> None:
         second.result(timeout=120)
     assert counters.tolist() == [times, times]
     assert f"{cell[0]:b}" == "10" * times
+
+
+@kernel
+def draw(counters: I64, drawn: I64) -> int:
+    """Take numbers until none is left; how many of them this one got."""
+    got = 0
+    while True:
+        number = published(counters, 0)
+        if number == len(drawn):
+            return got
+        if advance(counters, 0, number):
+            drawn[number] += 1
+            got += 1
+
+
+def test_a_number_is_taken_once() -> None:
+    counters, drawn = np.zeros(1, np.int64), np.zeros(20_000, np.int64)
+    assert not advance(counters, 0, 1)
+    with ThreadPoolExecutor(3) as pool:
+        each = [pool.submit(draw, counters, drawn) for _ in range(3)]
+        assert sum(one.result(timeout=120) for one in each) == len(drawn)
+    assert (drawn == 1).all()

@@ -315,11 +315,12 @@ def test_a_start_outside_the_log_ends_the_worker(
 def test_records_deleted_under_a_worker_end_it(kafka: str, tmp_path: Path) -> None:
     topic = unique("deleted")
     create(kafka, topic, partitions=1)
-    fill(kafka, topic, 0, (b"%0900d" % n for n in range(20_000)))  # more than one fetch brings
+    # More than two fetches bring, and the chunks that a worker has waiting.
+    fill(kafka, topic, 0, (b"%0900d" % n for n in range(20_000)))
     gate = tmp_path / "gate"
-    options = {"topics": [topic], "gate": str(gate), "chunk_records": 2000}
+    options = {"topics": [topic], "gate": str(gate), "chunk_records": 250}
     with Worker(kafka, unique("group"), tmp_path / "journal", **options) as worker:
-        worker.until(topic, {0: 2000})
+        worker.until(topic, {0: 250})
         delete_before(kafka, topic, 0, 19_990)
         gate.touch()
         assert worker.ended() != 0

@@ -15,6 +15,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import LAYOUTS
 from tests import learning
+from tests.kafka.topics import eventually
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
@@ -183,6 +184,25 @@ def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
     short = random_rows(250, fields=6, features=50, seed=1)
     together([*short, long, *short], [], OFF, layout="float32")
     assert 0 < parts[-1] <= len(short)
+
+
+@kernel
+def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the others late, the thread of the arithmetic looks up all that there is space for."""
+    look_ahead, seen = parallel.look_ahead, []
+
+    def late(*args: Any) -> None:
+        relay = next(given for given in args if isinstance(given, parallel.Relay))
+        enough = min(len(relay.ends), parallel.AT_ONCE)
+        # That one may have to be compiled first.
+        eventually(lambda: parallel.published(relay.counters, parallel.TAKEN) == enough, 300)
+        seen.append(enough)
+        look_ahead(*args)
+
+    monkeypatch.setattr(parallel, "look_ahead", late)
+    together(random_rows(400, fields=6, features=300, seed=2), [], bloom(1), layout="float32")
+    assert seen
+    assert len(parts) > 1
 
 
 def test_nothing_is_learned_where_the_arrays_are_wrong(parts: list[int]) -> None:
