@@ -14,6 +14,7 @@ from ftrl import growth, lookahead, parallel
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import LAYOUTS
+from streams.intrinsics import published
 from tests import learning
 from tests.kafka.topics import eventually
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
@@ -195,7 +196,7 @@ def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPat
         relay = next(given for given in args if isinstance(given, parallel.Relay))
         enough = min(len(relay.ends), parallel.AT_ONCE)
         # That one may have to be compiled first.
-        eventually(lambda: parallel.published(relay.counters, parallel.TAKEN) == enough, 300)
+        eventually(lambda: published(relay.counters, parallel.TAKEN) == enough, 300)
         seen.append(enough)
         look_ahead(*args)
 
