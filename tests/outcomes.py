@@ -14,7 +14,7 @@ from deploy.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
 from deploy.store import Store
 from ftrl.table import LAYOUTS, columns
 
-_OF_THIS_RUN = ("settings", "seconds", "outputs", "inputs")
+_OF_THIS_RUN = ("settings", "seconds", "compiling_s", "outputs", "inputs")
 
 
 def outcome(out: Path) -> dict[str, Any]:
