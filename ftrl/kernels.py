@@ -16,7 +16,7 @@ from ftrl.model import FULL, Model, Rates, Tally
 from ftrl.scratch import BLOCK, Scratch, close_up, gather, look_up
 from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
-from streams.jit import F64, I64, U8, U64, inlined, kernel
+from streams.jit import F64, I64, U8, U64, Ints, inlined, kernel
 
 # With a literal 0 Numba compiles whatever is called with it twice: for the literal, and for int64.
 _NOTHING = cast(int, np.int64(0))
@@ -77,7 +77,7 @@ def insert(
     max_features: int,
     tally: Tally,
     keys: U64,
-    at: I64,
+    at: Ints,
     chosen: I64,
     size: int,
 ) -> int:
@@ -187,7 +187,7 @@ def let_in(
     s: Scratch,
     row: int,
     found: U64,
-    at: I64,
+    at: Ints,
     absent: int,
 ) -> int:
     """Begin a row that sights its features for the first time, and let in those that are due.

@@ -13,14 +13,14 @@ from typing import cast
 
 import numpy as np
 
-from ftrl import admission, sketch, table
+from ftrl import admission, counts, sketch, table
 from ftrl.examples import Batch, Examples
 from ftrl.kernels import is_repeated, learn_row, let_in
 from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce
 from ftrl.table import ABSENT, Shift, Slots
 from streams.intrinsics import prefetch, prefetch_to_write
-from streams.jit import F64, I64, U8, U16, U64, inlined, kernel
+from streams.jit import F64, I32, I64, U8, U16, U64, inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
 SOON = 32  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
@@ -45,7 +45,7 @@ def memo() -> U64:
 
 @kernel
 def look_up(
-    slots: Slots, shift: Shift, places: U64, keys: U64, at: I64, away: I64, missed: I64
+    slots: Slots, shift: Shift, places: U64, keys: U64, at: I32, away: I32, missed: I64
 ) -> int:
     """Put the slots of `keys` into `at`, ABSENT where there is none.
 
@@ -89,8 +89,8 @@ def admit(
     s: Scratch,
     start: int,
     stop: int,
-    at: I64,
-    away: I64,
+    at: I32,
+    away: I32,
     count: int,
     came: U16,
     known: int,
@@ -152,7 +152,7 @@ def slot_of(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
 
 
 @inlined
-def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
+def firsts(batch: Batch, row: int, s: Scratch, at: I32, base: int) -> int:
     """List a row's coordinates without a slot, each feature's first, in `s.chosen`.
 
     Returns how many they are. base: the coordinate that `at` begins with.
@@ -172,22 +172,23 @@ def firsts(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
 @kernel
 def learn(
     model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, start: int, stop: int,
-    at: I64, logits: F64,
+    at: I32, logits: F64,
 ) -> None:  # fmt: skip
     """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`."""
     slots, ages, tally, indptr = model.slots, model.ages, model.tally, batch.indptr
     base = indptr[start]
+    named = model.shift is None or model.bits != counts.GRADIENTS  # roundings are drawn by them
     fetch(slots, ages, at, indptr[start] - base, indptr[min(start + BLOCK, stop)] - base)
     for row in range(start, stop):
         if row + BLOCK < stop:
             fetch(slots, ages, at, indptr[row + BLOCK] - base, indptr[row + BLOCK + 1] - base)
-        size = pick(batch, row, s, at, base)
+        size = pick(batch, row, s, at, base, named)
         tally[0]["examples"] += 0 if is_repeated(examples, row) else 1
         learn_row(model, rates, examples, s, row, _NOTHING, size, logits)
 
 
 @inlined
-def fetch(slots: Slots, ages: U8, at: I64, first: int, end: int) -> None:
+def fetch(slots: Slots, ages: U8, at: I32, first: int, end: int) -> None:
     """Have the slots of the coordinates `first` to `end` loaded, for they will be asked for."""
     for i in range(np.uint64(first), np.uint64(end)):
         prefetch_to_write(slots, max(at[i], 0))
@@ -196,10 +197,10 @@ def fetch(slots: Slots, ages: U8, at: I64, first: int, end: int) -> None:
 
 
 @inlined
-def pick(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
+def pick(batch: Batch, row: int, s: Scratch, at: I32, base: int, named: bool) -> int:
     """Put a row's coordinates that have a slot into scratch, each feature once.
 
-    Returns how many they are.
+    named: whether the keys are needed there. Returns how many they are.
     """
     indptr, keys, values = batch
     first, last, begin = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), np.uint64(base)
@@ -210,7 +211,8 @@ def pick(batch: Batch, row: int, s: Scratch, at: I64, base: int) -> int:
         place, there = keys[i] & STAMPED, np.uint64(size)
         suspect |= stamps[place] == stamp
         stamps[place] = stamp
-        found[there] = keys[i]
+        if named:
+            found[there] = keys[i]
         kept[there] = at[i - begin]
         if len(values):
             x[there] = values[i]

@@ -20,11 +20,12 @@ from ftrl.model import Model, Rates
 from ftrl.scratch import STAMPS, Scratch, scratch_for
 from ftrl.table import aligned
 from streams.intrinsics import CACHE_LINE, advance, give_way, publish, published, rest
-from streams.jit import F64, I64, U16, U64, inlined, kernel
+from streams.jit import F64, I32, I64, U16, U64, inlined, kernel
 
 PART = 1 << 13  # coordinates
 FEWEST = 4  # parts: of fewer, threads would mostly wait for each other
 AT_ONCE = 8  # parts that are looked up or learned, each with space of its own
+MOST_SLOTS = 1 << 31  # of 32 bits each, for all of them go from core to core
 PATIENCE = 256  # how often a thread asks before it sleeps in between
 
 # Which counter tells how many parts somebody looks up or has, how many are ready to be learned, how
@@ -40,7 +41,7 @@ class Relay(NamedTuple):
     bounds: int64 [parts + 1], of the rows. ends: int64 [parts], before which row each part ended;
     at first where it would. counters: int64 [COUNTERS], see `TAKEN`. looked_up: int64 [parts], 0,
     or one more than the coordinates without a slot are, once a part is looked up; known: int64
-    [parts], how many parts were ready when that began. at, away: int64 [AT_ONCE, PART], the slots
+    [parts], how many parts were ready when that began. at, away: int32 [AT_ONCE, PART], the slots
     of the parts' coordinates, and which have none. came: uint16 [STAMPS], see
     `ftrl.lookahead.admit`.
     """
@@ -50,8 +51,8 @@ class Relay(NamedTuple):
     counters: I64
     looked_up: I64
     known: I64
-    at: I64
-    away: I64
+    at: I32
+    away: I32
     came: U16
 
 
@@ -68,7 +69,7 @@ class Team:
     def __init__(self, threads: int) -> None:
         """threads: 2 or more, this one included."""
         self._pool = ThreadPoolExecutor(threads - 1, "clickloop-look-up")
-        self._at, self._away = np.empty((2, AT_ONCE, PART), np.int64)
+        self._at, self._away = np.empty((2, AT_ONCE, PART), np.int32)
         self._came = np.zeros(STAMPS, np.uint16)
         self._own = [_Own(memo(), np.empty(2 * AHEAD, np.int64)) for _ in range(threads)]
 
@@ -86,11 +87,12 @@ class Team:
         """Predict, then learn, rows from `start` on, up to `stop`; each one's logit to `logits`.
 
         Returns where to go on, which is as of `ftrl.kernels.learn`, or earlier, where one thread
-        alone should; `start` if that is so from there on, for the rows are too few, or too long.
+        alone should; `start` if that is so from there on, for the rows are too few, or too long, or
+        the slots more than MOST_SLOTS.
         """
         bounds = np.empty(stop - start + 1, np.int64)
         parts = _cut(batch.indptr, start, stop, PART, bounds)
-        if parts < FEWEST:
+        if parts < FEWEST or len(model.slots) > MOST_SLOTS:
             return start
         bounds = bounds[: parts + 1]
         counters: I64 = aligned(COUNTERS, np.int64)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, in_line, prefetch
-from streams.jit import I64, U8, U64, inlined, kernel
+from streams.jit import I64, U8, U64, Ints, inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them
@@ -167,7 +167,7 @@ def place_for(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
 
 
 @inlined
-def announce_next(slots: Slots, shift: Shift, keys: U64, away: I64, first: int, end: int) -> None:
+def announce_next(slots: Slots, shift: Shift, keys: U64, away: Ints, first: int, end: int) -> None:
     """Have loaded what comes after the homes of `keys[away[i]]` that are full, first ≤ i < end.
 
     These are in the caches already.
@@ -189,7 +189,7 @@ def following(slots: Slots, shift: Shift, slot: np.int64, step: int) -> np.int64
 
 @inlined
 def find_all(
-    slots: Slots, shift: Shift, keys: U64, at: I64, away: I64, first: int, end: int, kept: int
+    slots: Slots, shift: Shift, keys: U64, at: Ints, away: Ints, first: int, end: int, kept: int
 ) -> int:
     """Put into `at` the slots of `keys[away[i]]`, or ABSENT where there is none, first ≤ i < end.
 

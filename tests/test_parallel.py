@@ -206,6 +206,19 @@ def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPat
     assert len(parts) > 1
 
 
+def test_more_slots_than_can_be_told_are_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "FEWEST", 2)
+    monkeypatch.setattr(parallel, "PART", 40)
+    monkeypatch.setattr(parallel, "follow", _fail)
+    rows = random_rows(250, fields=6, features=50, seed=1)
+    slots = len(Learner(of(layout="float32"), OFF).slots)
+    monkeypatch.setattr(parallel, "MOST_SLOTS", slots - 1)
+    together(rows, [], OFF, layout="float32")
+    monkeypatch.setattr(parallel, "MOST_SLOTS", slots)
+    with pytest.raises(MemoryError, match="none left"):
+        together(rows, [], OFF, layout="float32")
+
+
 def test_nothing_is_learned_where_the_arrays_are_wrong(parts: list[int]) -> None:
     rows = random_rows(250, fields=6, features=50, seed=1)
     learner = together(rows, [], OFF, layout="float32")
