@@ -137,9 +137,9 @@ def figures(document: Mapping[str, Any]) -> Table:
 
 def time_taken(throughput: Mapping[str, float]) -> str:
     """How long a run took, from its metrics document."""
-    compiling = throughput["compiling_s"]
-    more = f"; compiling, once on a machine, {compiling:.1f} s more" if compiling else ""
-    return f"{throughput['seconds'] - compiling:.1f} s{more}"
+    compiling = throughput.get("compiling_s", 0.0)  # Earlier versions did not measure it.
+    more = f", and {compiling:,.1f} s to compile, once on a machine" if compiling else ""
+    return f"{throughput['seconds'] - compiling:,.1f} s{more}"
 
 
 def time_of(ms: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from deploy.console import time_taken
 from deploy.drawing import Json, share
 
 UNKNOWN = "–"
@@ -92,12 +93,10 @@ def _auc(area: float | None) -> Card:
 
 
 def _speed(throughput: Json) -> Card:
-    rate, seconds = throughput.get("impressions_per_s"), throughput.get("seconds")
+    rate = throughput.get("impressions_per_s")
     if not rate:
         return Card("Speed", UNKNOWN, "Not measured.")
     meaning = "Impressions joined and learned a second."
-    if seconds:
-        compiling = throughput.get("compiling_s") or 0.0
-        meaning += f" The run took {seconds - compiling:,.1f} s"
-        meaning += f", compiling, once on a machine, {compiling:,.1f} s." if compiling else "."
+    if throughput.get("seconds"):
+        meaning += f" The run took {time_taken(throughput)}."
     return Card("Speed", f"{rate:,.0f}/s", meaning)

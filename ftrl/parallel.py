@@ -187,8 +187,8 @@ def _look_up_next(model: Model, batch: Batch, relay: Relay, places: U64, missed:
 
 
 @kernel
-def _let_in(model: Model, batch: Batch, examples: Examples, s: Scratch, relay: Relay) -> bool:
-    """Let in the new features of the next parts, as far as they are looked up.
+def _admit_next(model: Model, batch: Batch, examples: Examples, s: Scratch, relay: Relay) -> bool:
+    """Let in the new features of the parts that are next, as far as they are looked up.
 
     Returns whether there were any parts, and no other thread about it.
     """
@@ -227,7 +227,7 @@ def look_ahead(
     """Prepare parts together with other threads, until all are ready to be learned."""
     counters, asked = relay.counters, 0
     while published(counters, _READY) < published(counters, _LAST):
-        prepared = _let_in(model, batch, examples, s, relay)
+        prepared = _admit_next(model, batch, examples, s, relay)
         if prepared or _look_up_next(model, batch, relay, places, missed):
             asked = 0
         elif published(counters, _OVER) != 0:

@@ -90,13 +90,13 @@ class LearnerSettings(BaseModel):
     )
     threads: Annotated[int, Field(ge=1, le=8)] = Field(
         default=1,
-        description="How many threads learn a batch: one does the arithmetic, the others take "
-        "turns at finding the features of the next few thousand rows meanwhile. They come to the "
-        "same bytes as one, so this may change at any time. Two are the most that is of use unless "
-        "features are many and mostly outside the caches; `threads_ratio` of `clickloop bench "
-        "learn` says what they gain on a machine. Small batches, and a table that is full and "
-        "evicts, are one thread's. Threads; range 1 to 8. Source: the cores there are, if one "
-        "cannot keep up.",
+        description="How many threads learn a batch: one does the arithmetic, the others find the "
+        "features of the next few thousand rows meanwhile, and it helps when it would have to "
+        "wait. They come to the same bytes as one, so this may change at any time. Two are the "
+        "most that is of use unless features are many and mostly outside the caches; "
+        "`threads_ratio` of `clickloop bench learn` says what they gain on a machine. Small "
+        "batches, a table that is full and evicts, and one of more than 2^31 slots are one "
+        "thread's. Threads; range 1 to 8. Source: the cores there are, if one cannot keep up.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0,

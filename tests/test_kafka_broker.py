@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka import jars
-from tests.kafka.topics import eventually
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 

@@ -32,8 +32,9 @@ from streams.record import Record
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
 from tests.kafka.messages import Message, arrow_rows, stored
-from tests.kafka.topics import PATIENCE_S, create, unique
+from tests.kafka.topics import create, unique
 from tests.log_files import SCHEMA, Row, click, impression, line, read, write_lines
+from tests.waiting import PATIENCE_S
 
 IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
 RECORDS: dict[Source, Record] = {"impressions": IMPRESSIONS, "clicks": CLICKS}

@@ -12,9 +12,10 @@ import pytest
 from tests import commands, small_logs
 from tests.kafka.jars import NoKafkaError
 from tests.kafka.secured import PASSWORD, USER, Secured, secured_broker
-from tests.kafka.topics import eventually, unique
+from tests.kafka.topics import unique
 from tests.kafka.workers.child import ROOT, Child
 from tests.kafka.workers.learning import answer
+from tests.waiting import eventually
 
 SECRET = "CLICKLOOP_KAFKA__SASL_PASSWORD"
 WAYS = ("PLAIN", "SCRAM-SHA-512", "certificate")

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from deploy.cli import app
 from streams.kafka.settings import TopicSettings
 from streams.kafka.topics import Topic, problems, required_retention, wanted
-from tests.kafka.topics import PATIENCE_S, create, eventually, unique
+from tests.kafka.topics import create, unique
+from tests.waiting import PATIENCE_S, eventually
 
 HOUR = 3_600_000
 TOPICS = TopicSettings(replication=1, retention=3 * HOUR)

@@ -14,16 +14,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
-from tests.kafka.topics import (
-    committed,
-    create,
-    delete_before,
-    ends,
-    eventually,
-    fill,
-    unique,
-)
+from tests.kafka.topics import committed, create, delete_before, ends, fill, unique
 from tests.kafka.workers.process import Read, Worker, entries
+from tests.waiting import eventually
 
 STOPS_WITHIN_S = 10.0
 

@@ -16,9 +16,9 @@ from ftrl.settings import AdmissionSettings
 from ftrl.table import LAYOUTS
 from streams.intrinsics import published
 from tests import learning
-from tests.kafka.topics import eventually
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
+from tests.waiting import eventually
 
 kernel = pytest.mark.kernel  # of some only: in pure Python most would be slow
 

@@ -156,7 +156,7 @@ def test_shares_are_short(part: float, text: str) -> None:
         ({"impressions_per_s": 1200.4, "seconds": 2.0, "compiling_s": 0.0}, "took 2.0 s."),
         (
             {"impressions_per_s": 1200.4, "seconds": 92.0, "compiling_s": 90.0},
-            "took 2.0 s, compiling, once on a machine, 90.0 s.",
+            "took 2.0 s, and 90.0 s to compile, once on a machine.",
         ),
         ({"impressions_per_s": 1200.4, "seconds": 2.0}, "took 2.0 s."),
     ],

@@ -16,11 +16,12 @@ from streams.messages import ARROW
 from tests import small_logs
 from tests.commands import clickloop
 from tests.kafka.pipeline import messages
-from tests.kafka.topics import eventually, unique
+from tests.kafka.topics import unique
 from tests.kafka.workers.child import ROOT, Child
 from tests.simulation.check import counting_blocks
 from tests.simulation.workers import rows_of
 from tests.simulation.world import Message
+from tests.waiting import eventually
 
 CLOSES_MS = 600_000 + 5_000  # window and lateness of the small logs
 

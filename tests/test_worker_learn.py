@@ -12,10 +12,11 @@ import pytest
 
 from deploy import settings
 from tests import small_logs
-from tests.kafka.topics import committed, create, eventually, fill, unique
+from tests.kafka.topics import committed, create, fill, unique
 from tests.kafka.workers.child import ROOT
 from tests.kafka.workers.learning import ANY, LearnProcess, answer, state
 from tests.labelled_logs import LabelledLog, labelled_logs
+from tests.waiting import eventually
 
 STOPS_WITHIN_S = 10.0
 CONFIG = (

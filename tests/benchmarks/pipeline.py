@@ -25,8 +25,8 @@ from tests.benchmarks import learner
 from tests.benchmarks.figures import command
 from tests.benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka
 from tests.benchmarks.traffic import Traffic
-from tests.kafka.topics import eventually
 from tests.kafka.workers.child import ROOT, Child
+from tests.waiting import eventually
 
 ASKED: Mapping[Format, tuple[float, float]] = {"json": (20_000, 10), "arrow": (100_000, 50)}
 PATIENCE_S = 200

@@ -26,8 +26,9 @@ from streams.murmur2 import partition_of
 from tests import trivago
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
-from tests.kafka.topics import eventually, unique
+from tests.kafka.topics import unique
 from tests.kafka.workers.child import Child
+from tests.waiting import eventually
 
 ANY = "127.0.0.1:0"
 SOURCES: tuple[Source, Source] = ("impressions", "clicks")

@@ -19,7 +19,8 @@ from tests.benchmarks.figures import command
 from tests.benchmarks.live import Live
 from tests.benchmarks.plant import SOURCES, Plant, closers, is_ready, kafka
 from tests.benchmarks.traffic import Traffic
-from tests.kafka.topics import ends, eventually
+from tests.kafka.topics import ends
+from tests.waiting import eventually
 
 ASKED_S = 20.0
 PER_S = 1_000.0  # impressions a second of event time

@@ -23,8 +23,9 @@ from tests.benchmarks import labelled
 from tests.benchmarks.figures import command
 from tests.benchmarks.plant import CLOSERS, SOURCES, Plant, asked, has_partitions, is_ready, kafka
 from tests.benchmarks.traffic import Traffic
-from tests.kafka.topics import ends, eventually
+from tests.kafka.topics import ends
 from tests.kafka.workers.child import Child
+from tests.waiting import eventually
 
 ASKED_RATIO = 1.4
 PATIENCE_S = 200

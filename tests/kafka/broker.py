@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.waiting import eventually, is_stopped
+
 STARTED = "Kafka Server started"
 PATIENCE_S = 60.0
 
@@ -112,10 +114,7 @@ class Broker:
         """Stop it in its tracks; its connections stay open and silent."""
         os.kill(self.pid, signal.SIGSTOP)
         # The signal is only sent by then; a thread that runs meanwhile may still answer.
-        deadline = time.monotonic() + PATIENCE_S
-        while any(not _is_stopped(each) for each in Path(f"/proc/{self.pid}/task").iterdir()):
-            assert time.monotonic() < deadline, "the broker did not stop"
-            time.sleep(0.01)
+        eventually(lambda: is_stopped(self.pid))
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
@@ -155,14 +154,6 @@ class Broker:
         texts = (self._folder / "broker.out", self.log)
         lines = [line for text in texts if text.exists() for line in text.open(errors="replace")]
         return "".join(lines[-20:])
-
-
-def _is_stopped(thread: Path) -> bool:
-    """Whether a thread of /proc is stopped, or gone."""
-    try:
-        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TXZ"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,8 +8,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from streams.messages import ARROW, CONTENT_TYPE, encode
 from streams.record import Record
-from tests.kafka.topics import PATIENCE_S, ends
+from tests.kafka.topics import ends
 from tests.log_files import SCHEMA, Row
+from tests.waiting import PATIENCE_S
 
 NOW = 1_000_000  # the append time of messages that name none
 HEADERS = ((CONTENT_TYPE, ARROW.encode()),)

@@ -15,12 +15,13 @@ from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
 from streams.record import Record
 from streams.schema import EventSchema
-from tests.kafka.topics import PATIENCE_S, create, ends, eventually
+from tests.kafka.topics import create, ends
 from tests.kafka.workers.join import Joining
 from tests.oracles.join import OracleJoin
 from tests.simulation.check import counting_blocks, replayed, void_blocks
 from tests.simulation.workers import rows_of
 from tests.simulation.world import InputLog, Message, World
+from tests.waiting import PATIENCE_S, eventually
 
 KINDS: tuple[Source, Source] = ("impressions", "clicks")
 

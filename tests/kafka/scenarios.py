@@ -10,8 +10,9 @@ from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched
 from tests.kafka.pipeline import produce
 from tests.kafka.stage import SESSION_S, Stage, joining
-from tests.kafka.topics import eventually, set_topic
+from tests.kafka.topics import set_topic
 from tests.kafka.workers import join, learner
+from tests.waiting import eventually
 
 QUICK_SESSION_S = 2.0
 STEPS_WITHIN_S = 180.0

@@ -26,11 +26,12 @@ from tests.kafka.pipeline import (
     messages,
     produce,
 )
-from tests.kafka.topics import ends, eventually, fill, unique
+from tests.kafka.topics import ends, fill, unique
 from tests.kafka.workers.child import Child
 from tests.kafka.workers.join import Joining
 from tests.kafka.workers.learning import LearnProcess
 from tests.simulation.check import void_blocks
+from tests.waiting import eventually
 
 WINDOW, LATENESS, HORIZON = 1500, 200, 2000
 FAR = 3_600_000  # what comes so much later closes every window

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stub exp
 )
 from confluent_kafka.cimpl import NewTopic
 
-PATIENCE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 Answer = TypeVar("Answer")
 
@@ -114,11 +114,3 @@ def _ask(address: str, group: str, question: Callable[[Consumer], Answer]) -> An
         finally:
             consumer.close()
         time.sleep(0.2)
-
-
-def eventually(what: Callable[[], bool], patience: float = PATIENCE_S) -> None:
-    """Wait until `what` holds; AssertionError if it does not in time."""
-    deadline = time.monotonic() + patience
-    while not what():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.waiting import is_stopped
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -37,8 +39,7 @@ class Child:
     @property
     def is_asleep(self) -> bool:
         """Whether SIGSTOP has stopped it."""
-        status = Path(f"/proc/{self.process.pid}/stat").read_text()
-        return status.rpartition(")")[2].split()[0] == "T"
+        return is_stopped(self.process.pid)
 
     @property
     def resident_bytes(self) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.table import LAYOUTS
-from tests.kafka.topics import eventually
 from tests.kafka.workers.child import Child
 from tests.outcomes import arrays_of, weights_of
+from tests.waiting import eventually
 
 ANY = "127.0.0.1:0"
 

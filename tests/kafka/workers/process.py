@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kafka.topics import eventually
 from tests.kafka.workers.child import Child
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 
