@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import F64, I8, I64, U8, U64, Bool, kernel
+from streams.intrinsics import CACHE_LINE, prefetch
+from streams.jit import F64, I8, I64, U8, U64, Bool, inlined, kernel
 
 CORRECTION = 1  # of `kind`; 0 is a first label
 
 # Beyond this no input can be meant; within it nothing overflows, not even in float32: a step
 # changes a weight by α at most, and n stops growing long before 3e38.
 LIMIT = 1e15
+
+_IN_LINE = CACHE_LINE // 8  # numbers of 64 bits
 
 _NAMES = {"omega": "weight"}  # what is told as, where it is not what it becomes
 
@@ -82,13 +85,9 @@ def _ascends(indptr: I64) -> bool:
     return not falls
 
 
-@kernel
 def has_zero(keys: U64) -> bool:
     """Whether a key is 0, which no feature hashes to: a table's empty slot has it."""
-    zero = False
-    for i in range(len(keys)):
-        zero |= keys[i] == 0
-    return zero
+    return bool(keys.min(initial=1) == 0)
 
 
 def refuse_zero(found: bool) -> None:
@@ -170,6 +169,28 @@ def _refuse(told: Examples) -> None:
         if not good.all():
             row = int(np.argmin(good))
             raise ValueError(f"{name} of row {row} is {column[row]}, which it must not be")
+
+
+@inlined
+def announce(batch: Batch, examples: Examples, row: int) -> None:
+    """Have loaded what is known of a row, for it will be asked for; called for one after the other.
+
+    All of it is read from front to back, but too much else is read in between for the processor to
+    see that.
+    """
+    if row % _IN_LINE == 0:
+        prefetch(examples.label, row)
+        prefetch(examples.offset, row)
+        prefetch(examples.omega, row)
+        prefetch(examples.rate, row)
+        prefetch(examples.kind, row)
+        prefetch(examples.kept, row)
+        prefetch(examples.place, row)
+        prefetch(examples.ts, row)
+    for i in range(batch.indptr[row], batch.indptr[row + 1], _IN_LINE):
+        prefetch(batch.keys, i)
+        if len(batch.values) > 0:
+            prefetch(batch.values, i)
 
 
 def bars_of(indptr: I64, keys: U64, bars: U8 | None) -> U8:

@@ -6,12 +6,13 @@ plain arrays: an array taken out of a tuple costs atomic reference counts.
 """
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from ftrl import admission, counts, rotation, sketch, stored_counts, table
 from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
+from ftrl.examples import announce as announce_row
 from ftrl.model import FULL, Model, Rates, Tally
 from ftrl.scratch import BLOCK, Scratch, close_up, gather, look_up
 from ftrl.stored import circumstances, load, store
@@ -22,6 +23,18 @@ from streams.jit import F64, I64, U8, U64, Ints, inlined, kernel
 _NOTHING = cast(int, np.int64(0))
 _1 = np.uint64(1)
 _63 = np.uint64(63)
+
+
+class Step(NamedTuple):
+    """What a row's step goes by. slope: the gradient by the logit; own: that which n grows by.
+
+    bias, root: the bias before it, and √n of it.
+    """
+
+    slope: float
+    own: float
+    bias: float
+    root: float
 
 
 @kernel
@@ -144,12 +157,10 @@ def slopes(
 
 
 @inlined
-def step_bias(
-    tally: Tally, bias: float, root: float, rates: Rates, slope: float, own: float
-) -> None:
+def step_bias(tally: Tally, rates: Rates, due: Step) -> None:
     """Move the bias' z and n, as `step` does those of a coordinate where x is 1."""
-    n = tally[0]["bias_n"] + own * own
-    tally[0]["bias_z"] += slope - (math.sqrt(n) - root) / rates.alpha * bias
+    n = tally[0]["bias_n"] + due.own * due.own
+    tally[0]["bias_z"] += due.slope - (math.sqrt(n) - due.root) / rates.alpha * due.bias
     tally[0]["bias_n"] = n
 
 
@@ -211,23 +222,21 @@ def let_in(
 
 
 @inlined
-def learn_row(
+def predict_row(
     model: Model, rates: Rates, examples: Examples, s: Scratch, row: int, begin: int, size: int,
     logits: F64,
-) -> None:  # fmt: skip
-    """Predict a row, then learn from it: `size` coordinates of a block, from `begin` on.
+) -> Step:  # fmt: skip
+    """Predict a row that is to be learned: `size` coordinates of a block, from `begin` on.
 
-    All of these have slots. See `learn`.
+    All of these have slots. Leaves z, n and w in scratch for `step_row`.
     """
-    slots, shift, touched, tally = model.slots, model.shift, model.touched, model.tally
+    slots, shift, tally = model.slots, model.shift, model.tally
     alpha, beta = rates.alpha, rates.beta
     kind, kept, label = examples.kind[row], examples.kept[row], examples.label[row]
-    omega, rate, place = examples.omega[row], examples.rate[row], examples.place[row]
-    spread = 1.0
     if model.bits == counts.GRADIENTS:
         load(slots, shift, s, begin, size, alpha, beta)
     else:
-        counts.note(tally, kind, kept, label, rate)
+        counts.note(tally, kind, kept, label, examples.rate[row])
         spread = counts.average(tally)
         stored_counts.load(slots, shift, model.bits, spread, s, begin, size, alpha, beta)
 
@@ -235,13 +244,28 @@ def learn_row(
     bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
     logits[row] = examples.offset[row] + bias + dot(s, begin, size, rates)
     p = sigmoid(logits[row])
-    slope, own = slopes(p, label, kind, is_repeated(examples, row), omega, rate)
+    slope, own = slopes(
+        p, label, kind, is_repeated(examples, row), examples.omega[row], examples.rate[row]
+    )
+    return Step(slope, own, bias, bias_root)
 
+
+@inlined
+def step_row(
+    model: Model, rates: Rates, examples: Examples, s: Scratch, row: int, begin: int, size: int,
+    due: Step,
+) -> None:  # fmt: skip
+    """Learn from a row that has just been predicted by `predict_row`; see `learn`."""
+    slots, shift, touched, tally = model.slots, model.shift, model.touched, model.tally
+    alpha, beta, slope, own = rates.alpha, rates.beta, due.slope, due.own
+    kind, kept, label = examples.kind[row], examples.kept[row], examples.label[row]
+    omega, rate, place = examples.omega[row], examples.rate[row], examples.place[row]
     if model.bits == counts.GRADIENTS:
         step(s, begin, size, rates, slope, own)
         here = circumstances(shift, model.seed, place, kind)
         saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
     else:
+        spread = counts.average(tally)
         more = counts.more(kind, kept, label, omega, rate)
         here = circumstances(None, model.seed, place, kind)
         saturated = stored_counts.count(model.bits, s, begin, size, more, spread, here)
@@ -250,7 +274,7 @@ def learn_row(
     note_seen(model.ages, s.at, begin, begin + size, tally, model.epoch)
     tally[0]["saturated"] += saturated
     note_rounding(shift, tally, s.root, size)
-    step_bias(tally, bias, bias_root, rates, slope, own)
+    step_bias(tally, rates, due)
 
 
 @kernel
@@ -274,9 +298,11 @@ def learn(
     n grows by the positive's own (ω₀(p - 1)x)². If it was trained on, its features have been
     sighted then, so they neither enter the table now nor count for admission.
 
-    Rows are looked up a block at a time, while the next block's cache lines are being loaded. A
-    row may find features in the table that were not there when its block was looked up, so it is
-    looked up again if one of its own may be among those that came since.
+    Rows are looked up a block at a time, while the next block's cache lines are being loaded. What
+    that takes comes between a row's prediction and its step, for these wait for the logit, which
+    is a sum of one product after the other. A row may find features in the table that were not
+    there when its block was looked up, so it is looked up again if one of its own may be among
+    those that came since.
     """
     slots, ages, shift, words, rules = (
         model.slots,
@@ -313,8 +339,6 @@ def learn(
             length = indptr[row + 1] - indptr[row]
             if room < model.max_features and tally[0]["used"] + length > room:
                 return row
-            if row + BLOCK < rows:
-                announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
             begin, end = end, ends[row - first]
             missing, stop = stop, stops[row - first]
             absent = stop - missing
@@ -333,7 +357,11 @@ def learn(
             size = end - begin
             if absent > 0:
                 size = close_up(found, x, at, away[missing], end) - begin
-            learn_row(model, rates, examples, s, row, begin, size, logits)
+            due = predict_row(model, rates, examples, s, row, begin, size, logits)
+            announce_row(batch, examples, min(row + 2 * BLOCK, rows - 1))
+            if row + BLOCK < rows:
+                announce(slots, ages, shift, keys, indptr[row + BLOCK], indptr[row + BLOCK + 1])
+            step_row(model, rates, examples, s, row, begin, size, due)
             if model.evicts and tally[0]["crowded"] != 0:
                 return row + 1
     return rows

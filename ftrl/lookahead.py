@@ -14,16 +14,16 @@ from typing import cast
 import numpy as np
 
 from ftrl import admission, counts, sketch, table
-from ftrl.examples import Batch, Examples
-from ftrl.kernels import is_repeated, learn_row, let_in
+from ftrl.examples import Batch, Examples, announce
+from ftrl.kernels import is_repeated, let_in, predict_row, step_row
 from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce
 from ftrl.table import ABSENT, Shift, Slots
-from streams.intrinsics import prefetch, prefetch_to_write
+from streams.intrinsics import CACHE_LINE, prefetch, prefetch_to_write
 from streams.jit import F64, I32, I64, U8, U16, U64, inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
-SOON = 32  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
+SOON = 12  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
 PLACES = 1 << 15  # of a memo, which stays in a core's own cache
 
 TALLIED = ("used", "refused", "crowded")  # by `admit`; the rest is of the arithmetic
@@ -55,6 +55,8 @@ def look_up(
     count = before = 0
     for first in range(0, len(keys) + AHEAD, AHEAD):
         half = first & AHEAD
+        for i in range(first + AHEAD, min(first + 2 * AHEAD, len(keys)), CACHE_LINE // 8):
+            prefetch(keys, i)
         size = 0
         for i in range(np.uint64(min(first, len(keys))), np.uint64(min(first + AHEAD, len(keys)))):
             place = ((keys[i] >> _BITS) & _PLACE) << _1
@@ -117,9 +119,9 @@ def admit(
         counts, suspect, stamp = not is_repeated(examples, row), False, np.uint16(row)
         absent = 0
         while i < count and away[i] < end:
+            prefetch(found, np.int64(away[min(i + 2 * SOON, count - 1)]))
             soon = found[away[min(i + SOON, count - 1)]]
             admission.announce(model.words, model.rules, soon)
-            prefetch(slots, np.int64(table.home(slots, shift, soon)))
             j = away[i]
             i += 1
             place = table.name(shift, found[j]) & STAMPED
@@ -174,17 +176,31 @@ def learn(
     model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, start: int, stop: int,
     at: I32, logits: F64,
 ) -> None:  # fmt: skip
-    """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`."""
+    """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`.
+
+    The next row's are picked between a row's prediction and its step, as `ftrl.kernels.learn` loads
+    ahead there; so two rows take turns with the halves of scratch.
+    """
     slots, ages, tally, indptr = model.slots, model.ages, model.tally, batch.indptr
-    base = indptr[start]
+    base, begin, size = indptr[start], _NOTHING, _NOTHING
     named = model.shift is None or model.bits != counts.GRADIENTS  # roundings are drawn by them
     fetch(slots, ages, at, indptr[start] - base, indptr[min(start + BLOCK, stop)] - base)
+    if start < stop:
+        size = pick(batch, start, s, at, base, begin, named)
     for row in range(start, stop):
+        due = predict_row(model, rates, examples, s, row, begin, size, logits)
+        late = min(row + 2 * BLOCK, stop - 1)
+        announce(batch, examples, late)
+        for i in range(indptr[late] - base, indptr[late + 1] - base, CACHE_LINE // 4):
+            prefetch(at, i)
         if row + BLOCK < stop:
             fetch(slots, ages, at, indptr[row + BLOCK] - base, indptr[row + BLOCK + 1] - base)
-        size = pick(batch, row, s, at, base, named)
+        other, more = len(s.chosen) - begin, _NOTHING
+        if row + 1 < stop:
+            more = pick(batch, row + 1, s, at, base, other, named)
         tally[0]["examples"] += 0 if is_repeated(examples, row) else 1
-        learn_row(model, rates, examples, s, row, _NOTHING, size, logits)
+        step_row(model, rates, examples, s, row, begin, size, due)
+        begin, size = other, more
 
 
 @inlined
@@ -197,35 +213,35 @@ def fetch(slots: Slots, ages: U8, at: I32, first: int, end: int) -> None:
 
 
 @inlined
-def pick(batch: Batch, row: int, s: Scratch, at: I32, base: int, named: bool) -> int:
-    """Put a row's coordinates that have a slot into scratch, each feature once.
+def pick(batch: Batch, row: int, s: Scratch, at: I32, base: int, begin: int, named: bool) -> int:
+    """Put a row's coordinates that have a slot into scratch, from `begin` on, each feature once.
 
     named: whether the keys are needed there. Returns how many they are.
     """
     indptr, keys, values = batch
-    first, last, begin = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), np.uint64(base)
+    first, last, origin = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), np.uint64(base)
     found, x, kept, stamps, stamp = s.found, s.x, s.at, s.stamps, np.uint16(row)
     suspect = np.uint64(last - first) > MOSTSTAMPED
-    size = _NOTHING
+    end = begin
     for i in range(first, last):
-        place, there = keys[i] & STAMPED, np.uint64(size)
+        place, there = keys[i] & STAMPED, np.uint64(end)
         suspect |= stamps[place] == stamp
         stamps[place] = stamp
         if named:
             found[there] = keys[i]
-        kept[there] = at[i - begin]
+        kept[there] = at[i - origin]
         if len(values):
             x[there] = values[i]
-        size += 1 if at[i - begin] >= 0 else 0
+        end += 1 if at[i - origin] >= 0 else 0
     if suspect:
-        end = coalesce(indptr, keys, values, row, s.marks, found, x, _NOTHING)
-        size = _NOTHING
+        size = coalesce(indptr, keys, values, row, s.marks, found, x, begin)
+        end = begin
         for i in range(indptr[row], indptr[row + 1]):
-            if size < end and keys[i] == found[size]:
-                kept[size] = at[i - base]
-                size += 1
-        return close_up(found, x, kept, _NOTHING, size)
-    if len(values) == 0:
-        for i in range(np.uint64(size)):
+            if end < size and keys[i] == found[end]:
+                kept[end] = at[i - base]
+                end += 1
+        end = close_up(found, x, kept, begin, end)
+    elif len(values) == 0:
+        for i in range(np.uint64(begin), np.uint64(end)):
             x[i] = 1.0
-    return size
+    return end - begin
