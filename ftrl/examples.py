@@ -1,5 +1,6 @@
 """A batch of labelled examples as the kernels read it, checked once before they do."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,13 +54,10 @@ class Examples(NamedTuple):
     bars: U8
 
 
-def batch_of(
-    indptr: I64, keys: U64, values: F64, rows: int, *, look_for_zero: bool = True
-) -> Batch:
+def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
     """The coordinates of `rows` rows, values brought into ±10^15; see `Batch`.
 
     Raises ValueError if they do not fit together, a key is 0, or a value is not finite.
-    look_for_zero: whether to look at the keys, which is most of the work.
     """
     if len(indptr) != rows + 1:
         raise ValueError(f"indptr has {len(indptr)} entries; {rows} rows need {rows + 1}")
@@ -69,12 +67,13 @@ def batch_of(
     if len(values) not in (0, len(keys)):
         raise ValueError(f"{len(values)} values for {len(keys)} keys; give all of them or none")
     used = slice(indptr[0], indptr[-1])
-    indptr, keys, values = indptr - indptr[0], read_only(keys[used], np.uint64), values[used]
-    if look_for_zero:
-        refuse_zero(has_zero(keys))
+    keys, values = read_only(keys[used], np.uint64), values[used]
+    if indptr[0] > 0:
+        indptr = read_only(indptr - indptr[0], np.int64)
+    refuse_zero(keys)
     if not np.isfinite(values).all():
         raise ValueError("a value is not a finite number")
-    return Batch(read_only(indptr, np.int64), keys, _within(values))
+    return Batch(indptr, keys, _within(values))
 
 
 @kernel
@@ -85,14 +84,9 @@ def _ascends(indptr: I64) -> bool:
     return not falls
 
 
-def has_zero(keys: U64) -> bool:
-    """Whether a key is 0, which no feature hashes to: a table's empty slot has it."""
-    return bool(keys.min(initial=1) == 0)
-
-
-def refuse_zero(found: bool) -> None:
-    """Raise ValueError if a key is 0: `found` says so, by `has_zero`."""
-    if found:
+def refuse_zero(keys: U64) -> None:
+    """Raise ValueError if a key is 0, which a table's empty slot has."""
+    if keys.min(initial=1) == 0:  # faster than keys.all()
         raise ValueError("a key is 0, which no feature hashes to")
 
 
@@ -118,28 +112,46 @@ def examples_of(
         read_only(label, np.int8),
         read_only(offset, np.float64),
         read_only(weight, np.float64),
-        read_only(np.ones(rows) if rate is None else rate, np.float64),
-        read_only(np.zeros(rows, np.int8) if kind is None else kind, np.int8),
-        read_only(np.ones(rows, np.bool_) if kept is None else kept, np.bool_),
-        read_only(np.zeros(rows, np.int64) if place is None else place, np.int64),
-        read_only(np.zeros(rows, np.int64) if ts is None else ts, np.int64),
+        _told(rate, 1, "float64", rows),
+        _told(kind, 0, "int8", rows),
+        _told(kept, 1, "bool", rows),
+        _told(place, 0, "int64", rows),
+        _told(ts, 0, "int64", rows),
         bars,
     )
     for name, column in told._asdict().items():
         if name != "bars" and len(column) != rows:
             given = _NAMES.get(name, name)
             raise ValueError(f"{given} has {len(column)} entries for {rows} labels")
-    offsets, omegas = np.empty(rows), np.empty(rows)
-    if not _weigh(told, offsets, omegas):
+    omegas = np.empty(rows)
+    wrong, beyond = _weigh(told, omegas)
+    if wrong:
         _refuse(told)
+    offsets = told.offset.clip(-LIMIT, LIMIT) if beyond else told.offset
     return told._replace(offset=read_only(offsets, np.float64), omega=read_only(omegas, np.float64))
 
 
+def _told(column: npt.NDArray[Any] | None, default: int, dtype: str, rows: int) -> npt.NDArray[Any]:
+    """A column, or one that has `default` for each of `rows` rows, read-only."""
+    if column is None:
+        return _defaults(default, dtype, 1 << rows.bit_length())[:rows]
+    return read_only(column, dtype)
+
+
+@lru_cache
+def _defaults(value: int, dtype: str, rows: int) -> npt.NDArray[Any]:
+    """Kept, for memory that is new each time costs more than all that is done with it."""
+    return read_only(np.full(rows, value, dtype), dtype)
+
+
 @kernel
-def _weigh(told: Examples, offsets: F64, omegas: F64) -> bool:
-    """Work out ω, from weights in its place, and bring both into ±10^15; whether all is good."""
+def _weigh(told: Examples, omegas: F64) -> tuple[bool, bool]:
+    """Work out ω, from weights in its place, up to 10^15.
+
+    Returns whether anything is wrong, and whether an offset is beyond ±10^15.
+    """
     label, offset, weight, rate, kind, _, place, ts, _ = told
-    wrong = False
+    wrong = beyond = False
     for row in range(len(label)):
         sampled = label[row] == 0 and kind[row] != CORRECTION
         omega = weight[row] / rate[row] if sampled else weight[row]
@@ -149,9 +161,9 @@ def _weigh(told: Examples, offsets: F64, omegas: F64) -> bool:
         wrong |= (offset[row] - offset[row] != 0) | (weight[row] - weight[row] != 0)
         wrong |= (weight[row] < 0) | (place[row] < 0) | (ts[row] < 0)
         wrong |= not ((rate[row] > 0) & (rate[row] <= 1))
-        offsets[row] = min(max(offset[row], -LIMIT), LIMIT)
+        beyond |= abs(offset[row]) > LIMIT
         omegas[row] = min(omega, LIMIT)
-    return not wrong
+    return wrong, beyond
 
 
 def _refuse(told: Examples) -> None:

@@ -5,7 +5,7 @@ into a logit, and moved one step.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,8 +20,6 @@ from ftrl.examples import (
     bars_of,
     batch_of,
     examples_of,
-    has_zero,
-    refuse_zero,
 )
 from ftrl.growth import Table
 from ftrl.learner_state import STATE_FORMAT, State, check, columns_state, counted_of
@@ -112,13 +110,11 @@ class Learner:
             )
         if ts is None and self._admission.timed:
             raise ValueError("filters that rotate by time need the rows' event times: give them")
-        batch = batch_of(indptr, keys, values, len(label), look_for_zero=False)
-        zero = self._look_for_zero(batch.keys)
+        batch = batch_of(indptr, keys, values, len(label))
         own = bars_of(indptr, keys, bars)
         rows = examples_of(label, offset, weight, rate, kind, kept, place, ts, own)
         logits = np.empty(len(label))
         scratch = scratch_for(batch)
-        refuse_zero(zero())
         counted = (rows.kind != CORRECTION) | ~rows.kept
         ends = self._eviction.ends(int(self._tally["examples"][0]), counted)
         done = 0
@@ -128,13 +124,6 @@ class Learner:
             done = end
         self._learn_all(batch, rows, scratch, done, len(label), logits)
         return Learned(logits, rows.omega)
-
-    def _look_for_zero(self, keys: U64) -> Callable[[], bool]:
-        """Begin to look whether a key is 0; what is returned tells."""
-        if self._team is None:
-            found = has_zero(keys)
-            return lambda: found
-        return self._team.ask(has_zero, keys)
 
     def _learn_all(
         self, batch: Batch, rows: Examples, s: Scratch, start: int, stop: int, logits: F64

@@ -7,7 +7,6 @@ of the other threads at a time (`ftrl.lookahead`). They tell each other how far 
 counters in memory, so a part costs no more than a part of the work.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -117,17 +116,6 @@ class Team:
         for name in lookahead.TALLIED:
             model.tally[name] = ahead.tally[name]
         return done
-
-    def ask(self, whether: Callable[[U64], bool], keys: U64) -> Callable[[], bool]:
-        """Begin to find out `whether` something is so of any of the keys; what is returned tells.
-
-        The others look at their shares at once, this thread at its own when it wants to know, and
-        at all of them if they are few.
-        """
-        count = len(self._own) - 1 if len(keys) >= FEWEST * PART else 0
-        mine, *theirs = np.array_split(keys, count + 1)
-        asked = [self._pool.submit(whether, share) for share in theirs]
-        return lambda: any([whether(mine), *(one.result() for one in asked)])
 
     def _prepare(
         self, model: Model, batch: Batch, examples: Examples, relay: Relay, own: _Own

@@ -102,7 +102,7 @@ class ServingTable(Served):
     def __init__(self, keys: U64, q: I16, bias: float) -> None:
         if len(keys) != len(q):
             raise ValueError(f"{len(keys)} keys but {len(q)} weights")
-        refuse_zero(not keys.all())
+        refuse_zero(keys)
         capacity = 2
         while room(capacity) < len(keys):
             capacity *= 2
