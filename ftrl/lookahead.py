@@ -17,7 +17,7 @@ from ftrl import admission, counts, sketch, table
 from ftrl.examples import Batch, Examples, announce
 from ftrl.kernels import is_repeated, let_in, predict_row, step_row
 from ftrl.model import Model, Rates
-from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce
+from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce, is_still_suspect
 from ftrl.table import ABSENT, Shift, Slots
 from streams.intrinsics import CACHE_LINE, prefetch, prefetch_to_write
 from streams.jit import F64, I32, I64, U8, U16, U64, inlined, kernel
@@ -233,7 +233,7 @@ def pick(batch: Batch, row: int, s: Scratch, at: I32, base: int, begin: int, nam
         if len(values):
             x[there] = values[i]
         end += 1 if at[i - origin] >= 0 else 0
-    if suspect:
+    if suspect and is_still_suspect(keys, first, last, stamps, stamp):
         size = coalesce(indptr, keys, values, row, s.marks, found, x, begin)
         end = begin
         for i in range(indptr[row], indptr[row + 1]):

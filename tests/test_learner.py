@@ -89,6 +89,41 @@ def test_float64_is_the_papers_algorithm(rows: list[Row], rates: dict[str, float
         assert close(logit, oracle.predict(row))
 
 
+@pytest.mark.parametrize("apart", [0, 13, 26, 40])
+def test_keys_that_agree_in_some_bits_are_told_apart(apart: int) -> None:
+    """Which rows may hold a key twice is asked of 13 bits, then of the next 13."""
+    rng = np.random.default_rng(apart)
+    alike = [5 + (5 << 13) + (5 << 26) + (number << apart) for number in range(1, 9)]
+    rows = [
+        Row(tuple((int(key), 1.0) for key in rng.choice(alike, 5)), int(rng.random() < 0.5))
+        for _ in range(60)
+    ]
+    learner, oracle = Learner(exact(l1=0.1), OFF), Ftrl(l1=0.1)
+    found = learn(learner, rows)
+    for logit, row in zip(found.logit.tolist(), rows, strict=True):
+        assert close(logit, oracle.learn(row))
+    agree(learner, oracle)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 64])
+def test_what_is_not_told_of_rows_is_the_usual(count: int) -> None:
+    rows = random_rows(count, fields=3, features=9, seed=count)
+    told = arrays(rows)
+    one, other = Learner(exact(), bloom(1)), Learner(exact(), bloom(1))
+    for _ in range(3):
+        found = one.learn(**told)
+        again = other.learn(
+            told["indptr"],
+            told["keys"],
+            told["values"],
+            label=told["label"],
+            offset=told["offset"],
+            weight=told["weight"],
+        )
+        assert again.logit.tolist() == found.logit.tolist()
+    assert same_state(one.state(), other.state())
+
+
 @quick
 @given(learning.rows)
 def test_float32_differs_by_rounding_only(rows: list[Row]) -> None:
