@@ -15,7 +15,7 @@ CORRECTION = 1  # of `kind`; 0 is a first label
 # changes a weight by α at most, and n stops growing long before 3e38.
 LIMIT = 1e15
 
-_IN_LINE = CACHE_LINE // 8  # numbers of 64 bits
+IN_LINE = CACHE_LINE // 8  # numbers of 64 bits
 
 _NAMES = {"omega": "weight"}  # what is told as, where it is not what it becomes
 
@@ -190,7 +190,7 @@ def announce(batch: Batch, examples: Examples, row: int) -> None:
     All of it is read from front to back, but too much else is read in between for the processor to
     see that.
     """
-    if row % _IN_LINE == 0:
+    if row % IN_LINE == 0:
         prefetch(examples.label, row)
         prefetch(examples.offset, row)
         prefetch(examples.omega, row)
@@ -199,7 +199,7 @@ def announce(batch: Batch, examples: Examples, row: int) -> None:
         prefetch(examples.kept, row)
         prefetch(examples.place, row)
         prefetch(examples.ts, row)
-    for i in range(batch.indptr[row], batch.indptr[row + 1], _IN_LINE):
+    for i in range(batch.indptr[row], batch.indptr[row + 1], IN_LINE):
         prefetch(batch.keys, i)
         if len(batch.values) > 0:
             prefetch(batch.values, i)

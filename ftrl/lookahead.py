@@ -14,12 +14,12 @@ from typing import cast
 import numpy as np
 
 from ftrl import admission, counts, sketch, table
-from ftrl.examples import Batch, Examples, announce
+from ftrl.examples import IN_LINE, Batch, Examples, announce
 from ftrl.kernels import is_repeated, let_in, predict_row, step_row
 from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce, is_still_suspect
 from ftrl.table import ABSENT, Shift, Slots
-from streams.intrinsics import CACHE_LINE, prefetch, prefetch_to_write
+from streams.intrinsics import prefetch, prefetch_to_write
 from streams.jit import F64, I32, I64, U8, U16, U64, inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
@@ -55,7 +55,7 @@ def look_up(
     count = before = 0
     for first in range(0, len(keys) + AHEAD, AHEAD):
         half = first & AHEAD
-        for i in range(first + AHEAD, min(first + 2 * AHEAD, len(keys)), CACHE_LINE // 8):
+        for i in range(first + AHEAD, min(first + 2 * AHEAD, len(keys)), IN_LINE):
             prefetch(keys, i)
         size = 0
         for i in range(np.uint64(min(first, len(keys))), np.uint64(min(first + AHEAD, len(keys)))):
@@ -191,7 +191,7 @@ def learn(
         due = predict_row(model, rates, examples, s, row, begin, size, logits)
         late = min(row + 2 * BLOCK, stop - 1)
         announce(batch, examples, late)
-        for i in range(indptr[late] - base, indptr[late + 1] - base, CACHE_LINE // 4):
+        for i in range(indptr[late] - base, indptr[late + 1] - base, 2 * IN_LINE):
             prefetch(at, i)
         if row + BLOCK < stop:
             fetch(slots, ages, at, indptr[row + BLOCK] - base, indptr[row + BLOCK + 1] - base)

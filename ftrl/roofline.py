@@ -3,6 +3,7 @@
 import numpy as np
 
 from ftrl import admission
+from ftrl.examples import IN_LINE
 from ftrl.filters import LINE_WORDS, line_of
 from ftrl.rotation import Rules
 from ftrl.scratch import BLOCK
@@ -56,6 +57,8 @@ def pass_through(
         prefetch(slots, np.int64(home(slots, shift, keys[i])))
     for first in range(0, len(keys), ahead):
         last = min(first + ahead, len(keys))
+        for i in range(first + 2 * ahead, min(first + 3 * ahead, len(keys)), IN_LINE):
+            prefetch(keys, i)
         for i in range(first, last):
             if absent[i]:
                 admission.announce(words, rules, keys[i])
