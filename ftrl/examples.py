@@ -184,7 +184,7 @@ def _refuse(told: Examples) -> None:
 
 
 @inlined
-def announce(batch: Batch, examples: Examples, row: int) -> None:
+def announce_row(batch: Batch, examples: Examples, row: int) -> None:
     """Have loaded what is known of a row, for it will be asked for; called for one after the other.
 
     All of it is read from front to back, but too much else is read in between for the processor to

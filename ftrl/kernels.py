@@ -11,10 +11,9 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ftrl import admission, counts, rotation, sketch, stored_counts, table
-from ftrl.examples import CORRECTION, LIMIT, Batch, Examples
-from ftrl.examples import announce as announce_row
+from ftrl.examples import CORRECTION, LIMIT, Batch, Examples, announce_row
 from ftrl.model import FULL, Model, Rates, Tally
-from ftrl.scratch import BLOCK, Scratch, close_up, gather, look_up
+from ftrl.scratch import BLOCK, Scratch, close_up, gather, in_lanes, look_up
 from ftrl.stored import circumstances, load, store
 from streams.intrinsics import prefetch
 from streams.jit import F64, I64, U8, U64, Ints, inlined, kernel
@@ -122,7 +121,7 @@ def insert(
 def dot(s: Scratch, begin: int, size: int, rates: Rates) -> float:
     """x·w of `size` coordinates of a block; leaves w in scratch."""
     x, z, root, w = s.x, s.z, s.root, s.w
-    for j in range(size):
+    for j in range(in_lanes(size)):
         w[j] = weight(z[j], root[j], rates, rates.l1)
     total = 0.0
     for j in range(size):
@@ -139,7 +138,7 @@ def step(s: Scratch, begin: int, size: int, rates: Rates, slope: float, own: flo
     """
     x, z, n, root, w = s.x, s.z, s.n, s.root, s.w
     pace = 1 / rates.alpha
-    for j in range(size):
+    for j in range(in_lanes(size)):
         value = x[np.uint64(begin + j)]
         g = clip(slope * value, LIMIT)
         h = clip(own * value, LIMIT)
@@ -298,8 +297,8 @@ def learn(
     n grows by the positive's own (ω₀(p - 1)x)². If it was trained on, its features have been
     sighted then, so they neither enter the table now nor count for admission.
 
-    Rows are looked up a block at a time, while the next block's cache lines are being loaded. What
-    that takes comes between a row's prediction and its step, for these wait for the logit, which
+    Rows are looked up a block at a time, while the next block's cache lines are being loaded. They
+    are asked for between a row's prediction and its step, for the step waits for the logit, which
     is a sum of one product after the other. A row may find features in the table that were not
     there when its block was looked up, so it is looked up again if one of its own may be among
     those that came since.

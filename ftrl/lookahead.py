@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from ftrl import admission, counts, sketch, table
-from ftrl.examples import IN_LINE, Batch, Examples, announce
+from ftrl.examples import IN_LINE, Batch, Examples, announce_row
 from ftrl.kernels import is_repeated, let_in, predict_row, step_row
 from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce, is_still_suspect
@@ -190,7 +190,7 @@ def learn(
     for row in range(start, stop):
         due = predict_row(model, rates, examples, s, row, begin, size, logits)
         late = min(row + 2 * BLOCK, stop - 1)
-        announce(batch, examples, late)
+        announce_row(batch, examples, late)
         for i in range(indptr[late] - base, indptr[late + 1] - base, 2 * IN_LINE):
             prefetch(at, i)
         if row + BLOCK < stop:

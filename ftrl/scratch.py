@@ -9,6 +9,7 @@ from ftrl.table import Shift, Slots, at_home
 from streams.jit import F64, I64, U16, U64, inlined, kernel
 
 BLOCK = 8  # rows looked up together: their slots' cache lines fit into 16 KiB
+LANES = 8  # coordinates that the processor works on at once
 MARKS = 2  # for each coordinate of a row, at least
 STAMPS = 1 << 13
 MOSTSTAMPED = np.uint64(64)  # coordinates of a row: of more, two would nearly always share a stamp
@@ -26,7 +27,8 @@ class Scratch(NamedTuple):
     Of a block: ends, stops (int64 [BLOCK], where each row's coordinates end, and those of `away`),
     found (uint64, keys), x (float64, their values), at (int64, their slots; ABSENT where there is
     none), away (int64, which coordinates are not in the table). Of a row: chosen, totals (int64),
-    z, n, root (√n), w (float64), codes (uint64, of n as it is stored).
+    z, n, root (√n), w (float64), codes (uint64, of n as it is stored). Arithmetic
+    goes on to the end of a row's last LANES coordinates, for which there is space.
     """
 
     stamps: U16
@@ -50,12 +52,12 @@ def scratch_for(batch: Batch) -> Scratch:
     """Scratch space for the rows of `batch`."""
     longest = int(_longest(batch.indptr))
     marks = np.full(1 << (MARKS * longest).bit_length(), -1, np.int64)
-    found = np.empty(BLOCK * longest, np.uint64)
-    x, (at, away) = np.empty(BLOCK * longest), np.empty((2, BLOCK * longest), np.int64)
+    found = np.zeros(BLOCK * longest + LANES, np.uint64)
+    x, (at, away) = np.zeros(BLOCK * longest + LANES), np.empty((2, BLOCK * longest), np.int64)
     chosen, totals = np.empty((2, longest), np.int64)
-    z, n, root, w = np.empty((4, longest))
+    z, n, root, w = np.zeros((4, longest + LANES))
     ends, stops = np.empty((2, BLOCK), np.int64)
-    codes = np.empty(longest, np.uint64)
+    codes = np.zeros(longest + LANES, np.uint64)
     return Scratch(
         np.zeros(2 * STAMPS, np.uint16),
         marks,
@@ -81,6 +83,19 @@ def _longest(indptr: I64) -> int:
     for row in range(1, len(indptr)):
         longest = max(longest, indptr[row] - indptr[row - 1])
     return longest
+
+
+@inlined
+def in_lanes(size: int) -> int:
+    """`size`, or the next multiple of LANES: one lane takes as long as all of them."""
+    return (size + LANES - 1) & -LANES
+
+
+@inlined
+def empty_lanes(column: F64 | U64, size: int) -> None:
+    """Put zeros behind the `size` items of a column, for whatever is worked out there."""
+    for j in range(LANES):
+        column[size + j] = 0
 
 
 @inlined

@@ -23,7 +23,7 @@ from ftrl.fixedpoint import (
     mix,
     stem,
 )
-from ftrl.scratch import Scratch
+from ftrl.scratch import Scratch, empty_lanes, in_lanes
 from ftrl.table import FIXED, LAYOUTS, Shift, Slots, Stored
 from streams.jit import F64, U64, inlined, kernel
 
@@ -43,7 +43,9 @@ def load(
             slot = np.uint64(at[np.uint64(begin + j)])
             z[j] = slots[slot]["z"]
             codes[j] = slots[slot]["n"]
-        for j in range(size):
+        empty_lanes(z, size)
+        empty_lanes(codes, size)
+        for j in range(in_lanes(size)):
             n[j] = decode_sum(codes[j])
             root[j] = math.sqrt(n[j])
             z[j] = decode_z(z[j], root[j], alpha, beta)
@@ -52,7 +54,9 @@ def load(
             slot = np.uint64(at[np.uint64(begin + j)])
             z[j] = slots[slot]["z"]
             n[j] = slots[slot]["n"]
-        for j in range(size):
+        empty_lanes(z, size)
+        empty_lanes(n, size)
+        for j in range(in_lanes(size)):
             root[j] = math.sqrt(n[j])
 
 
@@ -115,7 +119,9 @@ def encode(s: Scratch, begin: int, size: int, alpha: float, beta: float, here: n
     """
     keys, z, n, codes, error = s.found, s.z, s.n, s.codes, s.root
     saturated = 0
-    for j in range(size):
+    empty_lanes(z, size)
+    empty_lanes(n, size)
+    for j in range(in_lanes(size)):
         of_n, of_z = draws(here, keys[np.uint64(begin + j)])
         code = encode_sum(n[j], of_n)
         saturated += 1 if code > HIGHEST_SUM else 0
