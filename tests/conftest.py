@@ -1,13 +1,18 @@
-"""What all tests share: the fixtures of several modules, and a lean garbage collector."""
+"""What all tests share: fixtures of several modules, patience, and a lean garbage collector."""
 
 import gc
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kafka.jars import NoKafkaError
 from tests.kafka.shared import broker
+
+# An example's first run may compile, and a busy machine takes as long as it takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,7 @@ from tests.learning import counter
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 LINE = 64 / 2**20  # MiB

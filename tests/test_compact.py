@@ -31,7 +31,7 @@ from tests.oracles.ftrl import Row
 
 kernel = pytest.mark.kernel  # not of those with many keys, which are slow in pure Python
 
-quick = settings(max_examples=examples(50), deadline=None)
+quick = settings(max_examples=examples(50))
 OFF = AdmissionSettings()
 GROUPS = 256  # of a MiB
 NO_VALUES = np.empty(0)

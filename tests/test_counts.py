@@ -20,7 +20,7 @@ from tests.oracles.ftrl import Ftrl, Row
 
 kernel = pytest.mark.kernel  # not of those with many steps, which are slow in pure Python
 
-quick = settings(max_examples=12, deadline=None)
+quick = settings(max_examples=12)
 OFF = AdmissionSettings()
 HIGHEST_DRAW = np.uint64(2**32 - 1)
 NO_DRAW = np.uint64(0)

@@ -18,7 +18,7 @@ from tests.oracles import evaluation as oracle
 from tests.oracles.evaluation import Example
 
 kernel = pytest.mark.kernel
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 WIDTH = 1000  # ms
 
 

@@ -129,7 +129,7 @@ def tables(draw: st.DrawFn) -> tuple[FeatureConfig, list[Row]]:
     return config(*crosses, **{n: FIELDS[n][0] for n in names}), rows
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(table=tables(), serving=st.booleans(), data=st.data())
 def test_any_batch_equals_the_oracle(
     table: tuple[FeatureConfig, list[Row]], serving: bool, data: st.DataObject
@@ -144,7 +144,7 @@ def test_any_batch_equals_the_oracle(
     assert rows_of(found) == [oracle.row(row, serving) for row in rows]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(table=tables(), data=st.data())
 def test_every_coordinate_has_the_threshold_of_its_field_or_cross(
     table: tuple[FeatureConfig, list[Row]], data: st.DataObject
@@ -202,7 +202,7 @@ def held(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(st.none() | st.integers(0, 127), max_size=6), data=st.data())
 def test_a_whole_number_hashes_alike_in_every_type(values: list[Any], data: st.DataObject) -> None:
     """And as the string, the element, the float and the number of a list that it would be."""
@@ -220,7 +220,7 @@ def test_a_whole_number_hashes_alike_in_every_type(values: list[Any], data: st.D
     assert keys_of({"kind": "list"}, wrap.from_arrays(offsets, array)) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.none() | st.integers(-999, 999).map(lambda n: n / 100), max_size=6),
     data=st.data(),
@@ -238,7 +238,7 @@ def test_a_fraction_hashes_alike_in_every_width(values: list[Any], data: st.Data
         assert keys_of(field, array) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(FLOATS | st.floats(1e-5, 1e17).map(lambda v: float(f"{v:.4g}")), max_size=8))
 def test_floats_are_written_as_python_does(values: list[float]) -> None:
     field = {"kind": "categorical", "dtype": "float"}

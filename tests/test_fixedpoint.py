@@ -25,7 +25,7 @@ from tests.kernels import examples
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=examples(80), deadline=None)
+quick = settings(max_examples=examples(80))
 
 
 def decoded(code: int) -> float:

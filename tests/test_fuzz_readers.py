@@ -24,7 +24,6 @@ from tests.bad_inputs.site import GOOD, SHOWN, Row, shown
 EXAMPLES = int(os.environ.get("CLICKLOOP_FUZZ_EXAMPLES", "40"))
 fuzz = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize="CLICKLOOP_FUZZ_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -19,7 +19,7 @@ from tests.learning import bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
 
 kernel = pytest.mark.kernel
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 OFF = AdmissionSettings()
 
 # Crowds at both ends and in the middle, so that runs of used slots are long and go over the end.
@@ -47,7 +47,7 @@ def put(table: Table, key: int, value: int) -> None:
 
 @kernel
 @given(keys, st.lists(st.integers(0, 12), min_size=150, max_size=150))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_key_is_found_at_every_step(keys: list[int], moves: list[int]) -> None:
     table = Table("float64", 1000, 0)
     before, touched = table.slots.copy(), np.zeros(0, np.uint64)

@@ -144,7 +144,7 @@ times = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(times, st.integers(1, 40), st.integers(1, 9), st.lists(st.integers(0, 9)), st.data())
 def test_equals_the_oracle_however_the_log_is_cut(
     ts: list[int], max_jump: int, agree_rows: int, sizes: list[int], data: st.DataObject

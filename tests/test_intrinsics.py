@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftrl.growth import reserved
@@ -41,7 +41,6 @@ def steps(records: np.ndarray, key: np.uint64, found: U64) -> int:
     return a_line(records)
 
 
-@settings(deadline=None)  # compiles
 @given(WORDS | st.integers(0, 63).map(lambda bit: 1 << bit))
 def test_trailing_zeros(word: int) -> None:
     written = f"{word:064b}"

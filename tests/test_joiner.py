@@ -37,7 +37,6 @@ pytestmark = pytest.mark.kernel
 TYPES = ("click", "long_click", "hide")
 EXAMPLES = settings(
     max_examples=examples(80),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

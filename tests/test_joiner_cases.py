@@ -15,7 +15,7 @@ def test_the_breaker_opens_closes_and_matters_in_many_cases() -> None:
     count: Counter[str] = Counter()
 
     @given(cases())
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
     def watch(case: tuple[OracleJoin, list[Event], list[int]]) -> None:
         oracle, events, _ = case
         without = replace(oracle, breaker_wait=0, labelled=[], late=[], rejected=[])

@@ -61,7 +61,6 @@ def rebuilt(
 
 @settings(
     max_examples=examples(100),
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -70,9 +70,7 @@ contents: st.SearchStrategy[list[Content]] = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents, st.data())
 def test_messages_give_what_a_file_of_the_same_events_gives(
     tmp_path: Path, contents: list[Content], data: st.DataObject
@@ -312,7 +310,7 @@ def test_a_row_of_another_partition_is_named() -> None:
         assert "partition 2 of 3" in chunk.rejects[0].detail
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_damage_to_an_arrow_message_stays_in_it(data: st.DataObject) -> None:
     rows = arrow_rows([impression(i) for i in range(3)], IMPRESSIONS, data.draw(st.booleans()))

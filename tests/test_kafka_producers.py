@@ -151,7 +151,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EVENT, min_size=1, max_size=6))
 def test_json_of_rows_is_read_as_the_same_rows(events: list[Row]) -> None:
     decoder = Decoder(IMPRESSIONS, Partition("t", 0), 1, 1 << 50)
@@ -168,7 +168,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(["impressions", "clicks"]), st.data())
 @example("impressions", None)
 def test_a_producer_accepts_what_readers_accept(source: Source, data: st.DataObject | None) -> None:

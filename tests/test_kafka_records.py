@@ -20,7 +20,7 @@ PAIRS = st.lists(st.tuples(st.text(max_size=70), st.binary(max_size=9000)), min_
 
 
 @pytest.mark.kernel
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS, st.integers(0, 3))
 def test_the_bytes_are_those_of_kafka_python(pairs: list[tuple[str, bytes]], skip: int) -> None:
     keys, values = (pa.array(column) for column in zip(*pairs, strict=True))

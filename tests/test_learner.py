@@ -19,7 +19,7 @@ from tests.oracles.ftrl import BIAS, Ftrl, Row
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=examples(50), deadline=None)
+quick = settings(max_examples=examples(50))
 OFF = AdmissionSettings()
 
 

@@ -19,7 +19,7 @@ from tests.oracles.ftrl import Row
 
 kernel = pytest.mark.kernel  # not of those in which features leave, slow in pure Python
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 OFF = AdmissionSettings()
 POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})

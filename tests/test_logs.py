@@ -43,7 +43,7 @@ TRIVAGO = EventSchema(
     )
 )
 IN_ANY_FOLDER = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

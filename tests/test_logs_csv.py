@@ -136,9 +136,7 @@ def test_the_letters_say_what_is_wrong(tmp_path: Path) -> None:
     ]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.sampled_from([GOOD, GOOD, '"q"' + GOOD[1:], "", *[b for b in BAD if len(b) < 99]]),

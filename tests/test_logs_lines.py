@@ -18,9 +18,7 @@ from streams.record import BadRow
 from streams.salvage import separated
 
 MARK = b"\xef\xbb\xbf"
-ANY_FOLDER = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ANY_FOLDER = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Got = tuple[list[tuple[int, bytes]], list[BadRow]]
 
@@ -201,7 +199,7 @@ def test_bytes_read_are_told(tmp_path: Path) -> None:
         assert len(told) > 1 or name == "log.gz"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     good=st.dictionaries(st.integers(0, 60), st.booleans(), max_size=40),
     guesses=st.lists(st.frozensets(st.integers(0, 60)), max_size=2),

@@ -235,9 +235,7 @@ def read_alone(text: bytes) -> Read:
         return read(write_lines(Path(folder) / "one.ndjson", [b"", text]))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=log_lines(),
     block_bytes=st.sampled_from([1, 7, 100, 500, 2000]),
@@ -296,7 +294,7 @@ def alone(text: bytes, record: Record) -> bool:
     return text.startswith(b"{") and parser.table(lines, np.array([0])) is not None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(nasty(), st.sampled_from([IMPRESSIONS, CLICKS]))
 @example(b'{"zz":Inf}', IMPRESSIONS)
 @example(b'{"zz":' + DEEP + b"}", IMPRESSIONS)
@@ -307,7 +305,7 @@ def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: Record) -> 
 
 
 @pytest.mark.kernel
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.recursive(
         st.none() | st.text(max_size=4),

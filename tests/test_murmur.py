@@ -34,7 +34,7 @@ def test_published_vectors() -> None:
     assert [int(fmix64(np.uint64(k))) for k in (0, 1)] == [0, 0xB456BCFC34C2CB2C]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.none() | st.text(max_size=50), max_size=12),
     seed=st.integers(0, 2**32 - 1),

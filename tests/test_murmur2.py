@@ -26,7 +26,7 @@ def test_golden_vectors() -> None:
 
 
 @pytest.mark.kernel
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=20) | st.none(), max_size=9), st.integers(0, 3))
 def test_every_length_in_every_kind_of_array(texts: list[str | None], skip: int) -> None:
     expected = [reference((text or "").encode()) for text in texts[skip:]]

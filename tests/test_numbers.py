@@ -86,7 +86,7 @@ def oracle_rows(features: FeatureConfig, table: pa.RecordBatch) -> Rows:
     return [oracle.row(dict(zip(columns, row.values(), strict=True))) for row in table.to_pylist()]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cuts=st.lists(st.integers(0, 150), max_size=6).map(sorted),

@@ -52,7 +52,6 @@ some = st.one_of(
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(saves=st.lists(some, min_size=1, max_size=FOLD + 9), seed=st.integers(0, 99))

@@ -22,9 +22,7 @@ from tests.waiting import eventually
 
 kernel = pytest.mark.kernel  # of some only: in pure Python most would be slow
 
-quick = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 OFF = AdmissionSettings()
 POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})

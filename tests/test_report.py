@@ -75,7 +75,7 @@ def some_holes(draw: st.DrawFn) -> list[tuple[str | int, ...]]:
     return draw(st.lists(st.sampled_from(holes), max_size=6))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(some_holes(), st.booleans())
 def test_missing_parts_are_left_out(holes: list[tuple[str | int, ...]], drop: bool) -> None:
     document = copy.deepcopy(sparse())

@@ -96,7 +96,6 @@ def test_everything_is_on(straight: tuple[str, dict[str, Any]]) -> None:
 
 @hypothesis_settings(
     max_examples=6,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example is too slow to shrink
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

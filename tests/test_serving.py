@@ -14,7 +14,7 @@ from tests.oracles.ftrl import Row
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 STEP = 2.0**-13
 NO_VALUES = np.empty(0)
 

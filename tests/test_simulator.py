@@ -100,7 +100,7 @@ def test_the_same_on_every_machine(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.integers(1, 1_500), chunk=st.integers(20, 2_000), days=st.sampled_from([0.05, 3, 40]))
 def test_chunks_never_show(
     tmp_path_factory: pytest.TempPathFactory, n: int, chunk: int, days: float

@@ -31,7 +31,6 @@ from tests.test_joiner_memory import SCHEMA, stream
 SCHEDULES = 12
 EXAMPLES = settings(
     max_examples=80,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

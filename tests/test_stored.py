@@ -17,7 +17,7 @@ from tests.oracles.ftrl import BIAS, Ftrl, Row
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 OFF = AdmissionSettings()
 Codes = dict[int, tuple[int, int]]
 
