@@ -187,8 +187,8 @@ def _compact(examples: int) -> list[dict[str, Any]]:
 def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
     """How fast so many threads learn beside one, and by how much their predictions are worse.
 
-    Also how fast as many learners are that learn apart, each the same examples: no threads that
-    learn together can gain more.
+    Also how fast as many learners are that learn apart, each the same examples: what the machine
+    has to give.
     """
     err.print(f"{threads} threads")
     one, team, *apart = (

