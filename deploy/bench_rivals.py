@@ -21,7 +21,7 @@ from deploy.rivals import Rows
 from ftrl.evaluation import Evaluation
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from streams.jit import F64, I8
+from streams.compute.arrays import F64, I8
 
 ROUNDS = 5
 ASKED_VOWPAL = 4.0

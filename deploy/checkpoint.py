@@ -17,7 +17,7 @@ from ftrl.learner import Learner
 from ftrl.learner_state import columns_state
 from ftrl.table import NO_AGES
 from joiner import Joiner, JoinState
-from streams.jit import I64
+from streams.compute.arrays import I64
 
 _LEARNER_ARRAYS = ("filters", "seen")
 AGES = "learner-ages"

@@ -17,7 +17,7 @@ from deploy.store import Store
 from streams.deadletter import Source
 from streams.errors import DataError
 from streams.kafka.settings import Format
-from streams.simulator.logs import LogFormat
+from streams.simulator.log_writers import LogFormat
 
 app = typer.Typer(
     help="An online-learning loop for click-through-rate prediction.",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ftrl.evaluation import Evaluation
 from joiner import JoinSettings
-from streams.jit import F64, I8, I64, Bool
+from streams.compute.arrays import F64, I8, I64, Bool
 
 FIRST, CORRECTION = 0, 1  # of `kind`
 _KEPT_STATE = "remembered_"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streams.compute.arrays import F64
 from streams.errors import DataError
-from streams.jit import F64
 
 ROWS_PER_GROUP = 65_536
 ROWS_PER_FILE = 2_000_000

@@ -11,11 +11,11 @@ from deploy.former import FormerNames
 from deploy.settings import Settings
 from ftrl.config import FeatureConfig
 from joiner import FOREVER, Watermarks
+from streams.compute.arrays import I64
 from streams.deadletter import Place, Source
 from streams.errors import DataError
-from streams.guard import OFF, GuardSettings
-from streams.jit import I64
-from streams.logs import Log, open_log
+from streams.files.clock_guard import OFF, GuardSettings
+from streams.files.logs import Log, open_log
 from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
 from streams.record import Position, places, places_of
 from streams.schema import EventSchema

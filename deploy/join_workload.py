@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from joiner import JoinSettings
-from streams.jit import F64, I64, U64
+from streams.compute.arrays import F64, I64, U64
 from streams.schema import EventSchema, Field
 
 SCHEMA = EventSchema(

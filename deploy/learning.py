@@ -22,8 +22,8 @@ from deploy.training import Training
 from ftrl.config import FeatureConfig
 from ftrl.intake import Intake
 from ftrl.table import LAYOUTS
-from streams.blocks import Block, Entry
 from streams.errors import ConfigError, DataError
+from streams.labelled_log import Block, Entry
 
 log = logging.getLogger(__name__)
 

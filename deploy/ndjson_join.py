@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.join_workload import JOIN, SCHEMA
 from joiner import Joiner, SamplingSettings
-from streams.logs import open_log
+from streams.files.logs import open_log
 from streams.merge import merged
 
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from streams.compute.arrays import I64
 from streams.errors import DataError
-from streams.jit import I64
 
 WHEEL = "obp-0.4.1-py3-none-any.whl"
 LOGS = tuple((policy, page) for policy in ("bts", "random") for page in ("all", "men", "women"))

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from deploy.store import Store, StoreError
 from ftrl.growth import ALL_TOUCHED
-from streams.jit import I64, U8, U64
+from streams.compute.arrays import I64, U8, U64
 
 # Of a commit, with all that its values and arrays are made of, settings too. Those before did not
 # say: their runs cannot go on, but their weights can be read.

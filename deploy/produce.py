@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from deploy.settings import Settings
 from streams.deadletter import DeadLetterWriter, Source
-from streams.guard import OFF
-from streams.kafka.delivery import ProducerSettings
-from streams.kafka.producers import ClickProducer, ImpressionProducer, Producer
+from streams.files.clock_guard import OFF
+from streams.files.logs import open_log
+from streams.kafka.produce.in_flight import ProducerSettings
+from streams.kafka.produce.producer import ClickProducer, ImpressionProducer, Producer
 from streams.kafka.settings import Format
-from streams.logs import open_log
 
 # At a given rate, what is due is sent so often.
 _TICK_S = 0.05

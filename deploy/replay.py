@@ -23,12 +23,12 @@ from deploy.settings import Settings, differences
 from deploy.store import Store
 from ftrl.config import FeatureConfig
 from joiner.letters import letters_of
+from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
-from streams.jit import compiling_s
 from streams.merge import Step
+from streams.ndjson_writer import NdjsonWriter
 from streams.spill import spill_of
-from streams.writer import NdjsonWriter
 
 STORE = "store"
 EXAMPLES = "examples"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams.jit import F64, I8, I64, U64
+from streams.compute.arrays import F64, I8, I64, U64
 
 VOWPAL_BITS = 22
 _POLL = 0.01  # seconds

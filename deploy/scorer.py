@@ -19,11 +19,11 @@ from deploy.store import Store
 from ftrl.features import Features
 from ftrl.logistic import probabilities
 from ftrl.serving import Served
+from streams.compute.arrays import F64
 from streams.deadletter import DeadLetterWriter
 from streams.errors import ConfigError
-from streams.guard import OFF
-from streams.jit import F64
-from streams.logs import open_log
+from streams.files.clock_guard import OFF
+from streams.files.logs import open_log
 
 SCORES = pa.schema(
     [

@@ -28,7 +28,7 @@ from ftrl.settings import AdmissionSettings, LearnerSettings
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.duration import Duration
 from streams.errors import ConfigError
-from streams.guard import GuardSettings
+from streams.files.clock_guard import GuardSettings
 from streams.kafka.settings import SECRETS, KafkaSettings, TopicSettings
 from streams.schema import EventSchema
 from streams.spill import SpillSettings

@@ -11,7 +11,7 @@ from deploy.console import Rows, number, percent
 from deploy.settings import listed, reason
 from streams.errors import ConfigError
 from streams.simulator import Simulation, SimulatorSettings, simulate
-from streams.simulator.logs import LogFormat
+from streams.simulator.log_writers import LogFormat
 
 KNOWN = "docs/commands.md lists all of them"
 

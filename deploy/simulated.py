@@ -20,8 +20,8 @@ from deploy import metrics
 from deploy.replay import EXAMPLES
 from deploy.report import read_metrics, write_report
 from deploy.truths import BATCH, Truths, open_parquet
+from streams.compute.arrays import F64, I64, Bool
 from streams.errors import DataError
-from streams.jit import F64, I64, Bool
 
 EIGHTHS = 8
 RANGE, BINS, FINE = 16, 2, 32  # logits from -RANGE; bins a unit of logit: predicted, true

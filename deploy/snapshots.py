@@ -35,7 +35,7 @@ from ftrl.learner import Learner
 from ftrl.serving import Served, ServingTable, serving_weights
 from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
 from ftrl.table import keys_of
-from streams.jit import U64
+from streams.compute.arrays import U64
 
 PAGE = 65_536  # weights, or groups
 

@@ -17,7 +17,7 @@ from ftrl.evaluation import Evaluation
 from ftrl.features import Features
 from ftrl.learner import Learner
 from ftrl.logistic import probabilities
-from streams.jit import F64, I8, I64
+from streams.compute.arrays import F64, I8, I64
 from streams.record import places_of, seeds
 
 

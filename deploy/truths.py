@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from streams.compute.arrays import F64, I64, Bool
 from streams.errors import DataError
-from streams.jit import F64, I64, Bool
 
 BATCH = 65_536
 RECENT = 16  # batches that are held

@@ -19,14 +19,14 @@ from deploy.settings import Settings
 from deploy.watchdog import Watch, Watchdog
 from joiner import Joiner
 from joiner.agent import JoinTopics, JoinWorker
-from joiner.batches import empty
 from joiner.partition import Setup
 from joiner.runner import Decode, Pace
+from streams.arrow_batches import empty
 from streams.deadletter import Source
-from streams.kafka.app import App, create_app, run
-from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.ranges import range_reader
+from streams.kafka.consume.app import App, create_app, run
+from streams.kafka.consume.chunk import Partition
+from streams.kafka.consume.range_reader import range_reader
 from streams.kafka.security import client_options, faust_options
 from streams.record import Record
 from streams.spill import spill_of

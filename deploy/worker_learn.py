@@ -30,9 +30,9 @@ from deploy.training import Training
 from deploy.watchdog import Watch, Watchdog
 from ftrl.agent import learn_from
 from streams.errors import ClickloopError, DataError
-from streams.kafka.app import create_app, run
-from streams.kafka.chunk import Chunk, Partition
-from streams.kafka.labelled import entry_of, place_of
+from streams.kafka.consume.app import create_app, run
+from streams.kafka.consume.chunk import Chunk, Partition
+from streams.kafka.consume.labelled import entry_of, place_of
 from streams.kafka.security import faust_options
 
 log = logging.getLogger(__name__)

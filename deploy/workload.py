@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.jit import F64, I8, I64, U64
+from streams.compute.arrays import F64, I8, I64, U64
 
 FIELDS = 30
 FEWEST, MOST = 5, 2_000_000

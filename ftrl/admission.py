@@ -25,8 +25,9 @@ from ftrl.fixedpoint import ADMITTED, mix, stem
 from ftrl.rotation import CERTAIN, CONTROL, Progress, Rules, begin
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from ftrl.table import aligned
-from streams.intrinsics import prefetch
-from streams.jit import F64, I64, U8, U64, inlined, kernel
+from streams.compute.arrays import F64, I64, U8, U64
+from streams.compute.intrinsics import prefetch
+from streams.compute.jit import inlined, kernel
 
 MIB = 1 << 20
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ftrl.examples import CORRECTION
 from ftrl.settings import LearnerSettings
 from ftrl.table import FIXED
-from streams.jit import inlined
+from streams.compute.jit import inlined
 
 # Bits of each of the two codes in a stored n; 0 where n is the sum of squared gradients.
 Bits: TypeAlias = np.uint64

@@ -20,7 +20,7 @@ from ftrl.histogram import (
     accumulate,
 )
 from ftrl.measures import Group, Metrics
-from streams.jit import F64, I8, I64, Bool
+from streams.compute.arrays import F64, I8, I64, Bool
 
 HOUR = 3_600_000
 DECILES = 10

@@ -16,7 +16,7 @@ from ftrl.growth import Table
 from ftrl.passes import BY_RANK, Rule, pass_over
 from ftrl.settings import LearnerSettings
 from ftrl.table import GROUP
-from streams.jit import I64, U64, Bool
+from streams.compute.arrays import I64, U64, Bool
 
 EPOCHS = 8  # in `expire_after`
 BEATS = 64  # in an epoch: at each one a part of the table is looked at

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.intrinsics import CACHE_LINE, prefetch
-from streams.jit import F64, I8, I64, U8, U64, Bool, inlined, kernel
+from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
+from streams.compute.intrinsics import CACHE_LINE, prefetch
+from streams.compute.jit import inlined, kernel
 
 CORRECTION = 1  # of `kind`; 0 is a first label
 

@@ -16,7 +16,8 @@ from ftrl.config import POSITION, FeatureConfig, FieldConfig
 from ftrl.hashing import NONE, Hashed, Hasher, cross, distinct, name_seed
 from ftrl.numbers import Bucket, Quantile, Value
 from ftrl.settings import AdmissionSettings
-from streams.jit import F64, I64, U8, U64, kernel
+from streams.compute.arrays import F64, I64, U8, U64
+from streams.compute.jit import kernel
 from streams.schema import FEATURE_PREFIX
 
 

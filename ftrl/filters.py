@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from ftrl.settings import MAX_ADMIT_AFTER
-from streams.jit import F64, U64, inlined, kernel
+from streams.compute.arrays import F64, U64
+from streams.compute.jit import inlined, kernel
 
 PROBES = 4
 LINE_WORDS = 8

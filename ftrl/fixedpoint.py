@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.jit import F64, I16, U64, inlined, kernel
+from streams.compute.arrays import F64, I16, U64
+from streams.compute.jit import inlined, kernel
 
 SCALE = 2.0**13
 LOWEST = -32768

@@ -32,9 +32,10 @@ from ftrl.table import (
     room,
     tags_of,
 )
+from streams.compute.arrays import U8, U64
+from streams.compute.intrinsics import a_line
+from streams.compute.jit import allocating, kernel
 from streams.errors import ConfigError
-from streams.intrinsics import a_line
-from streams.jit import U8, U64, allocating, kernel
 
 ALL_TOUCHED = np.uint64(0xFFFFFFFFFFFFFFFF)
 FIRST_CAPACITY = 64

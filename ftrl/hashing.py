@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.jit import F64, I64, U64, kernel
-from streams.murmur import MAX_SEED, fmix64, hash128
-from streams.numbers import float64
+from streams.compute.arrays import F64, I64, U64
+from streams.compute.floats import float64
+from streams.compute.jit import kernel
+from streams.compute.murmur3 import MAX_SEED, fmix64, hash128
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / φ, odd
 NONE = np.uint64(0)  # no coordinate: a hash of 0 becomes ONE

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from streams.jit import F64, I8, I64, kernel
+from streams.compute.arrays import F64, I8, I64
+from streams.compute.jit import kernel
 
 # Sums over the examples of a cell; w weight, p prediction, l log loss (nats).
 COUNT = 0  # 1 for each: exact, so that an emptied cell is known to be empty

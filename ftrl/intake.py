@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from streams.blocks import Entry, Lineage
-from streams.messages import decode
+from streams.arrow_ipc import decode
+from streams.labelled_log import Entry, Lineage
 
 
 class Intake:

@@ -15,8 +15,9 @@ from ftrl.examples import CORRECTION, LIMIT, Batch, Examples, announce_row
 from ftrl.model import FULL, Model, Rates, Tally
 from ftrl.scratch import BLOCK, Scratch, close_up, gather, in_lanes, look_up
 from ftrl.stored import circumstances, load, store
-from streams.intrinsics import prefetch
-from streams.jit import F64, I64, U8, U64, Ints, inlined, kernel
+from streams.compute.arrays import F64, I64, U8, U64, Ints
+from streams.compute.intrinsics import prefetch
+from streams.compute.jit import inlined, kernel
 
 # With a literal 0 Numba compiles whatever is called with it twice: for the literal, and for int64.
 _NOTHING = cast(int, np.int64(0))

@@ -29,7 +29,7 @@ from ftrl.scratch import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats, stats_of
 from ftrl.table import NO_AGES, Shift, Slots, columns
-from streams.jit import F64, I8, I64, U8, U64, Bool
+from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
 
 # Between two steps of growth: so many coordinates are learned from, and so many features come.
 STEP = 1 << 17

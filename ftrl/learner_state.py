@@ -8,8 +8,8 @@ import numpy.typing as npt
 from ftrl import counts, stored
 from ftrl.settings import LearnerSettings
 from ftrl.table import FIXED, GROUPS_A_MIB, NO_AGES, Slots, columns
+from streams.compute.arrays import U8
 from streams.errors import ConfigError, DataError
-from streams.jit import U8
 
 STATE_FORMAT = 2
 OLDEST_FORMAT = 1  # knows of no eviction, and its filters are not read: counting starts again

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ftrl import kernels
-from streams.jit import F64, kernel
+from streams.compute.arrays import F64
+from streams.compute.jit import kernel
 
 
 @kernel

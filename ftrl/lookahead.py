@@ -19,8 +19,9 @@ from ftrl.kernels import is_repeated, let_in, predict_row, step_row
 from ftrl.model import Model, Rates
 from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce, is_still_suspect
 from ftrl.table import ABSENT, Shift, Slots
-from streams.intrinsics import prefetch, prefetch_to_write
-from streams.jit import F64, I32, I64, U8, U16, U64, inlined, kernel
+from streams.compute.arrays import F64, I32, I64, U8, U16, U64
+from streams.compute.intrinsics import prefetch, prefetch_to_write
+from streams.compute.jit import inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
 SOON = 12  # coordinates without a slot: by the time they are counted, the filters' lines are loaded

@@ -10,7 +10,7 @@ from typing import TypedDict
 import numpy as np
 
 from ftrl.histogram import COUNT, LOSS, PREDICTED, SQUARE, SQUARE_LOSS, SQUARE_LOSS_LOSS, WEIGHT
-from streams.jit import F64
+from streams.compute.arrays import F64
 
 Interval = tuple[float, float]
 Z = 1.959963984540054  # the normal distribution's 97.5% quantile: intervals hold 95%

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftrl import counts, rotation, table
-from streams.jit import U8, U64
+from streams.compute.arrays import U8, U64
 
 TALLY = np.dtype(
     [

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from ftrl.hashing import Hashed, Hasher
-from streams.jit import F64, I64, U64, kernel
-from streams.numbers import float64
+from streams.compute.arrays import F64, I64, U64
+from streams.compute.floats import float64
+from streams.compute.jit import kernel
 
 _MANTISSA = 52  # bits of a float64's fraction
 _MAGNITUDE = np.int64(2**63 - 1)  # all bits but the sign

@@ -18,8 +18,9 @@ from ftrl.lookahead import AHEAD, memo
 from ftrl.model import Model, Rates
 from ftrl.scratch import STAMPS, Scratch, scratch_for
 from ftrl.table import aligned
-from streams.intrinsics import CACHE_LINE, advance, give_way, publish, published, rest
-from streams.jit import F64, I32, I64, U16, U64, inlined, kernel
+from streams.compute.arrays import F64, I32, I64, U16, U64
+from streams.compute.intrinsics import CACHE_LINE, advance, give_way, publish, published, rest
+from streams.compute.jit import inlined, kernel
 
 PART = 1 << 13  # coordinates
 FEWEST = 4  # parts: of fewer, threads would mostly wait for each other

@@ -14,7 +14,8 @@ import numpy as np
 from ftrl.counts import Bits
 from ftrl.stored import n_of, z_of
 from ftrl.table import EMPTY, GROUP, Shift, Slots, clear, find, home, least_key
-from streams.jit import U8, U64, allocating, inlined
+from streams.compute.arrays import U8, U64
+from streams.compute.jit import allocating, inlined
 
 Slot: TypeAlias = int | np.int64
 

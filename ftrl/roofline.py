@@ -8,8 +8,9 @@ from ftrl.filters import LINE_WORDS, line_of
 from ftrl.rotation import Rules
 from ftrl.scratch import BLOCK
 from ftrl.table import Shift, Slots, find, home
-from streams.intrinsics import a_line, prefetch
-from streams.jit import U8, U64, kernel
+from streams.compute.arrays import U8, U64
+from streams.compute.intrinsics import a_line, prefetch
+from streams.compute.jit import kernel
 
 _1 = np.uint64(1)
 _6 = np.uint64(6)

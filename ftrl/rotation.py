@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ftrl.filters import LINE_WORDS, empty
-from streams.jit import U64, inlined, kernel
+from streams.compute.arrays import U64
+from streams.compute.jit import inlined, kernel
 
 CERTAIN = np.uint64(1 << 32)
 CONTROL = 32  # lines that share one line of the control filters

@@ -6,7 +6,8 @@ import numpy as np
 
 from ftrl.examples import Batch
 from ftrl.table import Shift, Slots, at_home
-from streams.jit import F64, I64, U16, U64, inlined, kernel
+from streams.compute.arrays import F64, I64, U16, U64
+from streams.compute.jit import inlined, kernel
 
 BLOCK = 8  # rows looked up together: their slots' cache lines fit into 16 KiB
 LANES = 8  # coordinates that the processor works on at once

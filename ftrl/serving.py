@@ -8,7 +8,8 @@ import numpy as np
 from ftrl.examples import Batch, batch_of, refuse_zero
 from ftrl.fixedpoint import SCALE, SERVING, quantize
 from ftrl.table import EMPTY, home_shift, room
-from streams.jit import F64, I16, I64, U64, kernel
+from streams.compute.arrays import F64, I16, I64, U64
+from streams.compute.jit import kernel
 
 
 class ServingWeights(NamedTuple):

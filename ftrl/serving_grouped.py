@@ -13,7 +13,8 @@ from ftrl.examples import Batch, read_only
 from ftrl.fixedpoint import SCALE
 from ftrl.serving import Served
 from ftrl.table import GROUP, group_of, tag_of
-from streams.jit import F64, I16, I64, U16, U32, U64, inlined, kernel
+from streams.compute.arrays import F64, I16, I64, U16, U32, U64
+from streams.compute.jit import inlined, kernel
 
 _TAG_BITS = np.uint64(32)
 

@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
-from streams.intrinsics import trailing_zeros
-from streams.jit import U8, inlined
+from streams.compute.arrays import U8
+from streams.compute.intrinsics import trailing_zeros
+from streams.compute.jit import inlined
 
 INDEX_BITS = 14
 RANK_BITS = 64 - INDEX_BITS

@@ -9,7 +9,7 @@ from ftrl.fixedpoint import SCALE
 from ftrl.growth import Table
 from ftrl.model import Rates
 from ftrl.table import TAGS
-from streams.jit import U8
+from streams.compute.arrays import U8
 
 
 @dataclass(frozen=True, slots=True)

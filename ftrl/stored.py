@@ -25,7 +25,8 @@ from ftrl.fixedpoint import (
 )
 from ftrl.scratch import Scratch, empty_lanes, in_lanes
 from ftrl.table import FIXED, LAYOUTS, Shift, Slots, Stored
-from streams.jit import F64, U64, inlined, kernel
+from streams.compute.arrays import F64, U64
+from streams.compute.jit import inlined, kernel
 
 _1 = np.uint64(1)
 _6 = np.uint64(6)

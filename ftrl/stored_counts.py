@@ -13,7 +13,8 @@ from ftrl.fixedpoint import draws
 from ftrl.scratch import Scratch
 from ftrl.stored import decode_z, round_z, scale_of
 from ftrl.table import Shift, Slots
-from streams.jit import U64, kernel
+from streams.compute.arrays import U64
+from streams.compute.jit import kernel
 
 _1 = np.uint64(1)
 _6 = np.uint64(6)

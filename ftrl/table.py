@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from streams.intrinsics import CACHE_LINE, NOWHERE, a_line, in_line, prefetch
-from streams.jit import I64, U8, U64, Ints, inlined, kernel
+from streams.compute.arrays import I64, U8, U64, Ints
+from streams.compute.intrinsics import CACHE_LINE, NOWHERE, a_line, in_line, prefetch
+from streams.compute.jit import inlined, kernel
 
 Slots = npt.NDArray[np.void]
 Stored = npt.NDArray[Any]  # z or n as a layout has them

@@ -21,15 +21,15 @@ from joiner.effects import Report
 from joiner.letters import letters_of
 from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
 from joiner.runner import Decode, Pace, Runner
-from streams.blocks import HEADER, Entry, Message, encode
+from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
+from streams.arrow_ipc import encode as encode_rows
 from streams.deadletter import DeadLetter
-from streams.kafka.app import App, chunks
-from streams.kafka.chunk import Partition
-from streams.kafka.labelled import entry_of
-from streams.kafka.ranges import RangeReader
+from streams.kafka.consume.app import App, chunks
+from streams.kafka.consume.chunk import Partition
+from streams.kafka.consume.labelled import entry_of
+from streams.kafka.consume.range_reader import RangeReader
+from streams.labelled_log import HEADER, Entry, Message, encode
 from streams.merge import CLICK, IMPRESSION, SOURCES
-from streams.messages import ARROW, CONTENT_TYPE, JSON
-from streams.messages import encode as encode_rows
 
 log = logging.getLogger(__name__)
 

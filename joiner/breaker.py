@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from joiner.settings import JoinSettings
-from streams.jit import F64, kernel
+from streams.compute.arrays import F64
+from streams.compute.jit import kernel
 
 _RECOVERED = 0.5  # of a sample's expected clicks: as many in time close the breaker
 _MEMORY = 400.0  # samples that the long-run rate remembers; by half of them it halves its counts

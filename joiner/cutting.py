@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from joiner.joiner import Joiner
 from joiner.outputs import JoinOutput
-from streams.blocks import Cut, Stop
-from streams.jit import Bool
+from streams.compute.arrays import Bool
+from streams.labelled_log import Cut, Stop
 from streams.merge import Merge, Step
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.jit import I64
+from streams.compute.arrays import I64
 
 _THIRTY_DAYS = 30 * 86_400_000
 

@@ -5,8 +5,8 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from streams.blocks import Message
 from streams.deadletter import DeadLetter
+from streams.labelled_log import Message
 
 
 @dataclass(frozen=True, slots=True)

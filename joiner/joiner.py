@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from joiner.batches import empty
 from joiner.breaker import BreakerState, breaker_state, fresh_breaker
 from joiner.delays import DELAY_EDGES, DelayHistogram
 from joiner.kernels import join
@@ -32,8 +31,9 @@ from joiner.settings import JoinSettings, SamplingSettings
 from joiner.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
 from joiner.steps import StepReader
 from joiner.waiting import USED, WaitingClicks
+from streams.arrow_batches import empty
+from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter, Place
-from streams.jit import I64, U8
 from streams.record import place_of
 from streams.schema import EventSchema
 

@@ -56,7 +56,8 @@ from joiner.rules import (
 )
 from joiner.sampling import is_kept
 from joiner.waiting import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
-from streams.jit import F64, I64, kernel
+from streams.compute.arrays import F64, I64
+from streams.compute.jit import kernel
 
 
 @kernel

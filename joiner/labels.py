@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.batches import concat
 from joiner.pending import Pending
 from joiner.ring import CLICK_BIAS, DROPPED, NO_CLICK
-from streams.jit import F64, I8, I64, Bool, kernel
+from streams.arrow_batches import concat
+from streams.compute.arrays import F64, I8, I64, Bool
+from streams.compute.jit import kernel
 from streams.schema import EventSchema
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from streams.jit import I64
+from streams.compute.arrays import I64
 
 
 class ImpressionCount(IntEnum):

@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from joiner.settings import JoinSettings
-from streams.blocks import Base, Cut
+from streams.labelled_log import Base, Cut
 
 
 class _Held(NamedTuple):

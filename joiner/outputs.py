@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from joiner.batches import empty
 from joiner.rules import LATE, REASONS, REJECTED, TOO_LATE, Facts
 from joiner.waiting import WaitingClicks
-from streams.jit import I64, Bool
+from streams.arrow_batches import empty
+from streams.compute.arrays import I64, Bool
 from streams.schema import PLACE, EventSchema
 
 LATE_SCHEMA = pa.schema(

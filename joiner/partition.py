@@ -31,11 +31,11 @@ from joiner.restart import FIRST_LOOK, Last, Written, cuts_since, last_block
 from joiner.rows import Spill
 from joiner.rules import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
 from joiner.settings import JoinSettings, SamplingSettings
-from streams.blocks import Base, Block, Claim, Cut, Entry
+from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter
 from streams.errors import ClickloopError, DataError
+from streams.labelled_log import Base, Block, Claim, Cut, Entry
 from streams.merge import SOURCES, Merge
-from streams.messages import encode_parts
 from streams.record import Chunk, Position, Record, rows_through
 from streams.schema import EventSchema
 

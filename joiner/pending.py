@@ -9,7 +9,7 @@ import pyarrow as pa
 from joiner.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
 from joiner.rows import KeptRows, Spill
 from joiner.rules import FOREVER, NEVER
-from streams.jit import I64, U32
+from streams.compute.arrays import I64, U32
 
 # Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4,
 # so 45 in all; what is left to 48 is the room a step needs beside the known impressions.

@@ -11,10 +11,10 @@ from joiner.outputs import JoinOutput
 from joiner.restart import Written
 from joiner.rules import MET, PASSED, with_lifts
 from joiner.settings import JoinSettings, SamplingSettings
-from streams.blocks import Cut
+from streams.compute.arrays import Bool
 from streams.deadletter import DeadLetter
 from streams.errors import DataError
-from streams.jit import Bool
+from streams.labelled_log import Cut
 from streams.merge import CLICK, IMPRESSION, Merge, Step
 
 

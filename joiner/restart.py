@@ -7,8 +7,8 @@ input logs in just the same steps again.
 
 from dataclasses import dataclass, replace
 
-from streams.blocks import Base, Block, Claim, Cut, Entry, Lineage
 from streams.errors import DataError
+from streams.labelled_log import Base, Block, Claim, Cut, Entry, Lineage
 
 FIRST_LOOK = 64  # messages; twice as many each time
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joiner.rules import Int
-from streams.jit import I64, U32, U64, kernel
+from streams.compute.arrays import I64, U32, U64
+from streams.compute.jit import kernel
 
 ENTRY = np.dtype(
     [

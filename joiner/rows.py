@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from joiner.batches import concat, take_each, with_small_tail
-from streams.jit import I64
+from streams.arrow_batches import concat, take_each, with_small_tail
+from streams.compute.arrays import I64
 
 _SMALL_BATCH = 1 << 10  # rows that are kept together
 _AT_ONCE = 32 << 20  # bytes that are moved out of memory together, at most about a quarter of it

@@ -9,7 +9,7 @@ from joiner.delays import DELAY_EDGES
 from joiner.ledger import ClickCount, ImpressionCount
 from joiner.sampling import salt
 from joiner.settings import JoinSettings, SamplingSettings
-from streams.jit import I8, I32, I64, U8, U64
+from streams.compute.arrays import I8, I32, I64, U8, U64
 
 Int = int | np.int64
 

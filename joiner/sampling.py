@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from streams.jit import kernel
-from streams.murmur import fmix64
+from streams.compute.jit import kernel
+from streams.compute.murmur3 import fmix64
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _11 = np.uint64(11)

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joiner.rules import CODES, FOREVER, IMPRESSIONS_END, PASSED, Events
-from streams.jit import I64, U8
-from streams.murmur import hash128
+from streams.compute.arrays import I64, U8
+from streams.compute.murmur3 import hash128
 from streams.schema import EventSchema
 
 

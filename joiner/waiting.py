@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.batches import empty, with_small_tail
 from joiner.rules import NEVER, Int
-from streams.jit import I32, I64, U64, kernel
-from streams.murmur import hash128
+from streams.arrow_batches import empty, with_small_tail
+from streams.compute.arrays import I32, I64, U64
+from streams.compute.jit import kernel
+from streams.compute.murmur3 import hash128
 
 WAITING = np.dtype(
     [

@@ -9,12 +9,12 @@
 The names that other rooms use:
 
 - `streams.schema`: `EventSchema`, `Field`, the Arrow schemas of all records
-- `streams.logs`: `open_log`, `discover`; a `Log` is a stream of `streams.record.Chunk`s
+- `streams.files.logs`: `open_log`, `discover`; a `Log` is a stream of `streams.record.Chunk`s
 - `streams.merge`: `merged` makes `Step`s of the two logs, in the order of their times
-- `streams.guard`: `GuardSettings`, against clocks that run ahead
+- `streams.files.clock_guard`: `GuardSettings`, against clocks that run ahead
 - `streams.deadletter`: `DeadLetter`, `DeadLetterWriter`
 - `streams.kafka`: records from Kafka in chunks, for workers (a room of its own)
 - `streams.spill`: `SpillSettings`, `FileSpill`, for batches that memory has no room for
 - `streams.errors`: `DataError`, when a file as a whole cannot be read
-- `streams.duration`, `streams.jit`: the settings' durations, the one way to compile kernels
+- `streams.duration`, `streams.compute.jit`: the settings' durations, the one way to compile kernels
 """

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from streams.writer import NdjsonWriter
+from streams.ndjson_writer import NdjsonWriter
 
 Source = Literal["impressions", "clicks"]
 Place = tuple[int, int]  # (src_offset, src_row)

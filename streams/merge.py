@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter, Place
-from streams.jit import I64, U8
 from streams.record import Chunk, Position, Record, place_of, rows_through
 
 IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
@@ -54,7 +54,7 @@ class Step:
 
 
 class Chunks(Protocol):
-    """One log to merge: `streams.logs.Log`, or anything else that gives chunks in order."""
+    """One log to merge: `streams.files.logs.Log`, or anything else that gives chunks in order."""
 
     @property
     def record(self) -> Record:

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from streams.compute.arrays import I64, Bool
+from streams.compute.murmur3 import fmix64
 from streams.deadletter import DeadLetter, Place, Source
 from streams.errors import DataError
-from streams.jit import I64, Bool
-from streams.murmur import fmix64
 from streams.schema import EventSchema, Field, ValueType
 
 FEATURES = "features"

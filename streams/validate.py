@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams.compute.arrays import I16, Bool
 from streams.deadletter import DeadLetter, shown
-from streams.jit import I16, Bool
 from streams.record import BadRow, Check, Chunk, Found, Origin, Record
 from streams.schema import CLICK, MAX_ID_BYTES
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from deploy import inputs, pages, settings
 from deploy.replay import replay
-from streams.logs import open_log
+from streams.files.logs import open_log
 from streams.simulator import SimulatorSettings, simulate
 from tests import small_logs, trivago
 from tests.outcomes import outcome

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from deploy.examples import ExamplesWriter
 from deploy.store import Store
-from streams.writer import NdjsonWriter
+from streams.ndjson_writer import NdjsonWriter
 from tests import trivago
 from tests.fault_cases import Case, cases, exercised, run, straight, trivago_cases
 from tests.outcomes import outcome

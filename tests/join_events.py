@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from joiner import Joiner, JoinOutput, JoinSettings, SamplingSettings
-from streams.jit import U8
+from streams.compute.arrays import U8
 from streams.schema import EventSchema, Field
 from tests.oracles.join import OracleJoin, Row
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from deploy.settings import Settings
 from joiner.partition import Setup
+from streams.compute.arrays import I64
 from streams.deadletter import Source
-from streams.jit import I64
-from streams.logs import open_log
+from streams.files.logs import open_log
 from tests.simulation.check import counting_blocks
 from tests.simulation.workers import JoinWorker, rows_of
 from tests.simulation.world import InputLog, Message, World

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ftrl.admission import Admission
 from ftrl.learner import Learned, Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from streams.jit import F64, I8, I64, U8, U64, Bool
+from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
 from tests.oracles.counter import ExactCounter
 from tests.oracles.ftrl import Row
 

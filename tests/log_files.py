@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.deadletter import DeadLetter, Source
-from streams.guard import GuardSettings
-from streams.logs import Log, open_log
+from streams.files.clock_guard import GuardSettings
+from streams.files.logs import Log, open_log
 from streams.record import Position
 from streams.schema import EventSchema, Field
 

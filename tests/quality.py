@@ -19,7 +19,7 @@ from rich.table import Table
 from deploy import settings, simulate, simulated
 from deploy.replay import EXAMPLES, replay
 from ftrl.table import FIXED
-from streams.jit import F64, Bool
+from streams.compute.arrays import F64, Bool
 from tests import trivago
 from tests.trivago import changed
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ftrl import admission, filters, rotation
 from ftrl.admission import Admission
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
-from streams.jit import U64
+from streams.compute.arrays import U64
 from tests.learning import counter
 
 pytestmark = pytest.mark.kernel

@@ -16,8 +16,8 @@ MAY_IMPORT = {
 # Each of these is known to few modules, so that it can be replaced, or proven right, in one place.
 ONLY_IN = {
     "rocksdict": {"deploy/store.py"},
-    "numba": {"streams/intrinsics.py", "streams/jit.py"},
-    "llvmlite": {"streams/intrinsics.py"},
+    "numba": {"streams/compute/intrinsics.py", "streams/compute/jit.py"},
+    "llvmlite": {"streams/compute/intrinsics.py"},
     "plotly": {
         "deploy/drawing.py",
         "deploy/count_charts.py",
@@ -29,18 +29,22 @@ ONLY_IN = {
         "deploy/bench_ingest_worker.py",
         "joiner/agent.py",
         "ftrl/agent.py",
-        "streams/kafka/alone.py",
-        "streams/kafka/app.py",
-        "streams/kafka/fetch.py",
+        "streams/kafka/consume/exclusive_assignor.py",
+        "streams/kafka/consume/app.py",
+        "streams/kafka/consume/consumer_thread.py",
         "streams/kafka/security.py",
-        "streams/kafka/transport.py",
+        "streams/kafka/consume/transport.py",
     },
-    "aiokafka": {"streams/kafka/app.py", "streams/kafka/fetch.py", "streams/kafka/ranges.py"},
+    "aiokafka": {
+        "streams/kafka/consume/app.py",
+        "streams/kafka/consume/consumer_thread.py",
+        "streams/kafka/consume/range_reader.py",
+    },
     "kafka": {
         "deploy/bench_ingest.py",
-        "streams/kafka/delivery.py",
-        "streams/kafka/reach.py",
-        "streams/kafka/records.py",
+        "streams/kafka/produce/in_flight.py",
+        "streams/kafka/client_errors.py",
+        "streams/kafka/produce/record_batch.py",
         "streams/kafka/topics.py",
     },
     "aiohttp": {"deploy/health.py"},
@@ -56,7 +60,7 @@ ONLY_IN = {
         "deploy/cli_kafka.py",
     },
     "pydantic_settings": {"deploy/settings.py"},
-    "msgspec": {"joiner/agent.py", "streams/blocks.py", "streams/ndjson.py"},
+    "msgspec": {"joiner/agent.py", "streams/labelled_log.py", "streams/formats/ndjson.py"},
 }
 
 

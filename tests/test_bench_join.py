@@ -14,7 +14,7 @@ from deploy.cli import app
 from deploy.join_workload import DELAY_MS, DISORDER_MS, JOIN, SCHEMA, Traffic, write_ndjson
 from joiner import Joiner, SamplingSettings
 from streams.deadletter import Source
-from streams.logs import open_log
+from streams.files.logs import open_log
 from streams.schema import PLACE
 
 GAP = 90.0  # milliseconds: 20,000 impressions open

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from deploy import settings
-from streams.blocks import Base, Block, Cut, Stop
-from streams.kafka.chunk import Chunk, Partition, joined
-from streams.messages import encode
-from streams.murmur2 import partition_of
+from streams.arrow_ipc import encode
+from streams.compute.murmur2 import partition_of
+from streams.kafka.consume.chunk import Chunk, Partition, joined
+from streams.labelled_log import Base, Block, Cut, Stop
 from tests import trivago
 from tests.benchmarks import labelled, learner
 from tests.benchmarks.latency import delays

@@ -22,8 +22,8 @@ from ftrl.table import (
     keys_of,
     tag_of,
 )
+from streams.compute.arrays import U64, Bool
 from streams.errors import ConfigError
-from streams.jit import U64, Bool
 from tests import learning
 from tests.kernels import examples
 from tests.learning import arrays, bloom, learn, least, of, random_rows, same_state

@@ -23,10 +23,10 @@ from deploy.store import Store
 from ftrl.config import FeatureConfig
 from ftrl.config_changes import change
 from ftrl.features import Features
+from streams.arrow_ipc import decode
+from streams.compute.arrays import F64, U64
 from streams.errors import ConfigError, DataError
-from streams.jit import F64, U64
-from streams.logs import open_log
-from streams.messages import decode
+from streams.files.logs import open_log
 from tests import small_logs
 from tests.columns import batch, config
 from tests.labelled_logs import LabelledLog, labelled_logs

@@ -9,7 +9,7 @@ import pytest
 
 from deploy import inputs, settings
 from deploy.replay import EXAMPLES, replay
-from streams.logs import open_log
+from streams.files.logs import open_log
 from tests import small_logs
 from tests.oracles.counter import ExactCounter
 from tests.oracles.features import FeatureOracle

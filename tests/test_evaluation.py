@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ftrl.evaluation import Bucket, Evaluation
 from ftrl.histogram import COARSE, FINE, RANGE
 from ftrl.measures import Group, Metrics
-from streams.jit import F64, I8, I64
+from streams.compute.arrays import F64, I8, I64
 from tests.oracles import evaluation as oracle
 from tests.oracles.evaluation import Example
 

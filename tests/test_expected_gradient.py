@@ -20,7 +20,7 @@ from deploy import settings
 from deploy.inputs import Inputs
 from deploy.loop import Loop
 from deploy.settings import Settings
-from streams.jit import F64
+from streams.compute.arrays import F64
 from streams.merge import Step
 from tests.trivago import changed
 

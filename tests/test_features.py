@@ -19,7 +19,7 @@ from ftrl.config import FeatureConfig, FieldConfig
 from ftrl.features import Features
 from ftrl.hashing import GOLDEN, Hashed, Hasher, cross
 from ftrl.settings import AdmissionSettings
-from streams.murmur import hash128
+from streams.compute.murmur3 import hash128
 from tests.columns import (
     INDICES,
     arrays,

@@ -20,7 +20,7 @@ from ftrl.fixedpoint import (
     stem,
     uniform,
 )
-from streams.jit import F64
+from streams.compute.arrays import F64
 from tests.kernels import examples
 
 pytestmark = pytest.mark.kernel

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from streams.deadletter import DeadLetter
 from streams.errors import DataError
-from streams.guard import GuardSettings
-from streams.logs import open_log
+from streams.files.clock_guard import GuardSettings
+from streams.files.logs import open_log
 from streams.schema import EventSchema, Field
 from tests.bad_inputs.files import csv, parquet
 from tests.bad_inputs.site import GOOD, SHOWN, Row, shown

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streams.deadletter import DeadLetter
-from streams.guard import Guard, GuardSettings
+from streams.files.clock_guard import Guard, GuardSettings
 from streams.record import Chunk, Record
 from streams.schema import EventSchema
 from tests.oracles.guard import believed

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ftrl.growth import reserved
 from ftrl.table import LAYOUTS
-from streams import intrinsics
-from streams.intrinsics import (
+from streams.compute import intrinsics
+from streams.compute.arrays import I64, U64
+from streams.compute.intrinsics import (
     CACHE_LINE,
     NOWHERE,
     a_line,
@@ -22,7 +23,7 @@ from streams.intrinsics import (
     rest,
     trailing_zeros,
 )
-from streams.jit import I64, U64, kernel
+from streams.compute.jit import kernel
 
 pytestmark = pytest.mark.kernel
 

@@ -4,7 +4,7 @@ import numba
 import pytest
 from numba import config
 
-from streams.jit import compiling_s
+from streams.compute.jit import compiling_s
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="there is no compiler without JIT")

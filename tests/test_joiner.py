@@ -15,8 +15,8 @@ from joiner import pending as pending_module
 from joiner import rows as rows_module
 from joiner import steps as steps_module
 from joiner import waiting as waiting_module
-from streams.jit import U64
-from streams.murmur import hash128
+from streams.compute.arrays import U64
+from streams.compute.murmur3 import hash128
 from tests.join_events import (
     Event,
     Gathered,

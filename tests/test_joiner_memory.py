@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from joiner import Joiner, JoinSettings, SamplingSettings
-from streams.jit import I64, U8
+from streams.compute.arrays import I64, U8
 from streams.schema import EventSchema
 
 SCHEMA = EventSchema(())

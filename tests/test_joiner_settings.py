@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from joiner import JoinSettings, SamplingSettings
 from joiner.sampling import is_kept, salt
-from streams.jit import U64
-from streams.murmur import hash128
+from streams.compute.arrays import U64
+from streams.compute.murmur3 import hash128
 
 pytestmark = pytest.mark.kernel
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from joiner import Joiner, JoinSettings, SamplingSettings
-from streams.jit import U8
+from streams.compute.arrays import U8
 from streams.schema import EventSchema
 from tests.join_events import plain_ledger
 from tests.oracles.join import OracleJoin, Row

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.arrow_ipc import ARROW, CONTENT_TYPE
+from streams.compute.murmur2 import partition_of
 from streams.deadletter import DeadLetter, Source
-from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.messages import ARROW, CONTENT_TYPE
-from streams.murmur2 import partition_of
+from streams.kafka.consume.chunk import Partition
 from streams.record import Chunk, Record
 from tests.kafka.messages import (
     HEADERS,

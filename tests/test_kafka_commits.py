@@ -7,10 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.kafka.chunk import Chunk, Partition
-from streams.kafka.commits import Commits
-from streams.kafka.continuity import Continuity, GapError
-from streams.kafka.owner import LostError, MismatchError, check_copartitioned, check_starts
+from streams.kafka.consume.assignment import (
+    LostError,
+    MismatchError,
+    check_copartitioned,
+    check_starts,
+)
+from streams.kafka.consume.chunk import Chunk, Partition
+from streams.kafka.consume.gap_detector import Continuity, GapError
+from streams.kafka.consume.offsets import Commits
 
 A, B = Partition("impressions", 0), Partition("impressions", 1)
 

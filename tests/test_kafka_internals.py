@@ -28,9 +28,9 @@ from faust.types import TP, ConsumerMessage
 from mode.threads import QueueServiceThread
 from mode.worker import Worker as ModeWorker
 
-from streams.kafka.app import SCHEME, create_app
-from streams.kafka.chunk import Partition
-from streams.kafka.transport import Transport
+from streams.kafka.consume.app import SCHEME, create_app
+from streams.kafka.consume.chunk import Partition
+from streams.kafka.consume.transport import Transport
 
 PINNED = ("aiokafka", "faust-streaming", "mode-streaming")
 

@@ -17,17 +17,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kafka.errors import KafkaTimeoutError
 
+from streams.compute.murmur2 import partition_of
 from streams.deadletter import DeadLetter, Source
 from streams.errors import ClickloopError, DataError
-from streams.kafka.chunk import Partition
+from streams.files.logs import open_log
 from streams.kafka.codec import Decoder
-from streams.kafka.delivery import DeliveryError, Failure, ProducerSettings
-from streams.kafka.event import encoded
-from streams.kafka.producers import ClickProducer, ImpressionProducer
+from streams.kafka.consume.chunk import Partition
+from streams.kafka.produce.encoder import json_objects, wire_columns
+from streams.kafka.produce.event import encoded
+from streams.kafka.produce.in_flight import DeliveryError, Failure, ProducerSettings
+from streams.kafka.produce.producer import ClickProducer, ImpressionProducer
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.wire import json_objects, wire_columns
-from streams.logs import open_log
-from streams.murmur2 import partition_of
 from streams.record import Record
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched

@@ -6,7 +6,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from streams.errors import ClickloopError
-from streams.kafka.reach import reaching
+from streams.kafka.client_errors import reaching
 
 WRONG = "[Error 58] SaslAuthenticationFailedError: no"
 HUNG_UP = "KafkaConnectionError: socket disconnected"

@@ -14,7 +14,7 @@ from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from streams.kafka.records import encoded_records, runs
+from streams.kafka.produce.record_batch import encoded_records, runs
 
 PAIRS = st.lists(st.tuples(st.text(max_size=70), st.binary(max_size=9000)), min_size=1, max_size=9)
 

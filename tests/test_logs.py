@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from streams.deadletter import DeadLetter, DeadLetterWriter, raw_line, shown
 from streams.errors import DataError
-from streams.guard import GuardSettings
-from streams.logs import discover, open_log
+from streams.files.clock_guard import GuardSettings
+from streams.files.logs import discover, open_log
 from streams.merge import Step, merged
 from streams.record import Position
 from streams.schema import EventSchema, Field

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams import lines as lines_module
+from streams.compute.arrays import I64
 from streams.errors import DataError
-from streams.jit import I64
-from streams.lines import MAX_LINE_BYTES, Lines, read_lines
+from streams.formats import lines as lines_module
+from streams.formats.bad_row_search import separated
+from streams.formats.lines import MAX_LINE_BYTES, Lines, read_lines
 from streams.record import BadRow
-from streams.salvage import separated
 
 MARK = b"\xef\xbb\xbf"
 ANY_FOLDER = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streams.explain import explain
-from streams.lines import MAX_LINE_BYTES, Lines
-from streams.ndjson import JsonParser
+from streams.formats.duplicate_keys import repeats
+from streams.formats.json_faults import explain
+from streams.formats.lines import MAX_LINE_BYTES, Lines
+from streams.formats.ndjson import JsonParser
 from streams.record import Record
-from streams.repeats import repeats
 from tests.log_files import (
     FIELDS,
     SCHEMA,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from streams.errors import DataError
-from streams.logs import open_log
+from streams.files.logs import open_log
 from tests.log_files import NO_GUARD, SCHEMA, Read, as_read, impression, read, write_parquet
 from tests.log_files import after as behind
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.murmur import fmix64, hash128
+from streams.compute.murmur3 import fmix64, hash128
 
 pytestmark = pytest.mark.kernel
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as reference
 
-from streams.murmur2 import murmur2, partition_of, partitions_of
+from streams.compute.murmur2 import murmur2, partition_of, partitions_of
 
 # From the tests of Apache Kafka itself (UtilsTest.testMurmur2), there as signed numbers.
 GOLDEN = {

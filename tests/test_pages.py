@@ -11,7 +11,7 @@ from deploy import pages
 from deploy.pages import FOLD, Kept
 from deploy.store import Store, StoreError
 from ftrl.table import LAYOUTS
-from streams.jit import U64
+from streams.compute.arrays import U64
 
 PAGE = 64
 SLOTS = 32 * PAGE

@@ -14,7 +14,7 @@ from ftrl import growth, lookahead, parallel
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import LAYOUTS
-from streams.intrinsics import published
+from streams.compute.intrinsics import published
 from tests import learning
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.simulator.portable import Random, exp, log, logit, mix, sigmoid
+from streams.simulator.reproducible import Random, exp, log, logit, mix, sigmoid
 
 MASK = (1 << 64) - 1
 

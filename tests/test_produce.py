@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
-from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
+from streams.kafka.consume.chunk import Partition
 from streams.record import Record
 from streams.schema import EventSchema, Field
 from tests.kafka.messages import stored

@@ -14,7 +14,7 @@ from deploy.scorer import Scorer, score_file
 from deploy.settings import Settings
 from deploy.store import Store
 from streams.errors import ConfigError, DataError
-from streams.logs import open_log
+from streams.files.logs import open_log
 from tests import small_logs
 from tests.oracles.counter import ExactCounter
 from tests.oracles.features import FeatureOracle

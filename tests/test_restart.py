@@ -5,8 +5,8 @@ import pytest
 from joiner.partition import Beginnings, JoinPartition, Setup
 from joiner.restart import last_block
 from joiner.settings import JoinSettings, SamplingSettings
-from streams.blocks import Base, Block, Claim, Entry
 from streams.errors import DataError
+from streams.labelled_log import Base, Block, Claim, Entry
 from streams.schema import EventSchema
 
 START = Base(0, 0, (0, -1), (0, -1))

@@ -22,7 +22,7 @@ from deploy.replay import STORE, Stopped, replay
 from deploy.store import Store, StoreError
 from ftrl.table import LAYOUTS, columns
 from streams.errors import ConfigError, DataError
-from streams.logs import open_log
+from streams.files.logs import open_log
 from streams.spill import FileSpill
 from tests import small_logs
 from tests.outcomes import outcome

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from streams.jit import F64
+from streams.compute.arrays import F64
 from streams.simulator import Simulation, simulate
 from streams.simulator.delays import Delays
 from streams.simulator.settings import HOUR, SimulatorSettings

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy.settings import load
-from streams.messages import ARROW
+from streams.arrow_ipc import ARROW
 from tests import small_logs
 from tests.commands import clickloop
 from tests.kafka.pipeline import messages

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streams.columnar import found_in
+from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
+from streams.compute.arrays import I64
+from streams.compute.murmur2 import partitions_of
 from streams.deadletter import DeadLetter, shown
 from streams.duration import readable
 from streams.errors import DataError
-from streams.jit import I64
-from streams.kafka.arrow import ArrowMessage, joined, read_message
-from streams.kafka.chunk import Partition
-from streams.kafka.chunk import Record as Message
-from streams.lines import MAX_BLOCK_ROWS, Lines, checked
-from streams.messages import ARROW, CONTENT_TYPE, JSON
-from streams.murmur2 import partitions_of
-from streams.ndjson import JsonParser
+from streams.formats.columnar import found_in
+from streams.formats.lines import MAX_BLOCK_ROWS, Lines, checked
+from streams.formats.ndjson import JsonParser
+from streams.kafka.arrow_message import ArrowMessage, joined, read_message
+from streams.kafka.consume.chunk import Partition
+from streams.kafka.consume.chunk import Record as Message
 from streams.record import Check, Chunk, Found, Record
 from streams.validate import MAX_TS, accepted
 

@@ -9,7 +9,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.duration import readable
 from streams.errors import ClickloopError
-from streams.kafka.reach import reaching
+from streams.kafka.client_errors import reaching
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings, TopicSettings
 

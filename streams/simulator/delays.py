@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from streams.jit import F64, I64
-from streams.simulator.portable import exp, log, logit, sigmoid
+from streams.compute.arrays import F64, I64
+from streams.simulator.reproducible import exp, log, logit, sigmoid
 
 
 class Delays:

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from streams.jit import I64
+from streams.compute.arrays import I64
 from streams.schema import MAX_ID_BYTES
 from streams.simulator.traffic import MALFORMED, Rows
 

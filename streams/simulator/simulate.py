@@ -10,7 +10,7 @@ from typing import Any
 from streams.duration import readable
 from streams.schema import EventSchema
 from streams.simulator.arrivals import Arrivals, Blocks
-from streams.simulator.logs import LogFile, LogFormat, click_log, impression_log, truth_file
+from streams.simulator.log_writers import LogFile, LogFormat, click_log, impression_log, truth_file
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.tally import Tally
 from streams.simulator.traffic import Rows, Traffic

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from streams.simulator import malformed
-from streams.simulator.portable import log
+from streams.simulator.reproducible import log
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.traffic import DUPLICATE, ORIGINAL, ORPHAN, Chunk, Rows
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import I64, U64
+from streams.compute.arrays import I64, U64
 from streams.simulator.delays import Delays
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.truth import Truth

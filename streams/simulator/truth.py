@@ -7,8 +7,8 @@ of `CROSSES` has, so the model can represent the truth but for the drift.
 
 import numpy as np
 
-from streams.jit import F64, I64
-from streams.simulator.portable import log, sigmoid
+from streams.compute.arrays import F64, I64
+from streams.simulator.reproducible import log, sigmoid
 from streams.simulator.settings import HOUR
 from streams.simulator.world import CATEGORIES, COUNTRIES, DAILY, DEVICES, PROFILES, Shown, World
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.jit import F64, I64, Bool
+from streams.compute.arrays import F64, I64, Bool
 from streams.schema import EventSchema, Field, ValueType
-from streams.simulator.portable import Random, exp, log
+from streams.simulator.reproducible import Random, exp, log
 from streams.simulator.settings import HOUR, SimulatorSettings
 
 CATEGORIES, COUNTRIES, PROFILES = 20, 25, 400

@@ -19,7 +19,7 @@ from ftrl.evaluation import Evaluation
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
-from streams.jit import I8, U64
+from streams.compute.arrays import I8, U64
 
 CHUNK = 25_000
 ALLOWED = 0.01

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streams.blocks import HEADER, Block, Claim, Entry, Lineage, decode
-from streams.messages import decode as rows_of
+from streams.arrow_ipc import decode as rows_of
+from streams.labelled_log import HEADER, Block, Claim, Entry, Lineage, decode
 from tests.benchmarks.plant import Plant
 from tests.kafka.pipeline import messages
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from deploy.bench_replay import figure
 from deploy.console import err
-from streams.jit import F64
+from streams.compute.arrays import F64
 from tests.benchmarks import learner
 from tests.benchmarks.figures import command
 from tests.benchmarks.live import Live, Sent

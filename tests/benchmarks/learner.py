@@ -15,7 +15,7 @@ import numpy as np
 from deploy import settings
 from deploy.learning import Learning
 from deploy.worker_learn import learn, where
-from streams.jit import I64
+from streams.compute.arrays import I64
 
 
 @dataclass(frozen=True, slots=True)

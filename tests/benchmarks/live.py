@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams.compute.arrays import F64, I64
+from streams.compute.murmur2 import partitions_of
 from streams.deadletter import Source
-from streams.jit import F64, I64
-from streams.kafka.producers import Producer
-from streams.murmur2 import partitions_of
+from streams.kafka.produce.producer import Producer
 from tests.benchmarks.plant import SOURCES
 from tests.benchmarks.traffic import Traffic
 

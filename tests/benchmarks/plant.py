@@ -17,12 +17,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from deploy.settings import Settings, load
+from streams.compute.murmur2 import partition_of
 from streams.deadletter import Source
-from streams.kafka.delivery import ProducerSettings
-from streams.kafka.producers import ClickProducer, ImpressionProducer
+from streams.kafka.produce.in_flight import ProducerSettings
+from streams.kafka.produce.producer import ClickProducer, ImpressionProducer
 from streams.kafka.settings import Format
 from streams.kafka.topics import admin
-from streams.murmur2 import partition_of
 from tests import trivago
 from tests.kafka.broker import Broker
 from tests.kafka.jars import fetched

@@ -25,7 +25,7 @@ from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.learner import Learner
 from ftrl.table import LAYOUTS
-from streams.jit import U64
+from streams.compute.arrays import U64
 
 FEATURES_A_ROW = 20
 ROWS = 250

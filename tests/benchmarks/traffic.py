@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from deploy.settings import load
 from streams.deadletter import Source
-from streams.guard import OFF
-from streams.logs import open_log
+from streams.files.clock_guard import OFF
+from streams.files.logs import open_log
 from streams.schema import EventSchema
 from tests import trivago
 

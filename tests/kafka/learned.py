@@ -9,7 +9,7 @@ import pyarrow as pa
 from deploy import settings
 from deploy.training import Training
 from ftrl.table import columns
-from streams.messages import decode
+from streams.arrow_ipc import decode
 from tests.kafka.pipeline import labelled_messages
 from tests.kafka.workers.join import Joining
 from tests.kafka.workers.learner import AUDITED

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
-from streams.messages import ARROW, CONTENT_TYPE, encode
+from streams.arrow_ipc import ARROW, CONTENT_TYPE, encode
 from streams.record import Record
 from tests.kafka.topics import ends
 from tests.log_files import SCHEMA, Row

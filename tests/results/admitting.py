@@ -7,7 +7,7 @@ import numpy as np
 from ftrl.admission import Admission
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
-from streams.jit import I64, U64, Bool
+from streams.compute.arrays import I64, U64, Bool
 from tests.results.logs import Log, take
 
 STEPS = 600  # in which a log is learned

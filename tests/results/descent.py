@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from ftrl.kernels import sigmoid
-from streams.jit import F64, I8, I64, kernel
+from streams.compute.arrays import F64, I8, I64
+from streams.compute.jit import kernel
 from tests.results.logs import Log
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ftrl.stats import LearnerStats
 from ftrl.table import LAYOUTS
-from streams.jit import F64, I8
+from streams.compute.arrays import F64, I8
 
 HIGHEST_LOAD = 2 / 3  # of the slots of a table that grows
 

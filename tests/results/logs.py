@@ -15,7 +15,7 @@ from deploy.hashed_logs import hashed
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
-from streams.jit import F64, I8, I64, U64
+from streams.compute.arrays import F64, I8, I64, U64
 from streams.simulator import SimulatorSettings
 from tests import trivago
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table import LAYOUTS
-from streams.jit import F64
+from streams.compute.arrays import F64
 from tests.results.admitting import exactly, false_admissions, held_back, some
 from tests.results.descent import descend
 from tests.results.judging import Judged, detriment, judge, memory, saved

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import to_builtins
 
 from joiner.ledger import ledger_of
-from streams.blocks import Block, Claim, Cut
 from streams.deadletter import Place
+from streams.labelled_log import Block, Claim, Cut
 from tests.oracles.join import OracleJoin
 from tests.oracles.merge import merged
 from tests.simulation.workers import Learner, rows_of

@@ -15,7 +15,7 @@ from joiner.needed import Needed
 from joiner.partition import JoinPartition
 from joiner.rebuild import Rebuild
 from joiner.rules import FOREVER
-from streams.blocks import Block, Claim, Lineage
+from streams.labelled_log import Block, Claim, Lineage
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

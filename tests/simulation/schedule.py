@@ -6,7 +6,7 @@ from random import Random
 import pyarrow as pa
 
 from joiner.partition import Setup
-from streams.messages import encode
+from streams.arrow_ipc import encode
 from tests.simulation.check import check, counting_blocks
 from tests.simulation.workers import JoinWorker, Learner
 from tests.simulation.world import World, new_world, settings

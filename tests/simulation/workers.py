@@ -7,8 +7,8 @@ from typing import Any
 from ftrl.intake import Intake
 from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
 from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
+from streams.arrow_ipc import decode
 from streams.errors import DataError
-from streams.messages import decode
 from tests.simulation.world import SOURCES, Message, World, message
 
 

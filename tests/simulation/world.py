@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from joiner import JoinSettings, SamplingSettings
-from streams.blocks import Claim, Entry, decode, encode
+from streams.compute.arrays import I64
 from streams.deadletter import DeadLetter, Place, Source
-from streams.jit import I64
+from streams.labelled_log import Claim, Entry, decode, encode
 from streams.record import Chunk
 from streams.schema import EventSchema
 

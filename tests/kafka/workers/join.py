@@ -12,9 +12,9 @@ from joiner import JoinSettings, SamplingSettings
 from joiner.agent import JoinTopics, KafkaLink
 from joiner.partition import JoinPartition, Setup
 from joiner.runner import Pace
-from streams.blocks import Block, Claim
 from streams.errors import ClickloopError
-from streams.kafka.app import run
+from streams.kafka.consume.app import run
+from streams.labelled_log import Block, Claim
 from streams.schema import EventSchema
 from streams.schema import Field as Feature
 from streams.spill import FileSpill

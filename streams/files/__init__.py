@@ -1,0 +1,1 @@
+"""Log files, found, opened and read in order; rows whose clock runs ahead are refused."""

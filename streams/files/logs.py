@@ -1,0 +1,152 @@
+"""Log files: finding them, and reading them as one stream of accepted rows and dead letters."""
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+
+from streams.deadletter import Source
+from streams.errors import DataError
+from streams.files.clock_guard import Guard, GuardSettings
+from streams.formats.csv import read_csv
+from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS
+from streams.formats.ndjson import read_ndjson
+from streams.formats.parquet import read_parquet
+from streams.record import Chunk, FileOrigin, Found, Position, Record
+from streams.schema import EventSchema
+from streams.validate import accepted
+
+ENDINGS = (".ndjson", ".ndjson.gz", ".parquet", ".csv", ".csv.gz")
+
+_WHAT_TO_GIVE = f"Give a file, a folder or a glob of {', '.join(ENDINGS)}"
+
+
+def discover(path: str | Path) -> tuple[Path, ...]:
+    """The log files that a path names, in the order in which they are read: by path.
+
+    path: a file, a folder (its own files with one of `ENDINGS`, except hidden ones), or a
+    glob. Raises DataError if there is none, if one that is named (also by a glob) has another
+    ending, or if one cannot be opened.
+    """
+    named = Path(path)
+    try:
+        if named.is_dir():
+            entries = (p for p in named.iterdir() if not p.name.startswith("."))
+            found = [p for p in entries if p.name.endswith(ENDINGS) and p.is_file()]
+        else:
+            found = [named] if named.exists() else [Path(p) for p in glob.glob(str(path))]
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}. Check the path and its rights.") from error
+    if not found:
+        raise DataError(f"{path}: there are no log files. {_WHAT_TO_GIVE}.")
+    for file in found:
+        if not file.name.endswith(ENDINGS):
+            raise DataError(f"{file}: this kind of file is not known. {_WHAT_TO_GIVE}.")
+        _open(file)
+    return tuple(sorted(found))
+
+
+def _open(file: Path) -> None:
+    """Raise DataError now, rather than after hours of reading other files."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}. Check the path and its rights.") from error
+
+
+class Log:
+    """One log: the files a path names, one after another.
+
+    Iterating gives `Chunk`s, in the order of the files and their rows; a log is iterated once.
+    At most about a block of a file is held. Iteration raises DataError where a file turns out
+    to be unreadable, after all rows before that.
+
+    files: in the order of reading; the `src_offset` of a row is the index of its file. after:
+    the position that the log begins after. bytes_total, bytes_read: sizes on disk, to show
+    progress by.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        files: tuple[Path, ...],
+        guard: GuardSettings,
+        after: Position,
+        block_bytes: int,
+        block_rows: int,
+    ) -> None:
+        self.record = record
+        self.files = files
+        self.after = after
+        self.bytes_total = sum(file.stat().st_size for file in files)
+        self.bytes_read = 0
+        self._guard = guard
+        self._block_bytes = block_bytes
+        self._block_rows = block_rows
+
+    def __iter__(self) -> Iterator[Chunk]:
+        names = [str(file) for file in self.files]
+        guard = Guard(self._guard, self.record, names, self.after.newest)
+        try:
+            for chunk in self._chunks():
+                yield from guard.feed(chunk)
+        except DataError:
+            yield from guard.finish()
+            raise
+        yield from guard.finish()
+
+    def _chunks(self) -> Iterator[Chunk]:
+        first, row = self.after.place or (0, 0)
+        for src_offset, file in enumerate(self.files):
+            if src_offset < first:
+                self._advance(file.stat().st_size)
+                continue
+            for found in self._found(file, row if src_offset == first else 0):
+                yield accepted(found, self.record, FileOrigin(str(file), src_offset))
+
+    def _found(self, file: Path, after: int) -> Iterator[Found]:
+        if file.suffix == ".parquet":
+            return read_parquet(
+                file,
+                self.record,
+                block_rows=self._block_rows,
+                after=after,
+                advance=self._advance,
+            )
+        read = read_csv if file.name.endswith((".csv", ".csv.gz")) else read_ndjson
+        return read(
+            file,
+            self.record,
+            block_bytes=self._block_bytes,
+            block_rows=self._block_rows,
+            after=after,
+            advance=self._advance,
+        )
+
+    def _advance(self, size: int) -> None:
+        self.bytes_read += size
+
+
+def open_log(
+    path: str | Path,
+    schema: EventSchema,
+    source: Source,
+    *,
+    guard: GuardSettings | None = None,
+    after: Position | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    block_rows: int = MAX_BLOCK_ROWS,
+) -> Log:
+    """The log at a path: a file, a folder or a glob of `ENDINGS`.
+
+    after: read on from here (`Step.impressions_at`, `.clicks_at`); default: from the start.
+    block_bytes, block_rows: how much is read at once; neither changes what comes out. Raises
+    DataError as `discover` does.
+    """
+    return Log(
+        Record(source, schema),
+        discover(path),
+        guard or GuardSettings(),
+        after or Position(),
+        block_bytes,
+        block_rows,
+    )

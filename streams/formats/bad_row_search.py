@@ -1,0 +1,43 @@
+"""Finding the bad lines in a block that cannot be read as a whole."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from streams.compute.arrays import I64
+
+T = TypeVar("T")
+
+
+def separated(
+    index: I64, read: Callable[[I64], T | None], guesses: Sequence[Callable[[], list[int]]]
+) -> tuple[list[tuple[I64, T]], list[int]]:
+    """Read the good ones of some lines (ascending indices) in few blocks; find the bad ones.
+
+    read: what some of the lines hold together, None if any of them is bad. guesses: each says
+    which lines may be bad, the cheapest guess first; they decide only what is tried first.
+    Returns the blocks in order, each with its indices, and the bad indices, ascending. A line
+    is bad if and only if `read` refuses it alone.
+    """
+    rest, bad = index, set[int]()
+    for guess in guesses:
+        suspects = set(guess()) - bad
+        if len(suspects) * 4 < len(index):  # otherwise asking about each costs more than halving
+            bad |= {i for i in suspects if read(np.array([i])) is None}
+            rest = np.setdiff1d(index, sorted(bad), assume_unique=True)
+        block = read(rest)
+        if block is not None:
+            return [(rest, block)], sorted(bad)
+    blocks: list[tuple[I64, T]] = []
+    todo = [rest]
+    while todo:
+        some = todo.pop()
+        block = read(some)
+        if block is not None:
+            blocks.append((some, block))
+        elif len(some) == 1:
+            bad.add(int(some[0]))
+        else:
+            todo += [some[len(some) // 2 :], some[: len(some) // 2]]
+    return blocks, sorted(bad)

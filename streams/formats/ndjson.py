@@ -1,0 +1,231 @@
+"""Reading NDJSON: blocks of whole lines through pyarrow's reader.
+
+pyarrow decides whether a line is a record, and decides the same alone as in a block: so what
+becomes of a line never depends on its neighbours. It takes two objects on a line, one object
+over two lines, and NaN; what is checked around it closes those gaps. Reading a line alone is
+slow, so where `explain` finds a fault, which pyarrow is known to refuse, it is not asked.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from streams.compute.arrays import I64
+from streams.deadletter import raw_line
+from streams.formats.bad_row_search import separated
+from streams.formats.duplicate_keys import repeats
+from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, explain, unexplained
+from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
+from streams.record import FEATURES, BadRow, Check, Found, Record, plain_type
+from streams.schema import ValueType
+
+_BLANKS = JSON_WHITESPACE.encode()
+
+
+def read_ndjson(
+    path: Path,
+    record: Record,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    block_rows: int = MAX_BLOCK_ROWS,
+    after: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Found]:
+    """The records of a `.ndjson` or `.ndjson.gz` file after line `after`, a block at a time.
+
+    Members that are not declared are ignored. Raises DataError as `read_lines` does.
+    """
+    parser = JsonParser(record)
+    for lines in read_lines(
+        path, block_bytes=block_bytes, block_rows=block_rows, after=after, advance=advance
+    ):
+        yield parser.parse(lines)
+
+
+class JsonParser:
+    """Makes columns of lines that hold one JSON object each."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._options = pj.ParseOptions(
+            explicit_schema=_json_schema(record), unexpected_field_behavior="ignore"
+        )
+        self._decoder = msgspec.json.Decoder(_struct(record))
+        self._expect_bad = False
+        self._expect_repeats = False
+
+    def parse(self, lines: Lines) -> Found:
+        """The columns of the good lines, and the bad ones with their reasons."""
+        index, shapeless = _shaped(lines)
+        faults = {i: self._fault(lines, i) for i in shapeless}
+        table = None if self._expect_bad else self.table(lines, index)
+        if table is None:
+            table, index, bad = self._repaired(lines, index)
+            # Where one block holds bad lines the next one likely does: then looking for them
+            # first saves the attempt that would fail.
+            self._expect_bad = bool(bad)
+            self._expect_repeats = any(reason == "duplicate_key" for reason, _ in bad.values())
+            faults |= bad
+        rows = [
+            BadRow(int(lines.numbers[i]), *fault, raw_line(lines.line(i)))
+            for i, fault in faults.items()
+        ]
+        return Found(
+            columns=self._columns(table),
+            rows=lines.numbers[index],
+            checks=self._checks(table),
+            bad=tuple(sorted([*lines.bad, *rows], key=lambda row: row.row)),
+            raw=lambda i: raw_line(lines.line(int(index[i]))),
+        )
+
+    def table(self, lines: Lines, index: I64) -> pa.Table | None:
+        """The lines as a table; None if any of them is not exactly one record."""
+        if len(index) == 0:
+            return self._options.explicit_schema.empty_table()
+        data = lines.joined(index)
+        try:
+            table = pj.read_json(
+                pa.BufferReader(data),
+                read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                parse_options=self._options,
+            )
+        except pa.ArrowException:
+            return None
+        # A line that begins with { and ends with } holds at least one whole object: no JSON
+        # text has } and { side by side inside it. So equal counts mean one object a line.
+        if table.num_rows != len(index) or not _all_finite(table):
+            return None
+        return table
+
+    def _repaired(self, lines: Lines, index: I64) -> tuple[pa.Table, I64, dict[int, Fault]]:
+        """The table of the good lines, their indices, and the others' faults."""
+        faults: dict[int, Fault] = {}
+
+        def read(some: I64) -> pa.Table | None:
+            if len(some) == 1:
+                fault = explain(lines.line(some[0]), self._record)
+                if fault is not None:
+                    faults[int(some[0])] = fault
+                    return None
+            return self.table(lines, some)
+
+        def undecodable() -> list[int]:
+            return self._undecodable(lines, index)
+
+        def repetitive() -> list[int]:
+            return _repetitive(lines, index)
+
+        guesses = [undecodable, repetitive]
+        if self._expect_repeats:
+            guesses = [lambda: [*undecodable(), *repetitive()]]
+        blocks, bad = separated(index, read, guesses)
+        for i in bad:
+            faults.setdefault(i, unexplained(self._record))
+        tables = [table for _, table in blocks] or [self._options.explicit_schema.empty_table()]
+        return pa.concat_tables(tables), np.setdiff1d(index, bad, assume_unique=True), faults
+
+    def _undecodable(self, lines: Lines, index: I64) -> list[int]:
+        """The lines that msgspec refuses: nearly always those that pyarrow does."""
+        refused = []
+        decode = self._decoder.decode
+        for i, line in zip(index.tolist(), lines.some(index), strict=True):
+            try:
+                decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                refused.append(i)
+        return refused
+
+    def _fault(self, lines: Lines, i: int) -> Fault:
+        return explain(lines.line(i), self._record) or unexplained(self._record)
+
+    def _columns(self, table: pa.Table) -> dict[str, pa.Array]:
+        columns = {name: _whole(table.column(name)) for name in self._record.own}
+        if self._record.fields:
+            # `flatten` makes the members of a null object null.
+            members = _whole(table.column(FEATURES)).flatten()
+            for field, member in zip(self._record.fields, members, strict=True):
+                string = field.type == "string"
+                columns[field.column] = member.dictionary_encode() if string else member
+        return columns
+
+    def _checks(self, table: pa.Table) -> tuple[Check, ...]:
+        if self._record.source == "clicks" or table.column(FEATURES).null_count == 0:
+            return ()
+        features = _whole(table.column(FEATURES))
+        missing = features.is_null().to_numpy(zero_copy_only=False)
+        return (Check(FEATURES, "missing_features", missing, features, "an object"),)
+
+
+def _shaped(lines: Lines) -> tuple[I64, list[int]]:
+    """The indices of the lines that begin with { and end with }, and of the others."""
+    text = np.frombuffer(lines.data, np.uint8)
+    bare = (text[lines.starts] == ord("{")) & (text[lines.ends - 1] == ord("}"))
+    if not bare.all():
+        for i in np.flatnonzero(~bare).tolist():
+            line = lines.line(i).strip(_BLANKS)
+            bare[i] = line.startswith(b"{") and line.endswith(b"}")
+    return np.flatnonzero(bare), np.flatnonzero(~bare).tolist()
+
+
+def _repetitive(lines: Lines, index: I64) -> list[int]:
+    """The lines that may give a member twice, which msgspec does not mind."""
+    text = np.frombuffer(lines.data, np.uint8)
+    suspects: list[int] = index[repeats(text, lines.starts[index], lines.ends[index])].tolist()
+    return suspects
+
+
+def _all_finite(table: pa.Table) -> bool:
+    """Whether no number is NaN or infinite, which pyarrow reads but JSON does not have."""
+    for column in table.flatten().itercolumns():
+        if pa.types.is_floating(column.type) and column.null_count < len(column):
+            finite = pc.is_finite(column)
+            if not all(chunk.false_count == 0 for chunk in finite.chunks):
+                return False
+    return True
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _json_schema(record: Record) -> pa.Schema:
+    columns = [(name, plain_type(kind)) for name, kind in record.own.items()]
+    if record.source == "impressions":
+        fields = [(field.name, plain_type(field.type)) for field in record.fields]
+        columns.append((FEATURES, pa.struct(fields)))
+    return pa.schema(columns)
+
+
+_Int64 = Annotated[int, msgspec.Meta(ge=INT64[0], le=INT64[-1])]
+_DECODED: dict[ValueType, Any] = {
+    "string": str | None,
+    "int": _Int64 | None,
+    "float": float | None,
+    "bool": bool | None,
+    "list": list[str | None] | None,
+}
+
+
+def _struct(record: Record) -> type[msgspec.Struct]:
+    """A type that msgspec decodes about the same lines as that pyarrow reads."""
+    own: dict[str, Any] = {name: _DECODED[kind] for name, kind in record.own.items()}
+    if record.source == "impressions":
+        fields = {field.name: _DECODED[field.type] for field in record.fields}
+        own[FEATURES] = _defined("Features", fields) | None
+    return _defined(record.source, own)
+
+
+def _defined(name: str, members: dict[str, Any]) -> type[msgspec.Struct]:
+    # Members may have names that Python does not allow: they are renamed to m0, m1, ...
+    return msgspec.defstruct(
+        name,
+        [(f"m{i}", kind, None) for i, kind in enumerate(members.values())],
+        rename={f"m{i}": member for i, member in enumerate(members)},
+        gc=False,
+    )

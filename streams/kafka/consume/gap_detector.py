@@ -1,0 +1,38 @@
+"""Every offset of a partition once and in order."""
+
+from streams.errors import ClickloopError
+from streams.kafka.consume.chunk import Chunk, Partition
+
+
+class GapError(ClickloopError):
+    """Records that should have come next were skipped."""
+
+
+class Continuity:
+    """Follows one partition: what was read before is cut off, what was skipped is an error."""
+
+    def __init__(self, partition: Partition, start: int) -> None:
+        self._partition = partition
+        self._expected = start
+
+    @property
+    def expected(self) -> int:
+        """The offset that comes next."""
+        return self._expected
+
+    def accept(self, chunk: Chunk) -> Chunk | None:
+        """The part of `chunk` that is new; None if nothing is.
+
+        Raises GapError if offsets are missing before it.
+        """
+        if chunk.begin > self._expected:
+            raise GapError(
+                f"{self._partition}: offsets {self._expected} to {chunk.begin - 1} were skipped: "
+                "deleted by the topic's retention before they were read, or lost on the way; "
+                "restart the worker, and if it stops again, check the topic's retention"
+            )
+        if chunk.end <= self._expected:
+            return None
+        new = chunk if chunk.begin == self._expected else chunk.since(self._expected)
+        self._expected = chunk.end
+        return new

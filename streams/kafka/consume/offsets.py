@@ -1,0 +1,66 @@
+"""Which offsets may be committed.
+
+The worker says through which offset a partition's records are no longer needed; only that is ever
+committed. Nothing is kept for each chunk, so any number of records may be unneeded or needed.
+"""
+
+from collections.abc import Mapping
+
+from streams.kafka.consume.chunk import Partition
+
+
+class Commits:
+    """The offsets of the partitions that are assigned now."""
+
+    def __init__(self) -> None:
+        self._epoch: int | None = None
+        self._read: dict[Partition, int] = {}
+        self._wanted: dict[Partition, int] = {}
+        self._done: dict[Partition, int] = {}
+
+    def begin(self, epoch: int, starts: Mapping[Partition, int]) -> None:
+        """Partitions were assigned, each to be read from its start."""
+        self._epoch = epoch
+        self._read = dict(starts)
+        self._wanted = {}
+        self._done = dict(starts)
+
+    def end(self) -> None:
+        """They were taken away: from now on nothing of that epoch counts."""
+        self._epoch = None
+        self._read = {}
+        self._wanted = {}
+        self._done = {}
+
+    def read(self, partition: Partition, end: int) -> None:
+        """Records up to `end` were handed to the worker."""
+        self._read[partition] = end
+
+    def through(self, partition: Partition, offset: int, epoch: int) -> bool:
+        """Let `offset` be committed: nothing before it is needed any more.
+
+        False, and nothing happens, if the partition was taken away since `epoch`. An offset lower
+        than one said before changes nothing. Raises ValueError if it was not yet read.
+        """
+        if epoch != self._epoch or partition not in self._read:
+            return False
+        if offset > self._read[partition]:
+            raise ValueError(
+                f"{partition}: {offset} is beyond {self._read[partition]}, what was read"
+            )
+        self._wanted[partition] = max(offset, self._wanted.get(partition, offset))
+        return True
+
+    def due(self) -> dict[Partition, int]:
+        """What is to be committed now."""
+        return {
+            partition: offset
+            for partition, offset in self._wanted.items()
+            if offset > self._done[partition]
+        }
+
+    def done(self, committed: Mapping[Partition, int]) -> None:
+        """The broker has stored these; those of partitions that have gone are ignored."""
+        for partition, offset in committed.items():
+            if partition in self._done:
+                self._done[partition] = max(offset, self._done[partition])

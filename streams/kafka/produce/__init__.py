@@ -1,0 +1,1 @@
+"""Producers of impressions and clicks: events checked, encoded, sent and acknowledged."""
