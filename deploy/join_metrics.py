@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from joiner.agent import JoinWorker
-from joiner.joiner import Joiner
-from joiner.rules import FOREVER, NEVER
+from joiner.core.joiner import Joiner
+from joiner.core.kernel_types import FOREVER, NEVER
 
 SOURCES = ("impressions", "clicks")
 _IMPRESSIONS = ("positives", "negatives", "sampled_out", "duplicates", "rejected", "corrections")

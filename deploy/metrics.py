@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.loop import Loop
-from joiner.ledger import Ledger
+from joiner.core.ledger import Ledger
 
 FILE = "metrics.json"
 

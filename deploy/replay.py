@@ -22,7 +22,7 @@ from deploy.report import write_report
 from deploy.settings import Settings, differences
 from deploy.store import Store
 from ftrl.config import FeatureConfig
-from joiner.letters import letters_of
+from joiner.core.dead_letters import letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError

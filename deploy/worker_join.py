@@ -19,7 +19,7 @@ from deploy.settings import Settings
 from deploy.watchdog import Watch, Watchdog
 from joiner import Joiner
 from joiner.agent import JoinTopics, JoinWorker
-from joiner.partition import Setup
+from joiner.protocol.partition import Setup
 from joiner.runner import Decode, Pace
 from streams.arrow_batches import empty
 from streams.deadletter import Source

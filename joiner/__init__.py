@@ -30,15 +30,14 @@ On Kafka, one partition's joiner as a state machine, and what drives it:
 Event time only: no clock is read, nothing is written, nothing is imported from the learner.
 """
 
-from joiner.breaker import BreakerState
-from joiner.delays import DelayHistogram
-from joiner.joiner import Joiner, Watermarks
-from joiner.ledger import ClickLedger, Ledger
-from joiner.outputs import LATE_SCHEMA, REJECTED_SCHEMA, JoinOutput
-from joiner.rows import Spill
-from joiner.rules import FOREVER, NEVER, REASONS
+from joiner.core.breaker import BreakerState
+from joiner.core.joiner import Joiner, Watermarks
+from joiner.core.kernel_types import FOREVER, NEVER, REASONS
+from joiner.core.ledger import ClickLedger, DelayHistogram, Ledger
+from joiner.core.outputs import LATE_SCHEMA, REJECTED_SCHEMA, JoinOutput
+from joiner.core.row_store import Spill
+from joiner.core.state import JoinState
 from joiner.settings import JoinSettings, SamplingSettings
-from joiner.state import JoinState
 
 __all__ = [
     "FOREVER",

@@ -17,9 +17,9 @@ from typing import Any, cast
 import faust
 import msgspec
 
-from joiner.effects import Report
-from joiner.letters import letters_of
-from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
+from joiner.core.dead_letters import letters_of
+from joiner.protocol.effects import Report
+from joiner.protocol.partition import Beginnings, JoinPartition, Setup, SupersededError
 from joiner.runner import Decode, Pace, Runner
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.partition import Beginnings, JoinPartition
+from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
+from joiner.protocol.partition import Beginnings, JoinPartition
 from streams.kafka.consume.chunk import Chunk as Messages
 from streams.kafka.consume.chunk import joined
 from streams.labelled_log import Entry, Message

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from deploy.settings import Settings
-from joiner.partition import Setup
+from joiner.protocol.partition import Setup
 from streams.compute.arrays import I64
 from streams.deadletter import Source
 from streams.files.logs import open_log

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from joiner import BreakerState, Joiner, JoinSettings
-from joiner.breaker import (
+from joiner.core.breaker import (
     CLICKED,
     QUIET,
     RATE,

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from joiner import Joiner
-from joiner.joiner import FLOOR
-from joiner.ring import DECIDED
-from joiner.rules import MET, NEVER, PASSED
+from joiner.core.joiner import FLOOR
+from joiner.core.kernel_types import MET, NEVER, PASSED
+from joiner.core.ring import DECIDED
 from tests.join_events import Event, click, impression, settings_of, step
 from tests.kernels import examples
 from tests.oracles.join import OracleJoin

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from joiner import JoinSettings, SamplingSettings
-from joiner.sampling import is_kept, salt
+from joiner.core.sampling import is_kept, salt
 from streams.compute.arrays import U64
 from streams.compute.murmur3 import hash128
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from joiner.partition import Beginnings, JoinPartition, Setup
-from joiner.restart import last_block
+from joiner.protocol.partition import Beginnings, JoinPartition, Setup
+from joiner.protocol.recovery import last_block
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.errors import DataError
 from streams.labelled_log import Base, Block, Claim, Entry

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from deploy.settings import Settings
 from joiner import Joiner, JoinSettings, SamplingSettings
-from joiner import rows as rows_module
-from joiner.partition import Setup
+from joiner.core import row_store as rows_module
+from joiner.protocol.partition import Setup
 from streams.errors import ConfigError
 from streams.spill import FileSpill, SpillSettings, spill_of
 from tests.join_events import Event, plain_ledger, run, settings_of

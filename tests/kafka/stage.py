@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from deploy import settings, worker_join, worker_learn
 from joiner import JoinSettings, SamplingSettings
-from joiner.partition import Setup
+from joiner.protocol.partition import Setup
 from streams.labelled_log import Claim
 from tests.kafka.learned import check_learned, examples
 from tests.kafka.pipeline import (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from msgspec import to_builtins
 
-from joiner.ledger import ledger_of
+from joiner.core.ledger import ledger_of
 from streams.deadletter import Place
 from streams.labelled_log import Block, Claim, Cut
 from tests.oracles.join import OracleJoin

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
-import joiner.partition
-import joiner.restart
 from ftrl.intake import Intake
-from joiner.cutting import OpenCut
-from joiner.effects import Commit, Effect, ReadLabelled
-from joiner.joiner import Joiner
-from joiner.needed import Needed
-from joiner.partition import JoinPartition
-from joiner.rebuild import Rebuild
-from joiner.rules import FOREVER
+from joiner.core.joiner import Joiner
+from joiner.core.kernel_types import FOREVER
+from joiner.protocol import partition, recovery
+from joiner.protocol.cut import Needed, OpenCut
+from joiner.protocol.effects import Commit, Effect, ReadLabelled
+from joiner.protocol.partition import JoinPartition
+from joiner.protocol.recovery import Rebuild
 from streams.labelled_log import Block, Claim, Lineage
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -44,8 +42,8 @@ def _last_written(_: Any) -> Any:
     def last_block(entries: list[Any], start: int, beginning: int) -> Any:
         for entry in reversed(entries):
             if isinstance(entry.message, Block):
-                return joiner.restart.Last(entry.offset, entry.message)
-        return joiner.restart.Last() if start <= beginning else None
+                return recovery.Last(entry.offset, entry.message)
+        return recovery.Last() if start <= beginning else None
 
     return last_block
 
@@ -120,7 +118,7 @@ RULES: dict[str, Patch] = {
         Lineage, "take", _claims_do_not_count
     ),
     "blocks of other writers are void after a claim (restart)": _replace(
-        joiner.partition, "last_block", _last_written
+        partition, "last_block", _last_written
     ),
     "the state is read after the claim": _replace(JoinPartition, "_search", _state_before_claim),
     "a writer that was superseded stops": _replace(
@@ -146,7 +144,7 @@ RULES: dict[str, Patch] = {
         "close",
         _cut(steps=lambda cut: tuple(type(s)(s.impressions, s.clicks, 0) for s in cut.steps)),
     ),
-    "a cut published in part is finished": _replace(joiner.partition, "_after", _all_again),
+    "a cut published in part is finished": _replace(partition, "_after", _all_again),
     "changed settings apply from the next cut on": _replace(Rebuild, "_adopt", _nothing),
     "the counts are those of all that was read": _replace(Joiner, "recount", _nothing),
     "the learner saves its place with its weights": _replace(Intake, "state", _forgets_its_number),

@@ -5,7 +5,7 @@ from random import Random
 
 import pyarrow as pa
 
-from joiner.partition import Setup
+from joiner.protocol.partition import Setup
 from streams.arrow_ipc import encode
 from tests.simulation.check import check, counting_blocks
 from tests.simulation.workers import JoinWorker, Learner

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftrl.intake import Intake
-from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.partition import Beginnings, JoinPartition, Setup, SupersededError
+from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
+from joiner.protocol.partition import Beginnings, JoinPartition, Setup, SupersededError
 from streams.arrow_ipc import decode
 from streams.errors import DataError
 from tests.simulation.world import SOURCES, Message, World, message

@@ -10,7 +10,7 @@ from typing import Any
 from deploy.worker_join import Where, join_app
 from joiner import JoinSettings, SamplingSettings
 from joiner.agent import JoinTopics, KafkaLink
-from joiner.partition import JoinPartition, Setup
+from joiner.protocol.partition import JoinPartition, Setup
 from joiner.runner import Pace
 from streams.errors import ClickloopError
 from streams.kafka.consume.app import run

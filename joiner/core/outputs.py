@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from joiner.rules import LATE, REASONS, REJECTED, TOO_LATE, Facts
-from joiner.waiting import WaitingClicks
+from joiner.core.early_clicks import WaitingClicks
+from joiner.core.kernel_types import LATE, REASONS, REJECTED, TOO_LATE, Facts
 from streams.arrow_batches import empty
 from streams.compute.arrays import I64, Bool
 from streams.schema import PLACE, EventSchema

@@ -8,29 +8,9 @@ event, where a step begins or ends cannot change a result.
 
 import numpy as np
 
-from joiner.breaker import OPEN, QUIET, count_click, due, judge
-from joiner.delays import DELAY_EDGES
-from joiner.ledger import ClickCount, ImpressionCount
-from joiner.ring import (
-    AHEAD,
-    CLICK_BIAS,
-    DECIDED,
-    DROPPED,
-    FILLED,
-    LABELS,
-    NEXT,
-    NO_CLICK,
-    RECORDED_SHIFT,
-    RETIRED,
-    UNDECIDED,
-    Ring,
-    find,
-    index_of,
-    slot_value,
-    warm_entries,
-    warm_slots,
-)
-from joiner.rules import (
+from joiner.core.breaker import OPEN, QUIET, count_click, due, judge
+from joiner.core.early_clicks import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
+from joiner.core.kernel_types import (
     BEFORE_IMPRESSION,
     CLICK,
     CLICKS_END,
@@ -54,8 +34,27 @@ from joiner.rules import (
     Rules,
     Tally,
 )
-from joiner.sampling import is_kept
-from joiner.waiting import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
+from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount
+from joiner.core.ring import (
+    AHEAD,
+    CLICK_BIAS,
+    DECIDED,
+    DROPPED,
+    FILLED,
+    LABELS,
+    NEXT,
+    NO_CLICK,
+    RECORDED_SHIFT,
+    RETIRED,
+    UNDECIDED,
+    Ring,
+    find,
+    index_of,
+    slot_value,
+    warm_entries,
+    warm_slots,
+)
+from joiner.core.sampling import is_kept
 from streams.compute.arrays import F64, I64
 from streams.compute.jit import kernel
 

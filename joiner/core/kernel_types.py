@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from joiner.breaker import BreakerRules, breaker_rules
-from joiner.delays import DELAY_EDGES
-from joiner.ledger import ClickCount, ImpressionCount
-from joiner.sampling import salt
+from joiner.core.breaker import BreakerRules, breaker_rules
+from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount
+from joiner.core.sampling import salt
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.compute.arrays import I8, I32, I64, U8, U64
 

@@ -8,15 +8,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from joiner.breaker import BreakerState, breaker_state, fresh_breaker
-from joiner.delays import DELAY_EDGES, DelayHistogram
-from joiner.kernels import join
-from joiner.labels import Labeller
-from joiner.ledger import ClickCount, ImpressionCount, Ledger, ledger_of
-from joiner.outputs import JoinOutput, Reporter
-from joiner.pending import Pending
-from joiner.rows import Spill
-from joiner.rules import (
+from joiner.core.breaker import BreakerState, breaker_state, fresh_breaker
+from joiner.core.early_clicks import USED, WaitingClicks
+from joiner.core.kernel_types import (
     CORRECTED,
     IDLE_CLICKS,
     IDLE_IMPRESSIONS,
@@ -27,10 +21,22 @@ from joiner.rules import (
     lifts,
     rules_of,
 )
+from joiner.core.kernels import join
+from joiner.core.labels import Labeller
+from joiner.core.ledger import (
+    DELAY_EDGES,
+    ClickCount,
+    DelayHistogram,
+    ImpressionCount,
+    Ledger,
+    ledger_of,
+)
+from joiner.core.outputs import JoinOutput, Reporter
+from joiner.core.pending import Pending
+from joiner.core.row_store import Spill
+from joiner.core.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
+from joiner.core.step_input import StepReader
 from joiner.settings import JoinSettings, SamplingSettings
-from joiner.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
-from joiner.steps import StepReader
-from joiner.waiting import USED, WaitingClicks
 from streams.arrow_batches import empty
 from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter, Place

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.rules import NEVER, Int
+from joiner.core.kernel_types import NEVER, Int
 from streams.arrow_batches import empty, with_small_tail
 from streams.compute.arrays import I32, I64, U64
 from streams.compute.jit import kernel

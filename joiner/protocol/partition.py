@@ -21,15 +21,13 @@ from typing import Literal
 
 import pyarrow as pa
 
-from joiner.cutting import OpenCut
-from joiner.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.joiner import Joiner
-from joiner.needed import Needed
-from joiner.outputs import JoinOutput
-from joiner.rebuild import Rebuild
-from joiner.restart import FIRST_LOOK, Last, Written, cuts_since, last_block
-from joiner.rows import Spill
-from joiner.rules import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
+from joiner.core.joiner import Joiner
+from joiner.core.kernel_types import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
+from joiner.core.outputs import JoinOutput
+from joiner.core.row_store import Spill
+from joiner.protocol.cut import Needed, OpenCut
+from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
+from joiner.protocol.recovery import FIRST_LOOK, Last, Rebuild, Written, cuts_since, last_block
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.pending import Pending
-from joiner.ring import CLICK_BIAS, DROPPED, NO_CLICK
+from joiner.core.pending import Pending
+from joiner.core.ring import CLICK_BIAS, DROPPED, NO_CLICK
 from streams.arrow_batches import concat
 from streams.compute.arrays import F64, I8, I64, Bool
 from streams.compute.jit import kernel

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from joiner.rules import Int
+from joiner.core.kernel_types import Int
 from streams.compute.arrays import I64, U32, U64
 from streams.compute.jit import kernel
 

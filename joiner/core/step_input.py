@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.rules import CODES, FOREVER, IMPRESSIONS_END, PASSED, Events
+from joiner.core.kernel_types import CODES, FOREVER, IMPRESSIONS_END, PASSED, Events
 from streams.compute.arrays import I64, U8
 from streams.compute.murmur3 import hash128
 from streams.schema import EventSchema

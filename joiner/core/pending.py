@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
-from joiner.rows import KeptRows, Spill
-from joiner.rules import FOREVER, NEVER
+from joiner.core.kernel_types import FOREVER, NEVER
+from joiner.core.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
+from joiner.core.row_store import KeptRows, Spill
 from streams.compute.arrays import I64, U32
 
 # Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4,

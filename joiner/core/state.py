@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.ring import ENTRY
+from joiner.core.ring import ENTRY
 from joiner.settings import JoinSettings, SamplingSettings
 
 STATE_VERSION = 2

@@ -1,0 +1,1 @@
+"""The join: events in, labelled examples out; no clock, no file, no Kafka."""
