@@ -30,7 +30,7 @@ from ftrl.learner import Learner
 from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
-from ftrl.table import FIXED, LAYOUTS
+from ftrl.table.layout import FIXED, LAYOUTS
 
 P = ParamSpec("P")
 

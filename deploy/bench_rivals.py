@@ -18,7 +18,7 @@ from deploy import rivals
 from deploy.bench_replay import figure
 from deploy.console import err
 from deploy.rivals import Rows
-from ftrl.evaluation import Evaluation
+from ftrl.evaluation.evaluation import Evaluation
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.compute.arrays import F64, I8

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from deploy.loop import Loop
 from deploy.pages import Encode, Saved
-from deploy.training import Cut, Training
-from ftrl.config import FeatureConfig
-from ftrl.config_changes import change
+from ftrl.features.compatibility import change
+from ftrl.features.config import FeatureConfig
 from ftrl.learner import Learner
-from ftrl.learner_state import columns_state
-from ftrl.table import NO_AGES
+from ftrl.state import columns_state
+from ftrl.table.layout import NO_AGES
+from ftrl.training import Cut, Training
 from joiner import Joiner, JoinState
 from streams.compute.arrays import I64
 
@@ -74,7 +74,7 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
     rows: those at `pending_places`, in order, read again. Raises ValueError where the settings
     of the parts differ from those they were saved with.
     """
-    values, arrays, settings = saved.values, saved.arrays, loop.settings
+    values, arrays, settings = saved.values, saved.arrays, loop.run_settings
     loop.joiner = Joiner.restore(
         settings.events,
         settings.join,

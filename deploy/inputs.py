@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from deploy.former import FormerNames
 from deploy.settings import Settings
-from ftrl.config import FeatureConfig
+from ftrl.features.config import FeatureConfig
+from ftrl.features.renamed_fields import FormerNames
 from joiner import FOREVER, Watermarks
 from streams.compute.arrays import I64
 from streams.deadletter import Place, Source

@@ -13,15 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from deploy import checkpoint, snapshots
-from deploy.former import FormerNames
 from deploy.learn_metrics import LearnMetrics
 from deploy.pages import Kept, Saved
 from deploy.settings import Settings, differences
 from deploy.store import Store
-from deploy.training import Training
-from ftrl.config import FeatureConfig
-from ftrl.intake import Intake
-from ftrl.table import LAYOUTS
+from ftrl.features.config import FeatureConfig
+from ftrl.features.renamed_fields import FormerNames
+from ftrl.labelled_reader import Intake
+from ftrl.table.layout import LAYOUTS
+from ftrl.training import Training
 from streams.errors import ConfigError, DataError
 from streams.labelled_log import Block, Entry
 
@@ -61,7 +61,7 @@ class Learning:
         self._settings = settings
         self._topic = topic
         self._metrics = metrics
-        self._training = Training(settings, self._publish)
+        self._training = Training(settings.training, self._publish)
         self._store = Store(folder, create=True)
         try:
             self._kept = Kept(self._store)

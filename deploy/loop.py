@@ -8,7 +8,7 @@ No file is touched here: what must be written is handed back.
 from collections.abc import Callable
 
 from deploy.settings import Settings
-from deploy.training import Training
+from ftrl.training import Training
 from joiner import Joiner, JoinOutput, Spill
 from streams.merge import Step
 
@@ -23,8 +23,9 @@ class Loop(Training):
 
         on_mark: as `Training` says. spill: the joiner's.
         """
-        super().__init__(settings, on_mark)
+        super().__init__(settings.training, on_mark)
         self.spill = spill
+        self.run_settings = settings
         self.joiner = Joiner(settings.events, settings.join, settings.sampling, spill)
 
     def join(self, step: Step) -> JoinOutput:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from deploy.training import Cut
-from ftrl.config import FeatureConfig
+from ftrl.features.config import FeatureConfig
+from ftrl.training import Cut
 
 _WEIGHT = np.dtype(np.int16)
 _WHOLE: dict[str, np.dtype[Any]] = {"keys": np.dtype(np.uint64), "weights": _WEIGHT}
@@ -22,12 +22,13 @@ COLUMNS = (*_GROUPED, "gone")  # all there may be
 class Manifest:
     """What a serving version is: where it comes from, what it holds, and its digests.
 
-    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had
-    been learned from. groups: how many the keys are in, 0 if they are whole (`ftrl.table`); without
-    it a scorer finds no feature. weights: how many are non-zero. saturated: how many were outside
-    q2.13's [-4, 4). gone: how many keys had a weight in the parent and have none here, evicted or
-    0 now: whoever holds the parent drops them. bias: float64, exact. pages: (keys, weights) digests
-    of each page; group_pages, gone_pages: those of the groups, of the keys that are gone.
+    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had been
+    learned from. groups: how many the keys are in, 0 if they are whole (`ftrl.table.layout`);
+    without it a scorer finds no feature. weights: how many are non-zero. saturated: how many were
+    outside q2.13's [-4, 4). gone: how many keys had a weight in the parent and have none here,
+    evicted or 0 now: whoever holds the parent drops them. bias: float64, exact. pages: (keys,
+    weights) digests of each page; group_pages, gone_pages: those of the groups, of the keys that
+    are gone.
     """
 
     version: int

@@ -93,7 +93,7 @@ def _model(loop: Loop) -> dict[str, Any]:
 def _delays(loop: Loop) -> dict[str, Any]:
     delays = loop.joiner.delays
     return {
-        "window_ms": loop.settings.join.window,
+        "window_ms": loop.run_settings.join.window,
         "edges_ms": delays.edges.tolist(),
         "matched": delays.matched.tolist(),
         "late": delays.late.tolist(),

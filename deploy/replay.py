@@ -21,7 +21,7 @@ from deploy.pages import Kept, Saved
 from deploy.report import write_report
 from deploy.settings import Settings, differences
 from deploy.store import Store
-from ftrl.config import FeatureConfig
+from ftrl.features.config import FeatureConfig
 from joiner.core.dead_letters import letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from deploy import snapshots
 from deploy.manifest import Manifest
 from deploy.store import Store
-from ftrl.features import Features
+from ftrl.features.coordinates import Features
 from ftrl.logistic import probabilities
-from ftrl.serving import Served
+from ftrl.serving.table import Served
 from streams.compute.arrays import F64
 from streams.deadletter import DeadLetterWriter
 from streams.errors import ConfigError

@@ -22,9 +22,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ftrl.config import FeatureConfig
-from ftrl.config_changes import change
+from ftrl.features.compatibility import change
+from ftrl.features.config import FeatureConfig
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.training import TrainingSettings
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.duration import Duration
 from streams.errors import ConfigError
@@ -174,6 +175,18 @@ class Settings(BaseSettings):
         """The records these settings declare."""
         return self.features.event_schema(self.join.click_types)
 
+    @property
+    def training(self) -> TrainingSettings:
+        """What training goes by. A correction comes while its impression is known."""
+        return TrainingSettings(
+            features=self.features,
+            learner=self.learner,
+            admission=self.admission,
+            bucket=self.calibration.bucket,
+            correction_span=self.join.known_span if self.join.correction_horizon else None,
+            mark_every=self.snapshots.every,
+        )
+
 
 def load(path: Path) -> Settings:
     """The settings in the TOML file at `path`.
@@ -239,7 +252,7 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
     """Where `settings` differ from `saved` ones (plain JSON) as they must not: a line a key.
 
     free: keys (`section.key`) and whole sections that may differ. Of [features] only what would
-    give old weights another meaning counts (`ftrl.config_changes`).
+    give old weights another meaning counts (`ftrl.features.compatibility`).
     """
     now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
     features: list[str] = []

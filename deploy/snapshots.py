@@ -4,8 +4,8 @@
     keys/00000007/00000       uint64, ascending over the version
     weights/00000007/00000    int16 in q2.13, beside the keys
 
-Of a learner of layout q2.13 a key is a group and a tag (`ftrl.table`), and the manifest says how
-many groups there are:
+Of a learner of layout q2.13 a key is a group and a tag (`ftrl.table.layout`), and the manifest says
+how many groups there are:
 
     groups/00000007/00000     uint16, how many keys each group has
     keys/00000007/00000       uint32, the tags, ascending in each group
@@ -29,12 +29,12 @@ from pydantic import ValidationError
 
 from deploy.manifest import COLUMNS, Manifest
 from deploy.store import Store, StoreError
-from deploy.training import Cut
-from ftrl.config import FeatureConfig
+from ftrl.features.config import FeatureConfig
 from ftrl.learner import Learner
-from ftrl.serving import Served, ServingTable, serving_weights
-from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
-from ftrl.table import keys_of
+from ftrl.serving.grouped import GroupedKeys, GroupedServingTable, grouped_keys
+from ftrl.serving.table import Served, ServingTable, serving_weights
+from ftrl.table.layout import keys_of
+from ftrl.training import Cut
 from streams.compute.arrays import U64
 
 PAGE = 65_536  # weights, or groups

@@ -26,9 +26,9 @@ from deploy.learn_metrics import LearnMetrics
 from deploy.learning import POISON, Learning
 from deploy.settings import Settings
 from deploy.store import StoreHeldError
-from deploy.training import Training
 from deploy.watchdog import Watch, Watchdog
 from ftrl.agent import learn_from
+from ftrl.training import Training
 from streams.errors import ClickloopError, DataError
 from streams.kafka.consume.app import create_app, run
 from streams.kafka.consume.chunk import Chunk, Partition
@@ -274,7 +274,8 @@ def warm(settings: Settings) -> None:
     the group would hold its partitions and do nothing."""
     schema = settings.events.labelled
     nulls = {field.name: None if field.nullable else _PLAIN[field.type] for field in schema}
-    for _ in Training(settings, lambda _: None).learn(pa.RecordBatch.from_pylist([nulls], schema)):
+    training = Training(settings.training, lambda _: None)
+    for _ in training.learn(pa.RecordBatch.from_pylist([nulls], schema)):
         pass
 
 

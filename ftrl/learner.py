@@ -10,25 +10,20 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ftrl import counts, kernels, sketch, stored
-from ftrl.admission import Admission
-from ftrl.eviction import Eviction
-from ftrl.examples import (
-    CORRECTION,
-    Batch,
-    Examples,
-    bars_of,
-    batch_of,
-    examples_of,
-)
-from ftrl.growth import Table
-from ftrl.learner_state import STATE_FORMAT, State, check, columns_state, counted_of
-from ftrl.model import FULL, TALLY, Model, Rates
-from ftrl.parallel import Team
-from ftrl.scratch import Scratch, scratch_for
+from ftrl.admission import hyperloglog
+from ftrl.admission.admission import Admission
+from ftrl.eviction.eviction import Eviction
+from ftrl.kernels import count_codes, slot_codec
+from ftrl.kernels import learn as learn_module
+from ftrl.kernels.arguments import FULL, TALLY, Model, Rates
+from ftrl.kernels.batch import CORRECTION, Batch, Examples, bars_of, batch_of, examples_of
+from ftrl.kernels.threads import Team
+from ftrl.kernels.workspace import Scratch, scratch_for
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.state import STATE_FORMAT, State, check, columns_state, counted_of
 from ftrl.stats import LearnerStats, stats_of
-from ftrl.table import NO_AGES, Shift, Slots, columns
+from ftrl.table.growing import Table
+from ftrl.table.layout import NO_AGES, Shift, Slots, columns
 from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
 
 # Between two steps of growth: so many coordinates are learned from, and so many features come.
@@ -64,10 +59,10 @@ class Learner:
             aged=settings.expire_after > 0,
         )
         self._admission = Admission(admission)
-        self._seen = sketch.registers()
+        self._seen = hyperloglog.registers()
         self._tally = np.zeros(1, TALLY)
         self._eviction = Eviction(settings, self.groups, self._tally)
-        self._bits = counts.bits_of(settings)
+        self._bits = count_codes.bits_of(settings)
         self._team = Team(settings.threads) if settings.threads > 1 else None
 
     def learn(
@@ -152,7 +147,7 @@ class Learner:
             done = self._team.learn(model, self._rates, batch, rows, s, start, stop, logits)
         if done < stop and not self._crowded:
             s.marks.fill(-1)
-            done = kernels.learn(model, self._rates, batch, rows, s, done, stop, logits)
+            done = learn_module.learn(model, self._rates, batch, rows, s, done, stop, logits)
         self._table.keep_growing(self.features - before)
         if self._crowded:
             self._make_room()
@@ -181,11 +176,11 @@ class Learner:
         """The rows' logits under the weights as they are; arguments and errors as in `learn`."""
         batch = batch_of(indptr, keys, values, len(offset))
         logits = np.array(offset, np.float64)
-        kernels.predict(
+        learn_module.predict(
             self._table.slots,
             self._table.shift,
             self._bits,
-            counts.average(self._tally),
+            count_codes.average(self._tally),
             self._rates,
             self.bias,
             batch,
@@ -208,14 +203,14 @@ class Learner:
     def bias(self) -> float:
         """The weight of the constant coordinate, which λ1 never shrinks."""
         z, n = float(self._tally["bias_z"][0]), float(self._tally["bias_n"][0])
-        return float(kernels.weight(z, math.sqrt(n), self._rates, 0.0))
+        return float(learn_module.weight(z, math.sqrt(n), self._rates, 0.0))
 
     def weights(self) -> tuple[U64, F64]:
         """Keys in ascending order, uint64, and their weights, float64: those that are not 0."""
         a, b, l1, l2 = self._rates
         keys, *codes = columns(self._table.slots)
-        spread = counts.average(self._tally)
-        z, n = stored.decoded(codes[0], codes[1], self._bits, spread, a, b)
+        spread = count_codes.average(self._tally)
+        z, n = slot_codec.decoded(codes[0], codes[1], self._bits, spread, a, b)
         chosen = np.abs(z) > l1
         z, n = z[chosen], n[chosen]
         return keys[chosen], (z.clip(-l1, l1) - z) * a / (b + np.sqrt(n) + a * l2)

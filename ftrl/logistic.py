@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ftrl import kernels
+from ftrl.kernels import learn
 from streams.compute.arrays import F64
 from streams.compute.jit import kernel
 
@@ -10,7 +10,7 @@ from streams.compute.jit import kernel
 @kernel
 def _probabilities(logits: F64, p: F64) -> None:
     for i in range(len(logits)):
-        p[i] = kernels.sigmoid(logits[i])
+        p[i] = learn.sigmoid(logits[i])
 
 
 def probabilities(logits: F64) -> F64:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from ftrl import counts, sketch, stored
-from ftrl.admission import Admission
-from ftrl.counts import Bits, Tally
-from ftrl.fixedpoint import SCALE
-from ftrl.growth import Table
-from ftrl.model import Rates
-from ftrl.table import TAGS
+from ftrl.admission import hyperloglog
+from ftrl.admission.admission import Admission
+from ftrl.kernels import count_codes, slot_codec
+from ftrl.kernels.arguments import Rates
+from ftrl.kernels.count_codes import Bits, Tally
+from ftrl.table.fixedpoint import SCALE
+from ftrl.table.growing import Table
+from ftrl.table.layout import TAGS
 from streams.compute.arrays import U8
 
 
@@ -58,13 +59,13 @@ def stats_of(
     rounded, rounding = int(tally["rounded"][0]), float(tally["rounding"][0])
     return LearnerStats(
         examples=int(tally["examples"][0]),
-        features_seen=max(round(sketch.estimate(seen)), features),
+        features_seen=max(round(hyperloglog.estimate(seen)), features),
         features_admitted=features,
-        nonzero_weights=stored.nonzero(
+        nonzero_weights=slot_codec.nonzero(
             table.slots,
             table.shift,
             bits,
-            counts.average(tally),
+            count_codes.average(tally),
             rates.alpha,
             rates.beta,
             rates.l1,

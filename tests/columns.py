@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from ftrl.config import FeatureConfig, FieldConfig
-from ftrl.features import Coordinates, Features
+from ftrl.features.config import FeatureConfig, FieldConfig
+from ftrl.features.coordinates import Coordinates, Features
 
 Rows = list[list[tuple[int, float]]]
 

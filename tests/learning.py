@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 from hypothesis import strategies as st
 
-from ftrl.admission import Admission
+from ftrl.admission.admission import Admission
 from ftrl.learner import Learned, Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.compute.arrays import F64, I8, I64, U8, U64, Bool

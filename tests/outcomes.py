@@ -12,7 +12,7 @@ from deploy.checkpoint import AGES
 from deploy.pages import Kept, Saved
 from deploy.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
 from deploy.store import Store
-from ftrl.table import LAYOUTS, columns
+from ftrl.table.layout import LAYOUTS, columns
 
 _OF_THIS_RUN = ("settings", "seconds", "compiling_s", "outputs", "inputs")
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from deploy import settings, simulate, simulated
 from deploy.replay import EXAMPLES, replay
-from ftrl.table import FIXED
+from ftrl.table.layout import FIXED
 from streams.compute.arrays import F64, Bool
 from tests import trivago
 from tests.trivago import changed

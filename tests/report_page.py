@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from ftrl.evaluation import Evaluation
+from ftrl.evaluation.evaluation import Evaluation
 
 PAIRS = ("flow", "truth")  # panels of two figures
 PANELS = ("flow", "time", "curve", "truth", "deciles", "delays", "features", "rejections")

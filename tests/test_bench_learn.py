@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from deploy import bench_learn, bench_rivals, rivals, workload
 from deploy.cli import app
-from ftrl.filters import LINE_WORDS, line_of
+from ftrl.admission.bloom import LINE_WORDS, line_of
 from ftrl.learner import Learner
 from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import FIXED, LAYOUTS, columns, home
+from ftrl.table.layout import FIXED, LAYOUTS, columns, home
 from tests import trivago
 from tests.learning import learn, of, random_rows
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from tests.benchmarks.capped import CHUNK, Result, Stream, run
 
 STREAM = Stream(2 * CHUNK, scale=0.02)

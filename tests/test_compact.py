@@ -5,23 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.fixedpoint import dequantize
-from ftrl.growth import Table
 from ftrl.learner import Learner
-from ftrl.serving import serving_weights
-from ftrl.serving_grouped import GroupedKeys, GroupedServingTable, grouped_keys
+from ftrl.serving.grouped import GroupedKeys, GroupedServingTable, grouped_keys
+from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
-from ftrl.table import (
-    FIXED,
-    GROUP,
-    LAYOUTS,
-    columns,
-    find,
-    group_of,
-    home,
-    keys_of,
-    tag_of,
-)
+from ftrl.table.fixedpoint import dequantize
+from ftrl.table.growing import Table
+from ftrl.table.layout import FIXED, GROUP, LAYOUTS, columns, find, group_of, home, keys_of, tag_of
 from streams.compute.arrays import U64, Bool
 from streams.errors import ConfigError
 from tests import learning

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy import inputs, settings, snapshots
-from deploy.former import FormerNames
 from deploy.learn_metrics import LearnMetrics
 from deploy.learning import Learning
 from deploy.pages import Kept
 from deploy.replay import EXAMPLES, STORE, Stopped, replay
 from deploy.store import Store
-from ftrl.config import FeatureConfig
-from ftrl.config_changes import change
-from ftrl.features import Features
+from ftrl.features.compatibility import change
+from ftrl.features.config import FeatureConfig
+from ftrl.features.coordinates import Features
+from ftrl.features.renamed_fields import FormerNames
 from streams.arrow_ipc import decode
 from streams.compute.arrays import F64, U64
 from streams.errors import ConfigError, DataError

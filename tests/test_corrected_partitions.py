@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.corrected import Corrected
+from ftrl.evaluation.corrected import Corrected
 from joiner import JoinSettings
 from streams.errors import DataError
 from streams.record import places_of, seeds
@@ -62,12 +62,12 @@ def update(corrected: Corrected, partition: int, rows: list[dict[str, Any]], log
 
 
 def test_a_correction_moves_the_example_of_its_own_partition() -> None:
-    found, expected = Corrected(1000, JOIN), Corrected(1000, JOIN)
+    found, expected = Corrected(1000, JOIN.known_span), Corrected(1000, JOIN.known_span)
     for partition, logit in ((0, -1.0), (1, -2.0), (2, -3.0)):
         update(found, partition, [at(8), at(9)], logit)
     # Partition 1 is far ahead in time, and forgets only its own.
     update(found, 1, [at(10, ts=1_000_000)], -2.0)
-    again = Corrected(1000, JOIN)
+    again = Corrected(1000, JOIN.known_span)
     again.restore(found.state())
     update(again, 2, [at(9, label=1, kind=1)], 7.0)
     update(again, 0, [at(8, label=1, kind=1)], 7.0)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl import counts
+from ftrl.kernels import count_codes
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.errors import ConfigError
 from tests import learning
 from tests.learning import arrays, learn, of, same_state
@@ -32,25 +32,29 @@ def by_counts(layout: str, **changes: Any) -> LearnerSettings:
 
 def stored(learner: Learner, layout: str) -> dict[int, tuple[float, float]]:
     """P and N of each key."""
-    state, bits = learner.state(), counts.BITS[layout]
+    state, bits = learner.state(), count_codes.BITS[layout]
     keys, n = (np.asarray(state[name]).tolist() for name in ("keys", "n"))
-    return {key: counts.split(np.uint64(code), bits) for key, code in zip(keys, n, strict=True)}
+    return {
+        key: count_codes.split(np.uint64(code), bits) for key, code in zip(keys, n, strict=True)
+    }
 
 
 @kernel
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_codes(layout: str) -> None:
     """Every code is kept as it is, whatever is drawn; codes ascend, the lowest counts exactly."""
-    bits = counts.BITS[layout]
+    bits = count_codes.BITS[layout]
     codes = np.unique(np.geomspace(1, 2 ** int(bits) - 1, 200).astype(np.uint64))
-    values = [counts.decode(code, bits) for code in codes]
+    values = [count_codes.decode(code, bits) for code in codes]
     for code, value in zip(codes, values, strict=True):
-        assert counts.encode(value, bits, NO_DRAW) == code
-        assert counts.encode(value, bits, HIGHEST_DRAW) == code
+        assert count_codes.encode(value, bits, NO_DRAW) == code
+        assert count_codes.encode(value, bits, HIGHEST_DRAW) == code
     assert values == sorted(set(values))
     assert 2**31 < values[-1] < 2**32
     for whole in range(2 ** (int(bits) - 4)) if bits < 20 else (0, 1, 2, 99_999, 2**20):
-        assert counts.decode(counts.encode(float(whole), bits, HIGHEST_DRAW), bits) == whole
+        assert (
+            count_codes.decode(count_codes.encode(float(whole), bits, HIGHEST_DRAW), bits) == whole
+        )
     both = np.array([2 ** (2 * int(bits)) - 1], np.uint64)
     assert both.astype(LAYOUTS[layout]["n"]).astype(np.uint64) == both
 
@@ -60,15 +64,15 @@ def test_codes(layout: str) -> None:
 @given(st.floats(0, 2.0**32 - 2**28))
 def test_rounding_has_no_bias(layout: str, count: float) -> None:
     """The chance of the upper neighbour is how far the count is from the lower one."""
-    bits = counts.BITS[layout]
-    low, high = (counts.encode(count, bits, drawn) for drawn in (NO_DRAW, HIGHEST_DRAW))
-    below, above = counts.decode(low, bits), counts.decode(low + np.uint64(1), bits)
+    bits = count_codes.BITS[layout]
+    low, high = (count_codes.encode(count, bits, drawn) for drawn in (NO_DRAW, HIGHEST_DRAW))
+    below, above = count_codes.decode(low, bits), count_codes.decode(low + np.uint64(1), bits)
     assert below <= count < above
     assert high - low <= 1
     share = (count - below) / (above - below)
     for drawn in (share - 1e-6, share + 1e-6):
         if 0 < drawn < 1:
-            code = counts.encode(count, bits, np.uint64((1 - drawn) * 2**32))
+            code = count_codes.encode(count, bits, np.uint64((1 - drawn) * 2**32))
             assert code == (low if drawn > share else low + np.uint64(1))
 
 
@@ -142,8 +146,8 @@ def test_it_comes_close_to_the_squared_gradients(rate: float) -> None:
     state = learner.state()
     spread = float(state["spread"]) / float(state["negatives"])
     assert spread == pytest.approx(1 / rate, rel=1e-12)
-    bits = counts.BITS["float64"]
-    found = counts.squares(np.uint64(np.asarray(state["n"])[0]), bits, spread)
+    bits = count_codes.BITS["float64"]
+    found = count_codes.squares(np.uint64(np.asarray(state["n"])[0]), bits, spread)
     assert found == pytest.approx(float(np.asarray(squared.state()["n"])[0]), rel=0.1)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from deploy.cli import app
 from deploy.settings import Settings
-from ftrl.config import FeatureConfig, FieldConfig
+from ftrl.features.config import FeatureConfig, FieldConfig
 from joiner import REASONS as JOIN_REASONS
 from streams.deadletter import REASONS as EDGE_REASONS
 from tests.commands import clickloop

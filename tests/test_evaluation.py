@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.evaluation import Bucket, Evaluation
-from ftrl.histogram import COARSE, FINE, RANGE
-from ftrl.measures import Group, Metrics
+from ftrl.evaluation.evaluation import Bucket, Evaluation
+from ftrl.evaluation.histogram import COARSE, FINE, RANGE
+from ftrl.evaluation.metrics import Group, Metrics
 from streams.compute.arrays import F64, I8, I64
 from tests.oracles import evaluation as oracle
 from tests.oracles.evaluation import Example

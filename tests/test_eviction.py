@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl import eviction, growth, learner
-from ftrl.counts import GRADIENTS
-from ftrl.growth import Table
+from ftrl import learner
+from ftrl.eviction import eviction
+from ftrl.eviction.scan import Rule, pass_over
+from ftrl.kernels.count_codes import GRADIENTS
 from ftrl.learner import Learner
-from ftrl.passes import Rule, pass_over
 from ftrl.settings import AdmissionSettings
-from ftrl.table import FIXED, GROUP, LAYOUTS, columns, find
+from ftrl.table import growing
+from ftrl.table.growing import Table
+from ftrl.table.layout import FIXED, GROUP, LAYOUTS, columns, find
 from tests import learning
 from tests.kernels import examples
 from tests.learning import bloom, by_least, counter, learn, least, of, random_rows, same_state
@@ -40,7 +42,7 @@ def held(model: Learner) -> set[int]:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small tables have several stretches, and grow in many steps, as large ones do."""
     monkeypatch.setattr(eviction, "STRETCH", 2)
-    monkeypatch.setattr(growth, "LEAST_MOVED", 4)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 4)
     monkeypatch.setattr(learner, "STEP", 60)
 
 

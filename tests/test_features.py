@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.config import FeatureConfig, FieldConfig
-from ftrl.features import Features
-from ftrl.hashing import GOLDEN, Hashed, Hasher, cross
+from ftrl.features.config import FeatureConfig, FieldConfig
+from ftrl.features.coordinates import Features
+from ftrl.features.hashing import GOLDEN, Hashed, Hasher, cross
 from ftrl.settings import AdmissionSettings
 from streams.compute.murmur3 import hash128
 from tests.columns import (
@@ -263,7 +263,7 @@ def test_a_shared_dictionary_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> 
         hashed.append(len(array))
         return hash128(array, seed)
 
-    monkeypatch.setattr("ftrl.hashing.hash128", counting)
+    monkeypatch.setattr("ftrl.features.hashing.hash128", counting)
     features = Features(config(x={"kind": "categorical"}))
     words = pa.array(["a", "b", "a", None, "c"] * 20).dictionary_encode()
     table = batch(x=words)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.fixedpoint import (
+from ftrl.table.fixedpoint import (
     HIGHEST_SUM,
     SERVING,
     STORED,

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from deploy.pages import Kept
 from deploy.store import Store
-from ftrl import growth, learner
-from ftrl.growth import Table
+from ftrl import learner
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
-from ftrl.table import LAYOUTS, columns, find, place_for
+from ftrl.table import growing as growing_module
+from ftrl.table.growing import Table
+from ftrl.table.layout import LAYOUTS, columns, find, place_for
 from streams.errors import ConfigError
 from tests.learning import bloom, learn, of, random_rows, same_state
 from tests.oracles.ftrl import Row
@@ -34,8 +35,8 @@ keys = st.lists(st.one_of(crowded, st.integers(1, 2**64 - 1)), max_size=150, uni
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Growth of a small table takes many steps, as that of a large one does."""
-    monkeypatch.setattr(growth, "LEAST_MOVED", 2)
-    monkeypatch.setattr(growth, "MOVED_A_FEATURE", 4)
+    monkeypatch.setattr(growing_module, "LEAST_MOVED", 2)
+    monkeypatch.setattr(growing_module, "MOVED_A_FEATURE", 4)
     monkeypatch.setattr(learner, "STEP", 40)
 
 
@@ -114,7 +115,7 @@ def test_growth_in_steps_is_growth_at_once(
             resumed = Learner.restore(settings, admission, resumed.state())
     assert growing > 10
     assert same_state(resumed.state(), stepwise.state())
-    monkeypatch.setattr(growth, "LEAST_MOVED", 10**9)
+    monkeypatch.setattr(growing_module, "LEAST_MOVED", 10**9)
     at_once = Learner(settings, admission)
     assert learn(at_once, rows).logit.tobytes() == logits.tobytes()
     assert same_state(at_once.state(), stepwise.state())
@@ -125,8 +126,8 @@ def test_what_is_saved_while_it_grows_is_the_table(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages that hold nothing new are not written again when the slots become twice as many."""
-    monkeypatch.setattr(growth, "LEAST_MOVED", 256)
-    monkeypatch.setattr(growth, "MOVED_A_FEATURE", 4)
+    monkeypatch.setattr(growing_module, "LEAST_MOVED", 256)
+    monkeypatch.setattr(growing_module, "MOVED_A_FEATURE", 4)
     monkeypatch.setattr(learner, "STEP", 2000)
     model = Learner(of(layout), OFF)
     rows = random_rows(6000, fields=20, features=60_000, seed=2)
@@ -168,7 +169,7 @@ def test_a_restored_table_that_grows_keeps_nothing_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The saved table had grown, the restored one is smaller, and is growing when it is saved."""
-    monkeypatch.setattr(growth, "LEAST_MOVED", 64)
+    monkeypatch.setattr(growing_module, "LEAST_MOVED", 64)
     model = Learner(of("float32"), OFF)
     rng = np.random.default_rng(3)
     keys = rng.integers(1, 2**64, 5455, dtype=np.uint64).tolist()

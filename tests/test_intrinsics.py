@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftrl.growth import reserved
-from ftrl.table import LAYOUTS
+from ftrl.table.growing import reserved
+from ftrl.table.layout import LAYOUTS
 from streams.compute import intrinsics
 from streams.compute.arrays import I64, U64
 from streams.compute.intrinsics import (

@@ -6,7 +6,7 @@ import pytest
 
 from deploy import settings
 from deploy.learn_metrics import LearnMetrics
-from deploy.training import Training
+from ftrl.training import Training
 from tests import small_logs
 from tests.learning import learn, random_rows
 
@@ -29,7 +29,7 @@ def values(tmp_path: Path) -> settings.Settings:
 
 def told(values: settings.Settings) -> dict[str, float]:
     """The gauges after some hundred features that crowd the filters, as a scraper reads them."""
-    metrics, training = LearnMetrics(dict, lambda: True), Training(values, lambda _: None)
+    metrics, training = LearnMetrics(dict, lambda: True), Training(values.training, lambda _: None)
     learn(training.learner, random_rows(400, fields=8, features=3000, seed=3))
     metrics.model(training)
     found = {name: metrics.registry.get_sample_value(f"clickloop_learn_{name}") for name in NAMES}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import FIXED, LAYOUTS
+from ftrl.table.layout import FIXED, LAYOUTS
 from tests import learning
 from tests.kernels import examples
 from tests.learning import arrays, bloom, counter, learn, least, of, random_rows, same_state

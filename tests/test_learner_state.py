@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.errors import ConfigError, DataError
 from tests import learning
 from tests.learning import bloom, learn, of, random_rows, same_state

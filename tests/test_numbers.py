@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.config import FeatureConfig
-from ftrl.features import Features
-from ftrl.hashing import Hasher
-from ftrl.numbers import Bucket, quantile_edges
+from ftrl.features.config import FeatureConfig
+from ftrl.features.coordinates import Features
+from ftrl.features.hashing import Hasher
+from ftrl.features.numeric import Bucket, quantile_edges
 from tests.columns import Rows, batch, config, keys_of, rows_of
 from tests.oracles.features import FeatureOracle
 

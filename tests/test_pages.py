@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deploy import pages
 from deploy.pages import FOLD, Kept
 from deploy.store import Store, StoreError
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64
 
 PAGE = 64

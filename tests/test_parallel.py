@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftrl import growth, lookahead, parallel
+from ftrl.kernels import stages
+from ftrl.kernels import threads as threads_module
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
-from ftrl.table import LAYOUTS
+from ftrl.table import growing
+from ftrl.table.layout import LAYOUTS
 from streams.compute.intrinsics import published
 from tests import learning
 from tests.learning import arrays, bloom, learn, of, random_rows, same_state
@@ -26,24 +28,24 @@ quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_sc
 OFF = AdmissionSettings()
 POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})
-KEYS = 2 * lookahead.AHEAD + 100  # of the largest part
+KEYS = 2 * stages.AHEAD + 100  # of the largest part
 
 
 @pytest.fixture(params=[40, KEYS])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Parts of a few rows, or of several blocks; before which row each ended that was learned."""
     for name, value in (("FEWEST", 2), ("PART", request.param)):
-        monkeypatch.setattr(parallel, name, value)
+        monkeypatch.setattr(threads_module, name, value)
     ends: list[int] = []
-    follow = parallel.follow
+    follow = threads_module.follow
 
     def noted(*args: Any) -> int:
         done = follow(*args)
-        relay = next(given for given in args if isinstance(given, parallel.Relay))
+        relay = next(given for given in args if isinstance(given, threads_module.Relay))
         ends.extend(end for end in relay.ends.tolist() if end <= done)
         return done
 
-    monkeypatch.setattr(parallel, "follow", noted)
+    monkeypatch.setattr(threads_module, "follow", noted)
     yield ends
     assert ends
 
@@ -112,8 +114,8 @@ def test_features_that_come_meanwhile_are_found(
     parts: list[int], monkeypatch: pytest.MonkeyPatch, layout: str, admission: AdmissionSettings
 ) -> None:
     """The table grows on the way, a few slots at a time; lists hold some features twice."""
-    monkeypatch.setattr(growth, "LEAST_MOVED", 16)
-    monkeypatch.setattr(growth, "MOVED_A_FEATURE", 1)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 16)
+    monkeypatch.setattr(growing, "MOVED_A_FEATURE", 1)
     rows = random_rows(1500, fields=8, features=900, seed=3, lists=4)
     some = together(rows, [90, 100, 760], admission, layout=layout, l1=0.1)
     assert some.features > 200
@@ -188,31 +190,31 @@ def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
 @kernel
 def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the others late, the thread of the arithmetic looks up all that there is space for."""
-    look_ahead, seen = parallel.look_ahead, []
+    look_ahead, seen = threads_module.look_ahead, []
 
     def late(*args: Any) -> None:
-        relay = next(given for given in args if isinstance(given, parallel.Relay))
-        enough = min(len(relay.ends), parallel.AT_ONCE)
+        relay = next(given for given in args if isinstance(given, threads_module.Relay))
+        enough = min(len(relay.ends), threads_module.AT_ONCE)
         # That one may have to be compiled first.
-        eventually(lambda: published(relay.counters, parallel.TAKEN) == enough, 300)
+        eventually(lambda: published(relay.counters, threads_module.TAKEN) == enough, 300)
         seen.append(enough)
         look_ahead(*args)
 
-    monkeypatch.setattr(parallel, "look_ahead", late)
+    monkeypatch.setattr(threads_module, "look_ahead", late)
     together(random_rows(400, fields=6, features=300, seed=2), [], bloom(1), layout="float32")
     assert seen
     assert len(parts) > 1
 
 
 def test_more_slots_than_can_be_told_are_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "FEWEST", 2)
-    monkeypatch.setattr(parallel, "PART", 40)
-    monkeypatch.setattr(parallel, "follow", _fail)
+    monkeypatch.setattr(threads_module, "FEWEST", 2)
+    monkeypatch.setattr(threads_module, "PART", 40)
+    monkeypatch.setattr(threads_module, "follow", _fail)
     rows = random_rows(250, fields=6, features=50, seed=1)
     slots = len(Learner(of(layout="float32"), OFF).slots)
-    monkeypatch.setattr(parallel, "MOST_SLOTS", slots - 1)
+    monkeypatch.setattr(threads_module, "MOST_SLOTS", slots - 1)
     together(rows, [], OFF, layout="float32")
-    monkeypatch.setattr(parallel, "MOST_SLOTS", slots)
+    monkeypatch.setattr(threads_module, "MOST_SLOTS", slots)
     with pytest.raises(MemoryError, match="none left"):
         together(rows, [], OFF, layout="float32")
 
@@ -238,7 +240,7 @@ def test_none_waits_for_a_thread_that_failed(
         learner = together(rows, [], OFF, threads, layout="float32")
         for name in ("look_ahead", "follow"):
             with monkeypatch.context() as patched:
-                patched.setattr(parallel, name, _fail)
+                patched.setattr(threads_module, name, _fail)
                 with pytest.raises(MemoryError, match="none left"):
                     learn(learner, rows)
     assert parts

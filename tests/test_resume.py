@@ -20,7 +20,7 @@ from deploy.learning import Learning
 from deploy.pages import Kept
 from deploy.replay import STORE, Stopped, replay
 from deploy.store import Store, StoreError
-from ftrl.table import LAYOUTS, columns
+from ftrl.table.layout import LAYOUTS, columns
 from streams.errors import ConfigError, DataError
 from streams.files.logs import open_log
 from streams.spill import FileSpill

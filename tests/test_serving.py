@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from ftrl.fixedpoint import dequantize
 from ftrl.learner import Learner
-from ftrl.serving import ServingTable, ServingWeights, serving_weights
+from ftrl.serving.table import ServingTable, ServingWeights, serving_weights
 from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl.table.fixedpoint import dequantize
 from tests import learning
 from tests.learning import arrays, learn, random_rows
 from tests.oracles.ftrl import Row

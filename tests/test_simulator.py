@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ftrl.config import FeatureConfig
+from ftrl.features.config import FeatureConfig
 from ftrl.settings import LearnerSettings
 from joiner.settings import JoinSettings
 from streams.simulator import Simulation, simulate

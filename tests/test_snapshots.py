@@ -11,12 +11,12 @@ from deploy import snapshots
 from deploy.manifest import Manifest
 from deploy.scorer import Scorer
 from deploy.store import Store, StoreError
-from deploy.training import Cut
-from ftrl.config import FeatureConfig, FieldConfig
+from ftrl.features.config import FeatureConfig, FieldConfig
 from ftrl.learner import Learner
-from ftrl.serving import serving_weights
+from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
-from ftrl.table import FIXED, LAYOUTS
+from ftrl.table.layout import FIXED, LAYOUTS
+from ftrl.training import Cut
 from tests.learning import arrays, learn, of, random_rows
 
 FEATURES = FeatureConfig(fields={"ad": FieldConfig(kind="categorical")})

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from tests import learning
 from tests.learning import arrays, by_least, learn, least, of, random_rows, same_state
 from tests.oracles.ftrl import BIAS, Ftrl, Row

@@ -9,16 +9,18 @@ import numpy as np
 
 from deploy import settings
 from deploy.replay import replay
-from ftrl import parallel
+from ftrl.kernels import threads as threads_module
 from ftrl.learner import Learner
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from tests import small_logs
 from tests.learning import bloom, learn, of, random_rows
 
 
 def learners(layout: str) -> None:
     """The kernels of one thread, and of several, for one layout."""
-    rows = random_rows(parallel.FEWEST * parallel.PART // 7, fields=8, features=900, seed=1)
+    rows = random_rows(
+        threads_module.FEWEST * threads_module.PART // 7, fields=8, features=900, seed=1
+    )
     for threads in (1, 2):
         learner = Learner(of(layout, threads=threads, expire_after=900), bloom(1))
         learn(learner, rows)

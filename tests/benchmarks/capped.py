@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ftrl.evaluation import Evaluation
+from ftrl.evaluation.evaluation import Evaluation
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats

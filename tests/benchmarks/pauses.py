@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import FIXED, LAYOUTS
+from ftrl.table.layout import FIXED, LAYOUTS
 
 ASKED_MS = 50.0
 FIELDS = 30

@@ -24,7 +24,7 @@ from deploy.loop import Loop
 from deploy.pages import Kept
 from deploy.store import Store
 from ftrl.learner import Learner
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64
 
 FEATURES_A_ROW = 20

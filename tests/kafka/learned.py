@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from deploy import settings
-from deploy.training import Training
-from ftrl.table import columns
+from ftrl.table.layout import columns
+from ftrl.training import Training
 from streams.arrow_ipc import decode
 from tests.kafka.pipeline import labelled_messages
 from tests.kafka.workers.join import Joining
@@ -36,7 +36,7 @@ def check_learned(joining: Joining, config: Path, trained: list[list[Any]], stor
         noted = (table.column(name).to_pylist() for name in AUDITED)
         expected = [list(row) for row in zip(*noted, strict=True)]
         assert [rest for partition, *rest in trained if partition == number] == expected
-    training = Training(settings.load(config), lambda _: None)
+    training = Training(settings.load(config).training, lambda _: None)
     taken = dict.fromkeys(counting, 0)
     for number, lines in groupby(trained, lambda line: line[0]):
         rows = len(list(lines))

@@ -7,7 +7,7 @@ from typing import Any
 
 import mmh3
 
-from ftrl.config import FeatureConfig, FieldConfig
+from ftrl.features.config import FeatureConfig, FieldConfig
 
 MASK = 2**64 - 1
 

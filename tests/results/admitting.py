@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftrl.admission import Admission
+from ftrl.admission.admission import Admission
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from streams.compute.arrays import I64, U64, Bool

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ftrl.kernels import sigmoid
+from ftrl.kernels.learn import sigmoid
 from streams.compute.arrays import F64, I8, I64
 from streams.compute.jit import kernel
 from tests.results.logs import Log

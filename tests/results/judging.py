@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ftrl.stats import LearnerStats
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import F64, I8
 
 HIGHEST_LOAD = 2 / 3  # of the slots of a table that grows

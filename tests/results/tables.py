@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import F64
 from tests.results.admitting import exactly, false_admissions, held_back, some
 from tests.results.descent import descend

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ftrl.intake import Intake
+from ftrl.labelled_reader import Intake
 from joiner.core.joiner import Joiner
 from joiner.core.kernel_types import FOREVER
 from joiner.protocol import partition, recovery

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftrl.intake import Intake
+from ftrl.labelled_reader import Intake
 from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
 from joiner.protocol.partition import Beginnings, JoinPartition, Setup, SupersededError
 from streams.arrow_ipc import decode

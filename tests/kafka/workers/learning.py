@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.pages import Kept
 from deploy.store import Store
-from ftrl.table import LAYOUTS
+from ftrl.table.layout import LAYOUTS
 from tests.kafka.workers.child import Child
 from tests.outcomes import arrays_of, weights_of
 from tests.waiting import eventually

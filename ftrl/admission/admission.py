@@ -2,10 +2,10 @@
 
 Or, by Poisson inclusion, each at any of its sightings with the same small probability.
 
-Most features of click logs occur once or twice and teach nothing, so a feature is counted
-outside the table first (McMahan et al., KDD 2013, section 4.1), by the filters of
-`ftrl.filters`. Several generations roll, the oldest emptied to become the newest, so that old
-sightings are forgotten (`ftrl.rotation`).
+Most features of click logs occur once or twice and teach nothing, so a feature is counted outside
+the table first (McMahan et al., KDD 2013, section 4.1), by the filters of `ftrl.admission.bloom`.
+Several generations roll, the oldest emptied to become the newest, so that old sightings are
+forgotten (`ftrl.admission.generations`).
 
 The filters never count too few, so no feature enters late; a collision may let one in early. How
 often is measured all the time: one feature in 128 is counted a second time, in filters of four
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import filters
-from ftrl.filters import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
-from ftrl.fixedpoint import ADMITTED, mix, stem
-from ftrl.rotation import CERTAIN, CONTROL, Progress, Rules, begin
+from ftrl.admission import bloom
+from ftrl.admission.bloom import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
+from ftrl.admission.generations import CERTAIN, CONTROL, Progress, Rules, begin
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
-from ftrl.table import aligned
+from ftrl.table.fixedpoint import ADMITTED, mix, stem
+from ftrl.table.layout import aligned
 from streams.compute.arrays import F64, I64, U8, U64
 from streams.compute.intrinsics import prefetch
 from streams.compute.jit import inlined, kernel
@@ -97,13 +97,13 @@ class Admission:
         lines, generations = self.rules.lines, self.rules.generations
         if len(self.words) == 0:
             return 0.0
-        return filters.false_positives(self._main(), lines, generations, samples)
+        return bloom.false_positives(self._main(), lines, generations, samples)
 
     def false_positives_in_theory(self) -> float:
         """The same as it should be with so many counters in use, 0 to 1."""
         if len(self.words) == 0:
             return 0.0
-        return filters.false_positives_in_theory(self._fills())
+        return bloom.false_positives_in_theory(self._fills())
 
     def false_admissions(self) -> float:
         """Of the sightings that should be held back, the share let in, an estimate: 0 to 1.
@@ -137,7 +137,7 @@ class Admission:
         return self.words[: self.rules.lines * self.rules.generations * LINE_WORDS]
 
     def _fills(self) -> F64:
-        return filters.fills(self._main(), self.rules.generations)
+        return bloom.fills(self._main(), self.rules.generations)
 
 
 @inlined

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ftrl.hashing import Hashed, Hasher
+from ftrl.features.hashing import Hashed, Hasher
 from streams.compute.arrays import F64, I64, U64
 from streams.compute.floats import float64
 from streams.compute.jit import kernel

@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from ftrl import counts, stored
+from ftrl.kernels import count_codes, slot_codec
 from ftrl.settings import LearnerSettings
-from ftrl.table import FIXED, GROUPS_A_MIB, NO_AGES, Slots, columns
+from ftrl.table.layout import FIXED, GROUPS_A_MIB, NO_AGES, Slots, columns
 from streams.compute.arrays import U8
 from streams.errors import ConfigError, DataError
 
@@ -57,7 +57,7 @@ def check(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
 
 def _check_table(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
     fixed = settings.layout == FIXED
-    if stored.is_fixed(state["z"]) != fixed:
+    if slot_codec.is_fixed(state["z"]) != fixed:
         kind = "floating" if fixed else "fixed"
         raise ConfigError(
             f"the checkpoint's features are in {kind} point, learner.layout is "
@@ -73,7 +73,7 @@ def _check_table(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
 
 
 def _check_rates(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
-    bits, own = state.get("count_bits", 0), counts.bits_of(settings)
+    bits, own = state.get("count_bits", 0), count_codes.bits_of(settings)
     if bool(bits) != bool(own):
         saved = "counts" if bits else "gradients"
         raise ConfigError(

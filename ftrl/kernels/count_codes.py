@@ -20,9 +20,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ftrl.examples import CORRECTION
+from ftrl.kernels.batch import CORRECTION
 from ftrl.settings import LearnerSettings
-from ftrl.table import FIXED
+from ftrl.table.layout import FIXED
 from streams.compute.jit import inlined
 
 # Bits of each of the two codes in a stored n; 0 where n is the sum of squared gradients.

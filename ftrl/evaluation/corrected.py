@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ftrl.evaluation import Evaluation
-from joiner import JoinSettings
+from ftrl.evaluation.evaluation import Evaluation
 from streams.compute.arrays import F64, I8, I64, Bool
 
 FIRST, CORRECTION = 0, 1  # of `kind`
@@ -58,12 +57,14 @@ class Corrected:
     the last W + H.
     """
 
-    def __init__(self, bucket: int, join: JoinSettings) -> None:
-        """bucket: ms, as `Evaluation`."""
+    def __init__(self, bucket: int, span: int) -> None:
+        """bucket: ms, as `Evaluation`. span: how long after an impression its correction may come,
+        ms.
+        """
         self.evaluation = Evaluation(bucket)
         # A correction comes while its impression is known, and by then the watermark has passed
         # the time of every example of its partition that has left.
-        self._span = join.known_span
+        self._span = span
         self._remembered: dict[int, _Remembered] = {}
 
     def update(

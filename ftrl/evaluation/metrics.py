@@ -9,7 +9,15 @@ from typing import TypedDict
 
 import numpy as np
 
-from ftrl.histogram import COUNT, LOSS, PREDICTED, SQUARE, SQUARE_LOSS, SQUARE_LOSS_LOSS, WEIGHT
+from ftrl.evaluation.histogram import (
+    COUNT,
+    LOSS,
+    PREDICTED,
+    SQUARE,
+    SQUARE_LOSS,
+    SQUARE_LOSS_LOSS,
+    WEIGHT,
+)
 from streams.compute.arrays import F64
 
 Interval = tuple[float, float]

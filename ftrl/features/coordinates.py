@@ -12,9 +12,9 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from ftrl.config import POSITION, FeatureConfig, FieldConfig
-from ftrl.hashing import NONE, Hashed, Hasher, cross, distinct, name_seed
-from ftrl.numbers import Bucket, Quantile, Value
+from ftrl.features.config import POSITION, FeatureConfig, FieldConfig
+from ftrl.features.hashing import NONE, Hashed, Hasher, cross, distinct, name_seed
+from ftrl.features.numeric import Bucket, Quantile, Value
 from ftrl.settings import AdmissionSettings
 from streams.compute.arrays import F64, I64, U8, U64
 from streams.compute.jit import kernel

@@ -1,18 +1,19 @@
 """The weights of a model of layout q2.13 as they are served: 6 bytes each.
 
-Keys are left as the learner tells them apart, by group and by a tag of 32 bits (`ftrl.table`). The
-arrays of a version are searched as they are: tags are hashes, so in a group's ascending tags one is
-found close to where its size says (interpolation search: Perl et al., CACM 1978).
+Keys are left as the learner tells them apart, by group and by a tag of 32 bits
+(`ftrl.table.layout`). The arrays of a version are searched as they are: tags are hashes, so in a
+group's ascending tags one is found close to where its size says (interpolation search: Perl et al.,
+CACM 1978).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.examples import Batch, read_only
-from ftrl.fixedpoint import SCALE
-from ftrl.serving import Served
-from ftrl.table import GROUP, group_of, tag_of
+from ftrl.kernels.batch import Batch, read_only
+from ftrl.serving.table import Served
+from ftrl.table.fixedpoint import SCALE
+from ftrl.table.layout import GROUP, group_of, tag_of
 from streams.compute.arrays import F64, I16, I64, U16, U32, U64
 from streams.compute.jit import inlined, kernel
 

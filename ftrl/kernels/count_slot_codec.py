@@ -1,4 +1,4 @@
-"""What a slot stores where rates go by counts: z as `ftrl.stored` has it, and two codes as n.
+"""A slot with counts: z as `ftrl.kernels.slot_codec` has it, and two codes in place of n.
 
 Not inlined into the kernels: there this rarer way would cost the usual one a fifth of its speed.
 """
@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 
-from ftrl.counts import Bits, encode, split, squares
-from ftrl.examples import LIMIT
-from ftrl.fixedpoint import draws
-from ftrl.scratch import Scratch
-from ftrl.stored import decode_z, round_z, scale_of
-from ftrl.table import Shift, Slots
+from ftrl.kernels.batch import LIMIT
+from ftrl.kernels.count_codes import Bits, encode, split, squares
+from ftrl.kernels.slot_codec import decode_z, round_z, scale_of
+from ftrl.kernels.workspace import Scratch
+from ftrl.table.fixedpoint import draws
+from ftrl.table.layout import Shift, Slots
 from streams.compute.arrays import U64
 from streams.compute.jit import kernel
 
@@ -81,7 +81,7 @@ def count(
 
 @kernel
 def step(s: Scratch, begin: int, size: int, alpha: float, slope: float) -> None:
-    """Move z in scratch as `ftrl.kernels.step` does, where n is n' already."""
+    """Move z in scratch as `ftrl.kernels.learn.step` does, where n is n' already."""
     x, z, n, root, w = s.x, s.z, s.n, s.root, s.w
     for j in range(size):
         g = min(max(slope * x[begin + j], -LIMIT), LIMIT)
@@ -100,7 +100,7 @@ def store(
     beta: float,
     here: np.uint64,
 ) -> int:
-    """Store z and the codes; arguments and what is returned as `ftrl.stored.store`."""
+    """Store z and the codes; arguments and what is returned as `ftrl.kernels.slot_codec.store`."""
     at, keys, z, n, codes, error = s.at, s.found, s.z, s.n, s.codes, s.root
     saturated = 0
     for j in range(size):

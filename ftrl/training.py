@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from deploy.corrected import FIRST, Corrected
-from deploy.settings import Settings
-from ftrl.evaluation import Evaluation
-from ftrl.features import Features
+from ftrl.evaluation.corrected import FIRST, Corrected
+from ftrl.evaluation.evaluation import Evaluation
+from ftrl.features.config import FeatureConfig
+from ftrl.features.coordinates import Features
 from ftrl.learner import Learner
 from ftrl.logistic import probabilities
+from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.compute.arrays import F64, I8, I64
 from streams.record import places_of, seeds
 
@@ -42,26 +43,43 @@ class Predicted:
     p: F64
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """What training goes by.
+
+    bucket: of event time in the evaluation, ms. correction_span: how long after an impression its
+    correction may come, ms; None: there are no corrections. mark_every: of event time between two
+    marks, ms; 0: no marks.
+    """
+
+    features: FeatureConfig
+    learner: LearnerSettings
+    admission: AdmissionSettings
+    bucket: int
+    correction_span: int | None
+    mark_every: int
+
+
 class Training:
     """Features, learner and evaluation.
 
     `on_mark(ts)` is called, between two examples, when their event time reaches a multiple of
-    `snapshots.every`; ts is that multiple, ms.
+    `mark_every`; ts is that multiple, ms.
     """
 
-    def __init__(self, settings: Settings, on_mark: Callable[[int], None]) -> None:
+    def __init__(self, settings: TrainingSettings, on_mark: Callable[[int], None]) -> None:
         """All parts fresh."""
         self.settings = settings
         self.features = Features(settings.features, admission=settings.admission)
         self.learner = Learner(settings.learner, settings.admission)
-        self.evaluation = Evaluation(settings.calibration.bucket)
+        self.evaluation = Evaluation(settings.bucket)
         self.corrected = (
-            Corrected(settings.calibration.bucket, settings.join)
-            if settings.join.correction_horizon
-            else None
+            None
+            if settings.correction_span is None
+            else Corrected(settings.bucket, settings.correction_span)
         )
         self.cut = Cut()
-        self._every = settings.snapshots.every
+        self._every = settings.mark_every
         self.next_mark: int | None = None
         self._on_mark = on_mark
 

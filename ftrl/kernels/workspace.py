@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.examples import Batch
-from ftrl.table import Shift, Slots, at_home
+from ftrl.kernels.batch import Batch
+from ftrl.table.layout import Shift, Slots, at_home
 from streams.compute.arrays import F64, I64, U16, U64
 from streams.compute.jit import inlined, kernel
 

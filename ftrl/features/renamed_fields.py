@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ftrl.config import FeatureConfig
-from ftrl.config_changes import change
+from ftrl.features.compatibility import change
+from ftrl.features.config import FeatureConfig
 from streams.schema import FEATURE_PREFIX
 
 

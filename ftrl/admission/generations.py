@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ftrl.filters import LINE_WORDS, empty
+from ftrl.admission.bloom import LINE_WORDS, empty
 from streams.compute.arrays import U64
 from streams.compute.jit import inlined, kernel
 

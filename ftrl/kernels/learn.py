@@ -10,11 +10,13 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ftrl import admission, counts, rotation, sketch, stored_counts, table
-from ftrl.examples import CORRECTION, LIMIT, Batch, Examples, announce_row
-from ftrl.model import FULL, Model, Rates, Tally
-from ftrl.scratch import BLOCK, Scratch, close_up, gather, in_lanes, look_up
-from ftrl.stored import circumstances, load, store
+from ftrl.admission import admission, generations, hyperloglog
+from ftrl.kernels import count_codes, count_slot_codec
+from ftrl.kernels.arguments import FULL, Model, Rates, Tally
+from ftrl.kernels.batch import CORRECTION, LIMIT, Batch, Examples, announce_row
+from ftrl.kernels.slot_codec import circumstances, load, store
+from ftrl.kernels.workspace import BLOCK, Scratch, close_up, gather, in_lanes, look_up
+from ftrl.table import layout
 from streams.compute.arrays import F64, I64, U8, U64, Ints
 from streams.compute.intrinsics import prefetch
 from streams.compute.jit import inlined, kernel
@@ -63,12 +65,12 @@ def weight(z: float, root: float, rates: Rates, l1: float) -> float:
 
 @inlined
 def announce(
-    slots: table.Slots, ages: U8, shift: table.Shift, keys: U64, first: int, end: int
+    slots: layout.Slots, ages: U8, shift: layout.Shift, keys: U64, first: int, end: int
 ) -> None:
     """Have the homes of the keys `first` to `end` loaded, for they will be asked for."""
     aged = len(ages) > 0
     for i in range(np.uint64(first), np.uint64(end)):  # an index that may be negative costs more
-        home = np.int64(table.home(slots, shift, keys[i]))
+        home = np.int64(layout.home(slots, shift, keys[i]))
         prefetch(slots, home)
         if aged:
             prefetch(ages, home)
@@ -85,8 +87,8 @@ def note_seen(ages: U8, at: I64, begin: int, end: int, tally: Tally, epoch: int)
 
 @inlined
 def insert(
-    slots: table.Slots,
-    shift: table.Shift,
+    slots: layout.Slots,
+    shift: layout.Shift,
     max_features: int,
     tally: Tally,
     keys: U64,
@@ -100,20 +102,20 @@ def insert(
     """
     given = 0
     for i in range(size):
-        slot = np.int64(table.ABSENT)
+        slot = np.int64(layout.ABSENT)
         key = keys[chosen[i]]
         full = tally[0]["used"] >= max_features
         if not full:
-            slot = table.place_for(slots, shift, key)
+            slot = layout.place_for(slots, shift, key)
         if slot >= 0:
-            tally[0]["used"] += 1 if slots[slot]["key"] == table.EMPTY else 0
-            slots[slot]["key"] = table.name(shift, key)
+            tally[0]["used"] += 1 if slots[slot]["key"] == layout.EMPTY else 0
+            slots[slot]["key"] = layout.name(shift, key)
             at[chosen[i]] = slot
             given += 1
         else:
             tally[0]["refused"] += 1
             tally[0]["crowded"] = (
-                FULL if full else 1 + np.int64(table.group_of(len(slots) // table.GROUP, key))
+                FULL if full else 1 + np.int64(layout.group_of(len(slots) // layout.GROUP, key))
             )
     return given
 
@@ -165,7 +167,7 @@ def step_bias(tally: Tally, rates: Rates, due: Step) -> None:
 
 
 @inlined
-def note_rounding(shift: table.Shift, tally: Tally, error: F64, size: int) -> None:
+def note_rounding(shift: layout.Shift, tally: Tally, error: F64, size: int) -> None:
     """Add one coordinate of a row to the measure of what its roundings are."""
     if shift is None and size > 0:
         tally[0]["rounded"] += 1
@@ -179,14 +181,14 @@ def is_repeated(examples: Examples, row: int) -> bool:
 
 
 @inlined
-def marks_of(shift: table.Shift, keys: U64, chosen: I64, first: int, end: int) -> np.uint64:
+def marks_of(shift: layout.Shift, keys: U64, chosen: I64, first: int, end: int) -> np.uint64:
     """A bit for each of `keys[chosen[i]]`, first ≤ i < end; what the table takes for one shares it.
 
     Of what is not in a set of bits nothing has to be looked up again.
     """
     bits = np.uint64(0)
     for i in range(first, end):
-        bits |= _1 << (table.name(shift, keys[chosen[i]]) & _63)
+        bits |= _1 << (layout.name(shift, keys[chosen[i]]) & _63)
     return bits
 
 
@@ -208,7 +210,7 @@ def let_in(
     have got one.
     """
     words, rules, progress, tally = model.words, model.rules, model.progress, model.tally
-    rotation.start_example(words, rules, progress, tally[0]["examples"], examples.ts[row])
+    generations.start_example(words, rules, progress, tally[0]["examples"], examples.ts[row])
     tally[0]["examples"] += 1
     if absent == 0:
         return 0
@@ -233,12 +235,12 @@ def predict_row(
     slots, shift, tally = model.slots, model.shift, model.tally
     alpha, beta = rates.alpha, rates.beta
     kind, kept, label = examples.kind[row], examples.kept[row], examples.label[row]
-    if model.bits == counts.GRADIENTS:
+    if model.bits == count_codes.GRADIENTS:
         load(slots, shift, s, begin, size, alpha, beta)
     else:
-        counts.note(tally, kind, kept, label, examples.rate[row])
-        spread = counts.average(tally)
-        stored_counts.load(slots, shift, model.bits, spread, s, begin, size, alpha, beta)
+        count_codes.note(tally, kind, kept, label, examples.rate[row])
+        spread = count_codes.average(tally)
+        count_slot_codec.load(slots, shift, model.bits, spread, s, begin, size, alpha, beta)
 
     bias_root = math.sqrt(tally[0]["bias_n"])
     bias = weight(tally[0]["bias_z"], bias_root, rates, 0.0)
@@ -260,17 +262,19 @@ def step_row(
     alpha, beta, slope, own = rates.alpha, rates.beta, due.slope, due.own
     kind, kept, label = examples.kind[row], examples.kept[row], examples.label[row]
     omega, rate, place = examples.omega[row], examples.rate[row], examples.place[row]
-    if model.bits == counts.GRADIENTS:
+    if model.bits == count_codes.GRADIENTS:
         step(s, begin, size, rates, slope, own)
         here = circumstances(shift, model.seed, place, kind)
         saturated = store(slots, shift, touched, s, begin, size, alpha, beta, here)
     else:
-        spread = counts.average(tally)
-        more = counts.more(kind, kept, label, omega, rate)
+        spread = count_codes.average(tally)
+        more = count_codes.more(kind, kept, label, omega, rate)
         here = circumstances(None, model.seed, place, kind)
-        saturated = stored_counts.count(model.bits, s, begin, size, more, spread, here)
-        stored_counts.step(s, begin, size, alpha, slope)
-        saturated += stored_counts.store(slots, shift, touched, s, begin, size, alpha, beta, here)
+        saturated = count_slot_codec.count(model.bits, s, begin, size, more, spread, here)
+        count_slot_codec.step(s, begin, size, alpha, slope)
+        saturated += count_slot_codec.store(
+            slots, shift, touched, s, begin, size, alpha, beta, here
+        )
     note_seen(model.ages, s.at, begin, begin + size, tally, model.epoch)
     tally[0]["saturated"] += saturated
     note_rounding(shift, tally, s.root, size)
@@ -324,12 +328,12 @@ def learn(
             begin, start_of_row = stop, end
             end = gather(indptr, keys, values, row, stamps, marks, found, x, end)
             stop = look_up(slots, shift, found, at, away, start_of_row, end, stop)
-            table.announce_next(slots, shift, found, away, begin, stop)
+            layout.announce_next(slots, shift, found, away, begin, stop)
             ends[row - first], stops[row - first] = end, stop
         begin = stop = _NOTHING
         for row in range(first, last):
             missing, begin, start_of_row = begin, stops[row - first], stop
-            stop = table.find_all(slots, shift, found, at, away, missing, begin, stop)
+            stop = layout.find_all(slots, shift, found, at, away, missing, begin, stop)
             for i in range(start_of_row, stop):
                 admission.announce(words, rules, found[away[i]])
             stops[row - first] = stop
@@ -344,12 +348,12 @@ def learn(
             absent = stop - missing
             if marks_of(shift, found, away, missing, stop) & came != 0:
                 absent = (
-                    table.find_all(slots, shift, found, at, away, missing, stop, missing) - missing
+                    layout.find_all(slots, shift, found, at, away, missing, stop, missing) - missing
                 )
             if not is_repeated(examples, row):
                 for i in range(absent):
                     s.chosen[i] = away[missing + i]
-                    sketch.observe(model.seen, found[s.chosen[i]])
+                    hyperloglog.observe(model.seen, found[s.chosen[i]])
                 given = let_in(model, batch, examples, s, row, found, at, absent)
                 if given > 0:
                     came |= marks_of(shift, found, away, missing, missing + absent)
@@ -369,9 +373,9 @@ def learn(
 
 @kernel
 def predict(
-    slots: table.Slots,
-    shift: table.Shift,
-    bits: counts.Bits,
+    slots: layout.Slots,
+    shift: layout.Shift,
+    bits: count_codes.Bits,
     spread: float,
     rates: Rates,
     bias: float,
@@ -388,12 +392,12 @@ def predict(
     for row in range(len(logits)):
         end = gather(indptr, keys, values, row, stamps, marks, found, x, _NOTHING)
         missing = look_up(slots, shift, found, at, away, _NOTHING, end, _NOTHING)
-        if table.find_all(slots, shift, found, at, away, _NOTHING, missing, _NOTHING) > 0:
+        if layout.find_all(slots, shift, found, at, away, _NOTHING, missing, _NOTHING) > 0:
             end = close_up(found, x, at, away[0], end)
-        if bits == counts.GRADIENTS:
+        if bits == count_codes.GRADIENTS:
             load(slots, shift, s, _NOTHING, end, rates.alpha, rates.beta)
         else:
-            stored_counts.load(
+            count_slot_codec.load(
                 slots, shift, bits, spread, s, _NOTHING, end, rates.alpha, rates.beta
             )
         logits[row] = logits[row] + bias + dot(s, _NOTHING, end, rates)

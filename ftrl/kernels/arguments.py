@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ftrl import counts, rotation, table
+from ftrl.admission import generations
+from ftrl.kernels import count_codes
+from ftrl.table import layout
 from streams.compute.arrays import U8, U64
 
 TALLY = np.dtype(
@@ -47,18 +49,18 @@ class Model(NamedTuple):
     evicts: whether to say at once that a feature was refused.
     """
 
-    slots: table.Slots
+    slots: layout.Slots
     touched: U64
-    shift: table.Shift
+    shift: layout.Shift
     room: int
     max_features: int
     words: U64
-    rules: rotation.Rules
-    progress: rotation.Progress
+    rules: generations.Rules
+    progress: generations.Progress
     seen: U8
     tally: Tally
     seed: np.uint64
-    bits: counts.Bits
+    bits: count_codes.Bits
     ages: U8
     epoch: int
     evicts: bool

@@ -2,7 +2,7 @@
 
 `look_up` finds the slots of coordinates, `admit` lets new features in, `learn` does the arithmetic.
 The first two never read z or n, the last never reads keys; so they can work on different rows at
-the same time, and what comes out is, to the byte, what `ftrl.kernels.learn` gives.
+the same time, and what comes out is, to the byte, what `ftrl.kernels.learn.learn` gives.
 
 Most coordinates of a row are of common features, whose cache lines the arithmetic writes to all the
 time. A core that looked for their keys there would have to fetch these lines from the other, and
@@ -13,12 +13,22 @@ from typing import cast
 
 import numpy as np
 
-from ftrl import admission, counts, sketch, table
-from ftrl.examples import IN_LINE, Batch, Examples, announce_row
-from ftrl.kernels import is_repeated, let_in, predict_row, step_row
-from ftrl.model import Model, Rates
-from ftrl.scratch import BLOCK, MOSTSTAMPED, STAMPED, Scratch, close_up, coalesce, is_still_suspect
-from ftrl.table import ABSENT, Shift, Slots
+from ftrl.admission import admission, hyperloglog
+from ftrl.kernels import count_codes
+from ftrl.kernels.arguments import Model, Rates
+from ftrl.kernels.batch import IN_LINE, Batch, Examples, announce_row
+from ftrl.kernels.learn import is_repeated, let_in, predict_row, step_row
+from ftrl.kernels.workspace import (
+    BLOCK,
+    MOSTSTAMPED,
+    STAMPED,
+    Scratch,
+    close_up,
+    coalesce,
+    is_still_suspect,
+)
+from ftrl.table import layout
+from ftrl.table.layout import ABSENT, Shift, Slots
 from streams.compute.arrays import F64, I32, I64, U8, U16, U64
 from streams.compute.intrinsics import prefetch, prefetch_to_write
 from streams.compute.jit import inlined, kernel
@@ -32,7 +42,7 @@ TALLIED = ("used", "refused", "crowded")  # by `admit`; the rest is of the arith
 _PLACE = np.uint64(PLACES - 1)
 _BITS = np.uint64(20)  # of a key, not those that homes go by
 _1 = np.uint64(1)
-_NOTHING = cast(int, np.int64(0))  # see `ftrl.kernels`
+_NOTHING = cast(int, np.int64(0))  # see `ftrl.kernels.learn`
 
 
 def memo() -> U64:
@@ -40,7 +50,7 @@ def memo() -> U64:
 
     It is right as long as nothing in the table moves.
     """
-    places: U64 = table.aligned(2 * PLACES, np.uint64)
+    places: U64 = layout.aligned(2 * PLACES, np.uint64)
     return places
 
 
@@ -65,16 +75,16 @@ def look_up(
             missed[np.uint64(half + size)] = i
             size += 1 if places[place] != keys[i] else 0
         for j in range(size):
-            prefetch(slots, np.int64(table.home(slots, shift, keys[missed[half + j]])))
+            prefetch(slots, np.int64(layout.home(slots, shift, keys[missed[half + j]])))
         begin = count
         for j in range(AHEAD - half, AHEAD - half + before):
             missing = np.uint64(missed[np.uint64(j)])
-            slot, there = table.at_home(slots, shift, keys[missing])
+            slot, there = layout.at_home(slots, shift, keys[missing])
             at[missing] = slot
             away[np.uint64(count)] = missing
             count += 0 if there else 1
-        table.announce_next(slots, shift, keys, away, begin, count)
-        count = table.find_all(slots, shift, keys, at, away, begin, count, begin)
+        layout.announce_next(slots, shift, keys, away, begin, count)
+        count = layout.find_all(slots, shift, keys, at, away, begin, count, begin)
         for j in range(AHEAD - half, AHEAD - half + before):
             missing = np.uint64(missed[np.uint64(j)])
             place = ((keys[missing] >> _BITS) & _PLACE) << _1
@@ -105,7 +115,7 @@ def admit(
     part a key was let in last whose name in the table has that stamp, modulo 2^16; part: the number
     of this one; known: that of the first whose features may not have been there yet when it was
     looked up. Returns `stop` if all are done, else the row before which there is something else to
-    do, as `ftrl.kernels.learn` does.
+    do, as `ftrl.kernels.learn.learn` does.
     """
     slots, shift, tally, room = model.slots, model.shift, model.tally, model.room
     indptr, keys, _ = batch
@@ -125,7 +135,7 @@ def admit(
             admission.announce(model.words, model.rules, soon)
             j = away[i]
             i += 1
-            place = table.name(shift, found[j]) & STAMPED
+            place = layout.name(shift, found[j]) & STAMPED
             if np.uint16(this - came[place]) <= since:
                 at[j] = slot_of(slots, shift, found[j])
             suspect |= s.stamps[place] == stamp
@@ -133,7 +143,7 @@ def admit(
             chosen[absent] = j
             absent += 1 if at[j] < 0 else 0
             if counts and at[j] < 0:
-                sketch.observe(model.seen, found[j])
+                hyperloglog.observe(model.seen, found[j])
         if not counts:
             continue
         if suspect:
@@ -141,7 +151,7 @@ def admit(
         if let_in(model, batch, examples, s, row, found, at, absent) > 0:
             for k in range(absent):
                 if at[chosen[k]] >= 0:
-                    came[table.name(shift, found[chosen[k]]) & STAMPED] = this
+                    came[layout.name(shift, found[chosen[k]]) & STAMPED] = this
         if model.evicts and tally[0]["crowded"] != 0:
             return row + 1
     return stop
@@ -150,7 +160,7 @@ def admit(
 @inlined
 def slot_of(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
     """The slot of a key, or ABSENT."""
-    slot = table.find(slots, shift, key)
+    slot = layout.find(slots, shift, key)
     return slot if slot >= 0 else np.int64(ABSENT)
 
 
@@ -179,12 +189,14 @@ def learn(
 ) -> None:  # fmt: skip
     """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`.
 
-    The next row's are picked between a row's prediction and its step, as `ftrl.kernels.learn` loads
-    ahead there; so two rows take turns with the halves of scratch.
+    The next row's are picked between a row's prediction and its step, as `ftrl.kernels.learn.learn`
+    loads ahead there; so two rows take turns with the halves of scratch.
     """
     slots, ages, tally, indptr = model.slots, model.ages, model.tally, batch.indptr
     base, begin, size = indptr[start], _NOTHING, _NOTHING
-    named = model.shift is None or model.bits != counts.GRADIENTS  # roundings are drawn by them
+    named = (
+        model.shift is None or model.bits != count_codes.GRADIENTS
+    )  # roundings are drawn by them
     fetch(slots, ages, at, indptr[start] - base, indptr[min(start + BLOCK, stop)] - base)
     if start < stop:
         size = pick(batch, start, s, at, base, begin, named)

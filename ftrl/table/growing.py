@@ -3,7 +3,7 @@
 Address space for the largest table is reserved at the start; the system gives memory to what is
 written to. So a table of C slots becomes one of 2C where it lies. A key's home moves from line l to
 2l or 2l + 1: the highest keys go first, up into slots nobody has, and leave theirs to those below.
-Until a key's turn comes it is found where it was (`ftrl.table.Homes`), as in linear hashing
+Until a key's turn comes it is found where it was (`ftrl.table.layout.Homes`), as in linear hashing
 (Litwin, VLDB 1980), which splits from the lowest on instead.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ftrl.table import (
+from ftrl.table.layout import (
     EMPTY,
     FIXED,
     GROUP,

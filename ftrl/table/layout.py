@@ -1,9 +1,9 @@
 """The learner's table: from keys to (z, n), open addressing, a slot in one cache line.
 
 In the floating layouts slots hold 64-bit keys, nothing ever collides, and the table grows
-(`ftrl.growth`). A key's home is a cache line, given by its highest bits, which keeps slots nearly
-in key order: growing, evicting, saving and restoring walk memory in one direction. The keys of a
-line are compared at once; what overflows goes to the lines that follow.
+(`ftrl.table.growing`). A key's home is a cache line, given by its highest bits, which keeps slots
+nearly in key order: growing, evicting, saving and restoring walk memory in one direction. The keys
+of a line are compared at once; what overflows goes to the lines that follow.
 
 Layout q2.13 is sized once. Its slots form groups of 512, a page of memory each. A key's high half
 chooses the group, its low half is the tag that the slot holds, and the tag's highest bits are the
@@ -56,7 +56,7 @@ LAYOUTS = {
             "itemsize": 32,
         }
     ),
-    # key is the tag, z is η·z in q2.13, n its code: see `ftrl.stored`.
+    # key is the tag, z is η·z in q2.13, n its code: see `ftrl.kernels.slot_codec`.
     FIXED: np.dtype([("key", np.uint32), ("z", np.int16), ("n", np.uint16)]),
 }
 NO_AGES: U8 = np.empty(0, np.uint8)

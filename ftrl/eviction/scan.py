@@ -1,4 +1,4 @@
-"""Passes over the table that take features out; `ftrl.eviction` says when, and which.
+"""Passes over the table that take features out; `ftrl.eviction.eviction` says when, and which.
 
 A pass looks at stretches: of the keys, in as many equal parts as make some 64 features each in a
 full table, or of the groups of layout q2.13. Keys are hashes, so a stretch holds a random sample.
@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ftrl.counts import Bits
-from ftrl.stored import n_of, z_of
-from ftrl.table import EMPTY, GROUP, Shift, Slots, clear, find, home, least_key
+from ftrl.kernels.count_codes import Bits
+from ftrl.kernels.slot_codec import n_of, z_of
+from ftrl.table.layout import EMPTY, GROUP, Shift, Slots, clear, find, home, least_key
 from streams.compute.arrays import U8, U64
 from streams.compute.jit import allocating, inlined
 
@@ -34,8 +34,8 @@ class Rule(NamedTuple):
     """What goes. stretches: how many there are. bits: the right shift from a key to its stretch.
 
     kept: features last seen more than so many epochs before `epoch` go; BY_RANK: instead those
-    whose rank is at most `bar`. codes, spread: of n, see `ftrl.counts`. alpha, beta, l1: of the
-    learner.
+    whose rank is at most `bar`. codes, spread: of n, see `ftrl.kernels.count_codes`. alpha, beta,
+    l1: of the learner.
     """
 
     stretches: int

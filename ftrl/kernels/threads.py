@@ -3,7 +3,7 @@
 The batch is cut into parts. One thread does the arithmetic, part after part. Before that each part
 has to be looked up, which threads do beside each other, whichever has time, that of the arithmetic
 too when it would have to wait; and its new features are let in, in the order of the parts, by one
-of the other threads at a time (`ftrl.lookahead`). They tell each other how far they are by
+of the other threads at a time (`ftrl.kernels.stages`). They tell each other how far they are by
 counters in memory, so a part costs no more than a part of the work.
 """
 
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl import lookahead
-from ftrl.examples import Batch, Examples
-from ftrl.lookahead import AHEAD, memo
-from ftrl.model import Model, Rates
-from ftrl.scratch import STAMPS, Scratch, scratch_for
-from ftrl.table import aligned
+from ftrl.kernels import stages
+from ftrl.kernels.arguments import Model, Rates
+from ftrl.kernels.batch import Batch, Examples
+from ftrl.kernels.stages import AHEAD, memo
+from ftrl.kernels.workspace import STAMPS, Scratch, scratch_for
+from ftrl.table.layout import aligned
 from streams.compute.arrays import F64, I32, I64, U16, U64
 from streams.compute.intrinsics import CACHE_LINE, advance, give_way, publish, published, rest
 from streams.compute.jit import inlined, kernel
@@ -43,7 +43,7 @@ class Relay(NamedTuple):
     or one more than the coordinates without a slot are, once a part is looked up; known: int64
     [parts], how many parts were ready when that began. at, away: int32 [AT_ONCE, PART], the slots
     of the parts' coordinates, and which have none. came: uint16 [STAMPS], see
-    `ftrl.lookahead.admit`.
+    `ftrl.kernels.stages.admit`.
     """
 
     bounds: I64
@@ -57,7 +57,7 @@ class Relay(NamedTuple):
 
 
 class _Own(NamedTuple):
-    """What a thread looks up with; see `ftrl.lookahead.look_up`."""
+    """What a thread looks up with; see `ftrl.kernels.stages.look_up`."""
 
     places: U64
     missed: I64
@@ -86,9 +86,9 @@ class Team:
     ) -> int:
         """Predict, then learn, rows from `start` on, up to `stop`; each one's logit to `logits`.
 
-        Returns where to go on, which is as of `ftrl.kernels.learn`, or earlier, where one thread
-        alone should; `start` if that is so from there on, for the rows are too few, or too long, or
-        the slots more than MOST_SLOTS.
+        Returns where to go on, which is as of `ftrl.kernels.learn.learn`, or earlier, where one
+        thread alone should; `start` if that is so from there on, for the rows are too few, or too
+        long, or the slots more than MOST_SLOTS.
         """
         bounds = np.empty(stop - start + 1, np.int64)
         parts = _cut(batch.indptr, start, stop, PART, bounds)
@@ -114,7 +114,7 @@ class Team:
             relay.counters[_OVER] = 1
         for other in others:
             other.result()
-        for name in lookahead.TALLIED:
+        for name in stages.TALLIED:
             model.tally[name] = ahead.tally[name]
         return done
 
@@ -170,7 +170,7 @@ def _look_up_next(model: Model, batch: Batch, relay: Relay, places: U64, missed:
     relay.known[part] = published(counters, _READY)
     some = keys[indptr[relay.bounds[part]] : indptr[relay.bounds[part + 1]]]
     at, away = relay.at[part % AT_ONCE], relay.away[part % AT_ONCE]
-    count = lookahead.look_up(model.slots, model.shift, places, some, at, away, missed)
+    count = stages.look_up(model.slots, model.shift, places, some, at, away, missed)
     publish(relay.looked_up, part, count + 1)
     return True
 
@@ -189,7 +189,7 @@ def _admit_next(model: Model, batch: Batch, examples: Examples, s: Scratch, rela
     while _is_looked_up(relay, part):
         stop, count = bounds[part + 1], relay.looked_up[part] - 1
         at, away = relay.at[part % AT_ONCE], relay.away[part % AT_ONCE]
-        ends[part] = lookahead.admit(
+        ends[part] = stages.admit(
             model, batch, examples, s, bounds[part], stop, at, away, count, relay.came,
             relay.known[part], part,
         )  # fmt: skip
@@ -240,7 +240,7 @@ def follow(
     while part < published(counters, _LAST):
         if part < published(counters, _READY):
             done, at = ends[part], relay.at[part % AT_ONCE]
-            lookahead.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
+            stages.learn(model, rates, batch, examples, s, bounds[part], done, at, logits)
             part += 1
             publish(counters, _LEARNED, part)
             asked = 0

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ftrl.config import FeatureConfig, FieldConfig
+from ftrl.features.config import FeatureConfig, FieldConfig
 
 
 @dataclass(frozen=True, slots=True)

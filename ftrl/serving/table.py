@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.examples import Batch, batch_of, refuse_zero
-from ftrl.fixedpoint import SCALE, SERVING, quantize
-from ftrl.table import EMPTY, home_shift, room
+from ftrl.kernels.batch import Batch, batch_of, refuse_zero
+from ftrl.table.fixedpoint import SCALE, SERVING, quantize
+from ftrl.table.layout import EMPTY, home_shift, room
 from streams.compute.arrays import F64, I16, I64, U64
 from streams.compute.jit import kernel
 

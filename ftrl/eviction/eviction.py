@@ -11,11 +11,11 @@ Both happen between two examples, a small part of the table at a time.
 
 import numpy as np
 
-from ftrl.counts import Tally, average, bits_of
-from ftrl.growth import Table
-from ftrl.passes import BY_RANK, Rule, pass_over
+from ftrl.eviction.scan import BY_RANK, Rule, pass_over
+from ftrl.kernels.count_codes import Tally, average, bits_of
 from ftrl.settings import LearnerSettings
-from ftrl.table import GROUP
+from ftrl.table.growing import Table
+from ftrl.table.layout import GROUP
 from streams.compute.arrays import I64, U64, Bool
 
 EPOCHS = 8  # in `expire_after`

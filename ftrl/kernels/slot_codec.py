@@ -3,15 +3,16 @@
 The floating layouts hold z and n themselves. q2.13 holds η·z with η = α / (β + √n), as McMahan et
 al., KDD 2013, section 4.2, do, so a coordinate keeps its progress while it is dormant; n is a
 code of 16 bits, and η follows from the n that the code stands for. Where rates go by counts, n is
-two codes in every layout: see `ftrl.stored_counts`.
+two codes in every layout: see `ftrl.kernels.count_slot_codec`.
 """
 
 import math
 
 import numpy as np
 
-from ftrl.counts import GRADIENTS, Bits, squares
-from ftrl.fixedpoint import (
+from ftrl.kernels.count_codes import GRADIENTS, Bits, squares
+from ftrl.kernels.workspace import Scratch, empty_lanes, in_lanes
+from ftrl.table.fixedpoint import (
     HIGHEST,
     HIGHEST_SUM,
     LOWEST,
@@ -23,8 +24,7 @@ from ftrl.fixedpoint import (
     mix,
     stem,
 )
-from ftrl.scratch import Scratch, empty_lanes, in_lanes
-from ftrl.table import FIXED, LAYOUTS, Shift, Slots, Stored
+from ftrl.table.layout import FIXED, LAYOUTS, Shift, Slots, Stored
 from streams.compute.arrays import F64, U64
 from streams.compute.jit import inlined, kernel
 

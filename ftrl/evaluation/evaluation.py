@@ -1,15 +1,15 @@
 """Progressive evaluation: how good the predictions were, each made before its label was seen.
 
-Every metric comes from weighted sums (`ftrl.histogram`), so a run's evaluation can be saved,
-merged with other workers' and taken back where a label is corrected.
+Every metric comes from weighted sums (`ftrl.evaluation.histogram`), so a run's evaluation can be
+saved, merged with other workers' and taken back where a label is corrected.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ftrl import measures
-from ftrl.histogram import (
+from ftrl.evaluation import metrics as metrics_module
+from ftrl.evaluation.histogram import (
     COARSE_BINS,
     COLUMNS,
     COUNT,
@@ -19,7 +19,7 @@ from ftrl.histogram import (
     Timeline,
     accumulate,
 )
-from ftrl.measures import Group, Metrics
+from ftrl.evaluation.metrics import Group, Metrics
 from streams.compute.arrays import F64, I8, I64, Bool
 
 HOUR = 3_600_000
@@ -149,7 +149,7 @@ class Evaluation:
 
     def metrics(self) -> Metrics:
         """The metrics of all examples."""
-        return measures.summary(self._fine.sum(axis=0), self._fine[:, :, WEIGHT])
+        return metrics_module.summary(self._fine.sum(axis=0), self._fine[:, :, WEIGHT])
 
     def deciles(self) -> list[Decile]:
         """Tenths of the weight by ascending prediction; none without examples.
@@ -166,12 +166,12 @@ class Evaluation:
         below = np.clip(edges[:, None], upper - weight, upper) - (upper - weight)
         share = np.diff(below, axis=0) / np.where(weight > 0, weight, 1.0)
         cells = np.einsum("db,bcs->dcs", share, self._fine)
-        return [{"decile": i + 1, **measures.group(cell)} for i, cell in enumerate(cells)]
+        return [{"decile": i + 1, **metrics_module.group(cell)} for i, cell in enumerate(cells)]
 
     def curve(self) -> list[Group]:
         """The calibration curve: a point for every half unit of logit that has examples."""
         cells = self._fine.reshape(-1, POINT_BINS, 2, COLUMNS).sum(axis=1)
-        return [measures.group(cell) for cell in cells if measures.examples(cell)]
+        return [metrics_module.group(cell) for cell in cells if metrics_module.examples(cell)]
 
     def buckets(self) -> list[Bucket]:
         """The metrics over event time, oldest first; buckets without examples left out."""
@@ -180,12 +180,12 @@ class Evaluation:
             {
                 "ts": int(key) * width,
                 "width_ms": width,
-                "positives": measures.positives(cell),
-                "p": measures.mean_prediction(cell),
-                **measures.summary(cell, coarse),
+                "positives": metrics_module.positives(cell),
+                "p": metrics_module.mean_prediction(cell),
+                **metrics_module.summary(cell, coarse),
             }
             for key, cell, coarse in zip(*self._time.ordered(), strict=True)
-            if measures.examples(cell)
+            if metrics_module.examples(cell)
         ]
 
     def _accumulate(self, rows: tuple[F64, I8, F64, I64], first: int, sign: int) -> int:

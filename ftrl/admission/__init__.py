@@ -1,0 +1,1 @@
+"""Which features enter the table: counting Bloom filters, Poisson inclusion, sketches."""

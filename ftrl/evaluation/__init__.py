@@ -1,0 +1,1 @@
+"""Progressive validation: weighted histograms of the logit and the metrics they give."""

@@ -1,0 +1,1 @@
+"""A batch's fields become coordinates: 64-bit hashes and values."""

@@ -1,0 +1,1 @@
+"""FTRL-Proximal, compiled: one example after the other, on one thread or several."""

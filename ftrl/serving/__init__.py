@@ -1,0 +1,1 @@
+"""Weights as a scorer holds them: from keys to logits."""
