@@ -1,5 +1,5 @@
 """`python -m deploy`: the command line, where the console script is not on the path."""
 
-from deploy.cli import main
+from deploy.cli.app import main
 
 main()

@@ -5,7 +5,7 @@ from subprocess import CompletedProcess
 
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.cli.app import app
 
 
 def clickloop(*words: object, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:

@@ -11,8 +11,10 @@ from unittest.mock import patch
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deploy import inputs, pages, settings
-from deploy.replay import replay
+from deploy import settings
+from deploy.replay import inputs
+from deploy.replay.replay import replay
+from deploy.storage import checkpoint_store
 from streams.files.logs import open_log
 from streams.simulator import SimulatorSettings, simulate
 from tests import small_logs, trivago
@@ -174,8 +176,8 @@ def small_steps() -> Iterator[None]:
     """Small tables have many pages, logs many steps, and no save is put off, so all save alike."""
     with (
         patch.object(inputs, "open_log", functools.partial(open_log, block_rows=BLOCK_ROWS)),
-        patch.object(pages, "PAGE_SLOTS", 64),
-        patch.object(pages.Kept, "busy", new=False),
+        patch.object(checkpoint_store, "PAGE_SLOTS", 64),
+        patch.object(checkpoint_store.Kept, "busy", new=False),
     ):
         yield
 

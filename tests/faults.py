@@ -20,8 +20,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deploy.examples import ExamplesWriter
-from deploy.store import Store
+from deploy.replay.examples_writer import ExamplesWriter
+from deploy.storage.rocksdb import Store
 from streams.ndjson_writer import NdjsonWriter
 from tests import trivago
 from tests.fault_cases import Case, cases, exercised, run, straight, trivago_cases

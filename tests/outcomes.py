@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from deploy.checkpoint import AGES
-from deploy.pages import Kept, Saved
-from deploy.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
-from deploy.store import Store
+from deploy.replay.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
+from deploy.storage.checkpoint import AGES
+from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.rocksdb import Store
 from ftrl.table.layout import LAYOUTS, columns
 
 _OF_THIS_RUN = ("settings", "seconds", "compiling_s", "outputs", "inputs")

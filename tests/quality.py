@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from deploy import settings, simulate, simulated
-from deploy.replay import EXAMPLES, replay
+from deploy import settings
+from deploy.replay.replay import EXAMPLES, replay
+from deploy.simulation import simulate, truth_comparison
 from ftrl.table.layout import FIXED
 from streams.compute.arrays import F64, Bool
 from tests import trivago
@@ -153,7 +154,7 @@ def planted_truth(folder: Path) -> list[Figure]:
         out = folder / f"r-{rate}"
         values = changed(settings.load(made.config), sampling__keep_rate=rate)
         replay(values, str(made.impressions), str(made.clicks), out)
-        found = simulated.compare(out, made.truth)
+        found = truth_comparison.compare(out, made.truth)
         calibration = found["last_three_quarters"]["calibration"]
         errors = [eighth["mean_abs_error"] for eighth in found["eighths"]]
         slope = float(np.polyfit(range(len(errors)), errors, 1)[0])

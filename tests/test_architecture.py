@@ -15,18 +15,18 @@ MAY_IMPORT = {
 }
 # Each of these is known to few modules, so that it can be replaced, or proven right, in one place.
 ONLY_IN = {
-    "rocksdict": {"deploy/store.py"},
+    "rocksdict": {"deploy/storage/rocksdb.py"},
     "numba": {"streams/compute/intrinsics.py", "streams/compute/jit.py"},
     "llvmlite": {"streams/compute/intrinsics.py"},
     "plotly": {
-        "deploy/drawing.py",
-        "deploy/count_charts.py",
-        "deploy/quality_charts.py",
-        "deploy/report.py",
-        "deploy/truth_charts.py",
+        "deploy/report/charts/style.py",
+        "deploy/report/charts/counts.py",
+        "deploy/report/charts/quality.py",
+        "deploy/report/report.py",
+        "deploy/report/charts/truth.py",
     },
     "faust": {
-        "deploy/bench_ingest_worker.py",
+        "deploy/bench/ingest_worker.py",
         "joiner/agent.py",
         "ftrl/agent.py",
         "streams/kafka/consume/exclusive_assignor.py",
@@ -41,26 +41,30 @@ ONLY_IN = {
         "streams/kafka/consume/range_reader.py",
     },
     "kafka": {
-        "deploy/bench_ingest.py",
+        "deploy/bench/ingest.py",
         "streams/kafka/produce/in_flight.py",
         "streams/kafka/client_errors.py",
         "streams/kafka/produce/record_batch.py",
         "streams/kafka/topics.py",
     },
-    "aiohttp": {"deploy/health.py"},
+    "aiohttp": {"deploy/workers/health.py"},
     "prometheus_client": {
-        "deploy/health.py",
-        "deploy/join_metrics.py",
-        "deploy/learn_metrics.py",
+        "deploy/workers/health.py",
+        "deploy/workers/join/metrics.py",
+        "deploy/workers/learn/metrics.py",
     },
     "typer": {
-        "deploy/cli.py",
-        "deploy/cli_bench.py",
-        "deploy/cli_common.py",
-        "deploy/cli_kafka.py",
+        "deploy/cli/app.py",
+        "deploy/cli/bench.py",
+        "deploy/cli/common.py",
+        "deploy/cli/kafka.py",
     },
     "pydantic_settings": {"deploy/settings.py"},
-    "msgspec": {"joiner/agent.py", "streams/labelled_log.py", "streams/formats/ndjson.py"},
+    "msgspec": {
+        "deploy/workers/join/kafka_link.py",
+        "streams/labelled_log.py",
+        "streams/formats/ndjson.py",
+    },
 }
 
 

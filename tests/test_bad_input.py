@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import replay
+from deploy.replay import replay
 from tests.bad_inputs import KINDS, LINES, Kind, Site, Unavailable, check, unspoiled
 
 

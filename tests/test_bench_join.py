@@ -9,16 +9,16 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from deploy import bench_join, ndjson_join
-from deploy.cli import app
-from deploy.join_workload import DELAY_MS, DISORDER_MS, JOIN, SCHEMA, Traffic, write_ndjson
+from deploy.bench import join, ndjson_join
+from deploy.bench.join_workload import DELAY_MS, DISORDER_MS, JOIN, SCHEMA, Traffic, write_ndjson
+from deploy.cli.app import app
 from joiner import Joiner, SamplingSettings
 from streams.deadletter import Source
 from streams.files.logs import open_log
 from streams.schema import PLACE
 
 GAP = 90.0  # milliseconds: 20,000 impressions open
-FLINK = Path(bench_join.__file__).with_name("flink_join.py")
+FLINK = Path(join.__file__).with_name("flink_join.py")
 
 
 def tables(traffic: Traffic, bounds: list[int]) -> tuple[pa.Table, pa.Table]:
@@ -81,7 +81,7 @@ def test_the_files_are_the_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_known_impressions_are_open_and_remembered_ones() -> None:
     joiner = Joiner(SCHEMA, JOIN, SamplingSettings())
-    bench = bench_join.Stream(Traffic(50_000, GAP, 1), (joiner,))
+    bench = join.Stream(Traffic(50_000, GAP, 1), (joiner,))
     bench.rates(0, 50_000)
     ratio = (JOIN.lateness + JOIN.window) / GAP
     assert joiner.open_impressions == pytest.approx(ratio, rel=0.02)
@@ -100,15 +100,15 @@ def environment(folder: Path, script: str) -> Path:
 
 def test_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for Flink, and a clock by which it takes ten times as long as ours."""
-    monkeypatch.setattr(bench_join, "PART", 4_096)
-    really = bench_join._seconds
+    monkeypatch.setattr(join, "PART", 4_096)
+    really = join._seconds
 
     def seconds(command: list[str]) -> float:
         assert really(command) > 0
         clicks = (Path(command[-1]) / "clicks.ndjson").read_bytes().count(b"\n")
         return 1 + clicks * (1e-4 if str(FLINK) in command else 1e-5)
 
-    monkeypatch.setattr(bench_join, "_seconds", seconds)
+    monkeypatch.setattr(join, "_seconds", seconds)
     # Flink's program is given the window, the lateness and the folder.
     given_ = f'test "$1 $2 $3" = "{FLINK} {JOIN.window} {JOIN.lateness}" && test -d "$4"'
     flink = environment(tmp_path / "flink", given_)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deploy import bench_learn, bench_rivals, rivals, workload
-from deploy.cli import app
+from deploy.bench import baselines, comparison, learn_workload
+from deploy.bench import learn as learn_module
+from deploy.bench.roofline import outside, pass_through
+from deploy.cli.app import app
 from ftrl.admission.bloom import LINE_WORDS, line_of
 from ftrl.learner import Learner
-from ftrl.roofline import outside, pass_through
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table.layout import FIXED, LAYOUTS, columns, home
 from tests import trivago
@@ -23,7 +24,7 @@ COMPACT = ("rate_ratio", "bytes_a_slot", "load", "collision_rate", "memory", "me
 
 
 def test_cardinalities_are_log_uniform_from_5_to_2_million() -> None:
-    sizes = workload.cardinalities()
+    sizes = learn_workload.cardinalities()
     assert (len(sizes), sizes[0], sizes[-1]) == (30, 5, 2_000_000)
     steps = np.diff(np.log(sizes))
     assert steps[8:] == pytest.approx(steps[-1], rel=0.02)
@@ -31,33 +32,33 @@ def test_cardinalities_are_log_uniform_from_5_to_2_million() -> None:
 
 @pytest.mark.parametrize("uniform", [False, True])
 def test_the_workload_is_seeded(uniform: bool) -> None:
-    one, two = (list(workload.chunks(60_000, 1, uniform=uniform)) for _ in range(2))
+    one, two = (list(learn_workload.chunks(60_000, 1, uniform=uniform)) for _ in range(2))
     assert [len(chunk.label) for chunk in one] == [50_000, 10_000]
     for a, b in zip(one, two, strict=True):
         assert (a.keys == b.keys).all()
         assert (a.label == b.label).all()
-    other = next(workload.chunks(50_000, 2, uniform=uniform))
+    other = next(learn_workload.chunks(50_000, 2, uniform=uniform))
     assert (other.keys != one[0].keys).mean() > 0.5
     assert one[0].keys.all()
     assert 0.02 < one[0].label.mean() < 0.1
 
 
 def test_fields_share_no_key_and_values_are_as_frequent_as_said() -> None:
-    chunk = next(workload.chunks(50_000, 1))
+    chunk = next(learn_workload.chunks(50_000, 1))
     kinds = [set(column.tolist()) for column in chunk.keys.T]
     assert sum(map(len, kinds)) == len(set().union(*kinds))
     counts = np.sort(np.unique(chunk.keys[:, 10], return_counts=True)[1])[::-1]
     # The k-th value has a share of ln((k + 1) / k) / ln(cardinality).
-    shares = np.log([2, 3 / 2, 4 / 3]) / np.log(workload.cardinalities()[10])
+    shares = np.log([2, 3 / 2, 4 / 3]) / np.log(learn_workload.cardinalities()[10])
     assert counts[:3] / 50_000 == pytest.approx(shares, rel=0.1)
-    even = next(workload.chunks(50_000, 1, uniform=True))
+    even = next(learn_workload.chunks(50_000, 1, uniform=True))
     assert np.unique(even.keys[:, 0], return_counts=True)[1] == pytest.approx(10_000, rel=0.1)
 
 
 def test_labels_can_be_learned() -> None:
     learner = Learner(LearnerSettings(), AdmissionSettings())
-    for part in bench_learn.rows_of(workload.chunks(100_000, 1)):
-        bench_rivals.learn(learner, part)
+    for part in learn_module.rows_of(learn_workload.chunks(100_000, 1)):
+        comparison.learn(learner, part)
     logit = learner.predict(part.indptr, part.keys, np.empty(0), np.zeros(len(part.label)))
     assert logit[part.label == 1].mean() > logit[part.label == 0].mean() + 0.5
 
@@ -95,31 +96,33 @@ def test_the_bare_traffic_changes_nothing(layout: str) -> None:
 
 def test_what_is_on_disk_is_the_workload(tmp_path: Path) -> None:
     path = tmp_path / "examples.arrow"
-    bench_rivals.write(path, bench_learn.rows_of(workload.chunks(120_000, 1)))
-    found = list(bench_rivals.read(path, 70_000))
+    comparison.write(path, learn_module.rows_of(learn_workload.chunks(120_000, 1)))
+    found = list(comparison.read(path, 70_000))
     assert [len(part.label) for part in found] == [50_000, 20_000]
-    for part, expected in zip(found, workload.chunks(120_000, 1), strict=False):
+    for part, expected in zip(found, learn_workload.chunks(120_000, 1), strict=False):
         rows = len(part.label)
         assert (part.label == expected.label[:rows]).all()
         assert part.indptr.tolist() == list(range(0, 30 * rows + 1, 30))
         assert (part.keys == expected.keys[:rows].ravel()).all()
 
 
-def rows_of(count: int) -> rivals.Rows:
+def rows_of(count: int) -> baselines.Rows:
     """Examples of three features and one of none, labels that the first feature tells."""
     keys = np.array([1 + i % 2 if j == 0 else 10 + j for i in range(count) for j in range(3)])
     indptr = np.append(np.arange(count + 1) * 3, count * 3)
-    return rivals.Rows(indptr, keys.astype(np.uint64), np.append(np.arange(count) % 2, 0))
+    return baselines.Rows(indptr, keys.astype(np.uint64), np.append(np.arange(count) % 2, 0))
 
 
 @pytest.mark.parametrize("name", ["vowpalwabbit", "river"])
 def test_others_learn_what_they_are_told(name: str, tmp_path: Path) -> None:
-    if not rivals.installed(name):
+    if not baselines.installed(name):
         pytest.skip(f"{name} is not installed (the dev extra)")
     rows = rows_of(2000)
     assert rows.lists()[-2:] == [[2, 11, 12], []]
-    other: rivals.Vowpal | rivals.River
-    other = rivals.River(tmp_path, rows) if name == "river" else rivals.Vowpal(tmp_path, [rows])
+    other: baselines.Vowpal | baselines.River
+    other = (
+        baselines.River(tmp_path, rows) if name == "river" else baselines.Vowpal(tmp_path, [rows])
+    )
     found = other.learned(1500)
     assert len(found.logit) == 1500
     assert found.logit[0] == 0
@@ -127,7 +130,7 @@ def test_others_learn_what_they_are_told(name: str, tmp_path: Path) -> None:
     assert found.memory > 1000
     assert len(other.learned(3000).logit) == 2001
     ours = Learner(LearnerSettings(), AdmissionSettings())
-    expected = bench_rivals.learn(ours, rows)[:1500]
+    expected = comparison.learn(ours, rows)[:1500]
     assert found.logit == pytest.approx(expected, abs=0.5 if name == "river" else 0.1)
 
 
@@ -136,22 +139,22 @@ def names(prefix: str, river: int) -> list[str]:
     quality = ["normalized_entropy", "auc"]
     expected = ["examples_per_s", *quality, "learner_memory"]
     for name, package in (("vowpal_wabbit", "vowpalwabbit"), ("river", "river")):
-        if rivals.installed(package):
+        if baselines.installed(package):
             expected += [f"{name}_examples_per_s", f"ratio_{name}"]
             expected += [f"{name}_{what}" for what in (*quality, "memory")]
-    if rivals.installed("river") and river:
+    if baselines.installed("river") and river:
         expected += [f"beside_river_{what}" for what in quality]
     return [prefix + name for name in expected]
 
 
 @pytest.mark.parametrize("others", [True, False])
 def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
-    for module in (bench_learn, bench_rivals):
+    for module in (learn_module, comparison):
         monkeypatch.setattr(module, "ROUNDS", 1)
-    monkeypatch.setattr(bench_rivals, "RIVER_EXAMPLES", 2000)
+    monkeypatch.setattr(comparison, "RIVER_EXAMPLES", 2000)
     monkeypatch.delenv("CLICKLOOP_TEST_DATA", raising=False)
     if not others:
-        monkeypatch.setattr(rivals, "installed", lambda package: package == "")
+        monkeypatch.setattr(baselines, "installed", lambda package: package == "")
     command = ["bench", "learn", "--examples", "100000", "--roofline", "--json"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
@@ -184,12 +187,12 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
 def test_real_logs_have_figures_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bench_rivals, "ROUNDS", 1)
-    monkeypatch.setattr(bench_rivals, "RIVER_EXAMPLES", 400)
+    monkeypatch.setattr(comparison, "ROUNDS", 1)
+    monkeypatch.setattr(comparison, "RIVER_EXAMPLES", 400)
     data = tmp_path / "data" / "trivago"
     for path in trivago.write_part(data, 0, 4000):
         (data / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-    figures = bench_learn._on_trivago(tmp_path / "bench", data.parent, 1)
+    figures = learn_module._on_trivago(tmp_path / "bench", data.parent, 1)
     assert [figure["name"] for figure in figures] == names("trivago_", 400)
     assert all(figure["asked"] is None for figure in figures)
-    assert bench_learn._on_trivago(tmp_path / "none", tmp_path, 1) == []
+    assert learn_module._on_trivago(tmp_path / "none", tmp_path, 1) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import open_bandit
+from deploy.demo import open_bandit
 from tests import commands, small_logs
 from tests.small_logs import SmallLogs
 

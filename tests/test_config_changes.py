@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import inputs, settings, snapshots
-from deploy.learn_metrics import LearnMetrics
-from deploy.learning import Learning
-from deploy.pages import Kept
-from deploy.replay import EXAMPLES, STORE, Stopped, replay
-from deploy.store import Store
+from deploy import settings
+from deploy.replay import inputs
+from deploy.replay.replay import EXAMPLES, STORE, Stopped, replay
+from deploy.storage import versions
+from deploy.storage.checkpoint_store import Kept
+from deploy.storage.rocksdb import Store
+from deploy.workers.learn.metrics import LearnMetrics
+from deploy.workers.learn.online_trainer import Learning
 from ftrl.features.compatibility import change
 from ftrl.features.config import FeatureConfig
 from ftrl.features.coordinates import Features
@@ -222,8 +224,8 @@ def test_a_replay_goes_on_with_more_features(
 
     # A scorer of a version has the features it was learned with.
     with Store(out / STORE, read_only=True) as store:
-        of_versions = [each.features.fields.keys() for each in snapshots.versions(store)]
-        manifest, _ = snapshots.load(store)
+        of_versions = [each.features.fields.keys() for each in versions.versions(store)]
+        manifest, _ = versions.load(store)
     assert of_versions[0] == fewer.features.fields.keys()
     assert of_versions[-1] == more.features.fields.keys()
     assert manifest.features.fields["price"].edges

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import inputs, settings
-from deploy.replay import EXAMPLES, replay
+from deploy import settings
+from deploy.replay import inputs
+from deploy.replay.replay import EXAMPLES, replay
 from streams.files.logs import open_log
 from tests import small_logs
 from tests.oracles.counter import ExactCounter

@@ -9,7 +9,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from deploy.cli import app
+from deploy.cli.app import app
 from deploy.settings import Settings
 from ftrl.features.config import FeatureConfig, FieldConfig
 from joiner import REASONS as JOIN_REASONS

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pytest
 
 from deploy import settings
-from deploy.inputs import Inputs
-from deploy.loop import Loop
+from deploy.replay.inputs import Inputs
+from deploy.replay.pipeline import Loop
 from deploy.settings import Settings
 from streams.compute.arrays import F64
 from streams.merge import Step

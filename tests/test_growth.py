@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.pages import Kept
-from deploy.store import Store
+from deploy.storage.checkpoint_store import Kept
+from deploy.storage.rocksdb import Store
 from ftrl import learner
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from deploy.health import Health
+from deploy.workers.health import Health
 from streams.errors import ConfigError
 
 

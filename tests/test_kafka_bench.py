@@ -2,13 +2,13 @@
 
 import pytest
 
-from deploy import bench_ingest
+from deploy.bench import ingest
 from streams.errors import ClickloopError, ConfigError
 from tests.kafka.broker import free_ports
 
 
 def test_both_agents_are_measured_on_the_same_topic(kafka: str) -> None:
-    document = bench_ingest.run(kafka, records=40_000, plain_records=500, rounds=1)
+    document = ingest.run(kafka, records=40_000, plain_records=500, rounds=1)
     values = {figure["name"]: figure["value"] for figure in document["figures"]}
     assert set(values) == {
         "chunks_records_per_s",
@@ -23,15 +23,15 @@ def test_both_agents_are_measured_on_the_same_topic(kafka: str) -> None:
 
 
 def test_events_have_the_size_they_say() -> None:
-    assert {len(bench_ingest._event(number)) for number in (0, 7, 599_999)} == {350}
+    assert {len(ingest._event(number)) for number in (0, 7, 599_999)} == {350}
 
 
 def test_without_a_broker_it_says_how_to_get_one() -> None:
     with pytest.raises(ConfigError, match="`make kafka` starts one"):
-        bench_ingest.run(None, 1, 1, 1)
+        ingest.run(None, 1, 1, 1)
 
 
 def test_a_broker_that_is_not_there_is_named() -> None:
     (port,) = free_ports(1)
     with pytest.raises(ClickloopError, match=f"127.0.0.1:{port}: no topic can be made"):
-        bench_ingest.run(f"127.0.0.1:{port}", 1, 1, 1)
+        ingest.run(f"127.0.0.1:{port}", 1, 1, 1)

@@ -9,7 +9,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.admin._resource import ResourceType
 from typer.testing import CliRunner, Result
 
-from deploy.cli import app
+from deploy.cli.app import app
 from streams.kafka.settings import TopicSettings
 from streams.kafka.topics import Topic, problems, required_retention, wanted
 from tests.kafka.topics import create, unique

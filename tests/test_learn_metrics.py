@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy import settings
-from deploy.learn_metrics import LearnMetrics
+from deploy.workers.learn.metrics import LearnMetrics
 from ftrl.training import Training
 from tests import small_logs
 from tests.learning import learn, random_rows

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy import pages
-from deploy.pages import FOLD, Kept
-from deploy.store import Store, StoreError
+from deploy.storage import checkpoint_store
+from deploy.storage.checkpoint_store import FOLD, Kept
+from deploy.storage.rocksdb import Store, StoreError
 from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64
 
@@ -21,7 +21,7 @@ PREFIX = b"training/"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "PAGE_SLOTS", PAGE)
+    monkeypatch.setattr(checkpoint_store, "PAGE_SLOTS", PAGE)
 
 
 def bits(touched: set[int]) -> U64:
@@ -94,7 +94,7 @@ def test_a_save_writes_whichever_is_smaller(
         assert saved is not None
         assert saved.slots.tobytes() == table.tobytes()
         assert saved.values == {"number": len(saves) + 1}
-        named = pages._names(again._pages, again._blobs)
+        named = checkpoint_store._names(again._pages, again._blobs)
         assert set(before) == named | {PREFIX + b"commit"}
 
 
@@ -126,7 +126,7 @@ def test_whatever_a_save_fails_of_is_told_and_the_one_before_stays(tmp_path: Pat
 def saved_as(format: int, folder: Path) -> Path:
     """A store whose checkpoint has such a format."""
     with Store(folder, create=True) as store, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "FORMAT", format)
+        patch.setattr(checkpoint_store, "FORMAT", format)
         kept = Kept(store)
         kept.save(np.zeros(SLOTS, LAYOUTS["float32"]), bits(set()), {}, {"format": format})
         kept.wait()
@@ -134,14 +134,14 @@ def saved_as(format: int, folder: Path) -> Path:
 
 
 def test_formats_are_told_apart(tmp_path: Path) -> None:
-    with Store(saved_as(pages.FORMAT, tmp_path / "now")) as store:
+    with Store(saved_as(checkpoint_store.FORMAT, tmp_path / "now")) as store:
         Kept(store).check_format("start anew")
     with Store(saved_as(1, tmp_path / "older")) as store:
         kept = Kept(store)
         assert kept.values == {"format": 1}  # for those who only take the weights
         with pytest.raises(StoreError, match=r"older clickloop.*version that began.*start anew, o"):
             kept.check_format("start anew")
-    newer = pages.FORMAT + 1
+    newer = checkpoint_store.FORMAT + 1
     with (
         Store(saved_as(newer, tmp_path / "newer")) as store,
         pytest.raises(StoreError, match=rf"format {newer}, this clickloop reads up to.*upgrade"),

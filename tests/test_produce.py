@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deploy.cli import app
+from deploy.cli.app import app
 from streams.kafka.codec import Decoder
 from streams.kafka.consume.chunk import Partition
 from streams.record import Record

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import deploy.replay
 from deploy import settings
-from deploy.replay import EXAMPLES, STORE, replay
-from deploy.scorer import score_file
+from deploy.replay import replay as replay_module
+from deploy.replay.replay import EXAMPLES, STORE, replay
+from deploy.serving.scorer import score_file
 from tests import quality, trivago
 
 IMPRESSIONS, CLICKS = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
@@ -30,7 +30,7 @@ Run = Callable[..., tuple[dict[str, Any], Path]]
 @pytest.fixture(scope="module", autouse=True)
 def _no_reports() -> Iterator[None]:
     """Nobody looks at them, and each takes half a second to draw."""
-    with patch.object(deploy.replay, "write_report"):
+    with patch.object(replay_module, "write_report"):
         yield
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import settings, snapshots
-from deploy.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE, replay
-from deploy.scorer import Scorer, score_file
+from deploy import settings
+from deploy.replay.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE, replay
+from deploy.serving.scorer import Scorer, score_file
 from deploy.settings import Settings
-from deploy.store import Store
+from deploy.storage import versions as versions_module
+from deploy.storage.rocksdb import Store
 from streams.errors import ConfigError, DataError
 from streams.files.logs import open_log
 from tests import small_logs
@@ -150,7 +151,7 @@ def test_versions_are_published_at_the_marks(
     ts = examples["ts"].to_numpy()
     every = loaded.snapshots.every
     with Store(out / STORE, read_only=True) as store:
-        versions = list(snapshots.versions(store))
+        versions = list(versions_module.versions(store))
     assert [m.summary() for m in versions] == document["snapshots"]
     marks = sorted({int(t) // every * every for t in np.maximum.accumulate(ts)})[1:]
     assert [m.ts for m in versions] == [*marks, None]
@@ -176,8 +177,8 @@ def test_scores_agree_with_the_learner_at_the_cut(
     }
     (chunk,) = open_log(logs.impressions, loaded.events, "impressions")
     with Store(out / STORE, read_only=True) as store:
-        for manifest in list(snapshots.versions(store))[:-1]:
-            scorer = Scorer(*snapshots.load(store, manifest.version))
+        for manifest in list(versions_module.versions(store))[:-1]:
+            scorer = Scorer(*versions_module.load(store, manifest.version))
             place = order[manifest.cut.examples]
             batch = chunk.rows.slice(rows[place], 1)
             assert batch.column("src_row").to_pylist() == [place]
@@ -235,7 +236,7 @@ def test_what_was_learned_before_damage_stays_usable(logs: SmallLogs, tmp_path: 
     document = json.loads((out / "metrics.json").read_text())
     assert document["metrics"]["examples"] > 2000
     with Store(out / STORE, read_only=True) as store:
-        assert snapshots.chosen(store, None).cut.examples == document["metrics"]["examples"]
+        assert versions_module.chosen(store, None).cut.examples == document["metrics"]["examples"]
     assert pq.read_table(out / EXAMPLES).num_rows == document["metrics"]["examples"]
 
 

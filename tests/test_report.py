@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy import count_charts
-from deploy.report import page, write_report
+from deploy.report.charts import counts
+from deploy.report.report import page, write_report
 from streams.errors import DataError
 from tests.report_page import PAIRS, PANELS, own, sections, sparse, usual
 
@@ -111,6 +111,6 @@ def test_text_from_a_run_is_never_markup() -> None:
     assert "alert(1)</script>" not in html
     assert "<b>&" not in html
     assert html.count("<script") == own(page(usual())).count("<script")
-    figure = count_charts.dead_letters(document["rejections"])
+    figure = counts.dead_letters(document["rejections"])
     assert figure is not None
     assert "<" not in figure.data[0].y[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.report import page, write_report
+from deploy.report.report import page, write_report
 from tests.report_page import PAIRS, Document, sections, sparse, usual
 
 

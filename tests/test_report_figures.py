@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy import count_charts, quality_charts, truth_charts
-from deploy.drawing import share
-from deploy.headline import cards
-from deploy.report import page
+from deploy.report.charts import counts, quality, truth
+from deploy.report.charts.style import share
+from deploy.report.report import page
+from deploy.report.summary import cards
 from tests.report_page import HOUR, sections, usual
 
 
 def test_the_flows_are_the_ledger() -> None:
-    figure = count_charts.flow(usual()["ledger"], "clicks", count_charts.CLICK_FLOWS)
+    figure = counts.flow(usual()["ledger"], "clicks", counts.CLICK_FLOWS)
     assert figure is not None
     sankey = figure.data[0]
     clicks = usual()["ledger"]["matched_clicks"]
@@ -41,7 +41,7 @@ def test_a_ledger_that_does_not_balance_is_said() -> None:
 
 
 def test_every_click_is_in_the_delays() -> None:
-    figure = count_charts.delays(usual()["delays"])
+    figure = counts.delays(usual()["delays"])
     assert figure is not None
     in_time, late = figure.data
     assert sum(in_time.y) == sum(usual()["delays"]["matched"])
@@ -72,7 +72,7 @@ def test_clicks_that_stayed_away_are_said(breaker: dict[str, Any], said: str | N
 def test_time_without_examples_breaks_the_line() -> None:
     row = usual()["buckets"][0]
     rows = [row, {**row, "ts": row["ts"] + HOUR}, {**row, "ts": row["ts"] + 5 * HOUR}]
-    figure = quality_charts.over_time(rows)
+    figure = quality.over_time(rows)
     assert figure is not None
     assert [x is None for x in figure.data[0].x] == [False, False, True, False]
 
@@ -80,23 +80,21 @@ def test_time_without_examples_breaks_the_line() -> None:
 def test_points_that_say_nothing_are_not_drawn() -> None:
     seen = {"p": 0.1, "ctr": 0.2, "ctr_interval": [0.1, 0.3], "examples": 50, "positives": 10}
     none = {"p": 0.01, "ctr": 0.0, "ctr_interval": [0.0, 0.02], "positives": 0}
-    figure = quality_charts.calibration_curve(
-        [{**none, "examples": 99}, {**none, "examples": 100}, seen]
-    )
+    figure = quality.calibration_curve([{**none, "examples": 99}, {**none, "examples": 100}, seen])
     assert figure is not None
     assert [len(trace.x) for trace in figure.data] == [1, 1, 2]
     assert figure.data[1].customdata[0] == [100]
 
 
 def test_the_truth_is_beside_what_was_predicted() -> None:
-    figure = truth_charts.truth(usual()["truth"]["bins"])
+    figure = truth.truth(usual()["truth"]["bins"])
     assert figure is not None
     points, line = figure.data
     assert (points.x, points.y) == ((0.011, 0.2), (0.01, 0.19))
     assert points.error_y.arrayminus == pytest.approx((0.005, 0))
     assert points.error_y.array == pytest.approx((0.01, 0))
     assert line.x == line.y
-    figure = truth_charts.learning(usual()["truth"]["eighths"])
+    figure = truth.learning(usual()["truth"]["eighths"])
     assert figure is not None
     assert (figure.data[0].x, figure.data[0].y) == ((1, 3), (0.02, 0.01))
     text = sections(page(usual()))["truth"]

@@ -13,13 +13,15 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from deploy import inputs, pages, settings
-from deploy import replay as replay_module
-from deploy.learn_metrics import LearnMetrics
-from deploy.learning import Learning
-from deploy.pages import Kept
-from deploy.replay import STORE, Stopped, replay
-from deploy.store import Store, StoreError
+from deploy import settings
+from deploy.replay import inputs
+from deploy.replay import replay as replay_module
+from deploy.replay.replay import STORE, Stopped, replay
+from deploy.storage import checkpoint_store
+from deploy.storage.checkpoint_store import Kept
+from deploy.storage.rocksdb import Store, StoreError
+from deploy.workers.learn.metrics import LearnMetrics
+from deploy.workers.learn.online_trainer import Learning
 from ftrl.table.layout import LAYOUTS, columns
 from streams.errors import ConfigError, DataError
 from streams.files.logs import open_log
@@ -170,7 +172,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
     logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, out = (str(logs.impressions), str(logs.clicks)), tmp_path / "out"
-    monkeypatch.setattr(pages, "FORMAT", pages.UNTOLD_FORMAT)
+    monkeypatch.setattr(checkpoint_store, "FORMAT", checkpoint_store.UNTOLD_FORMAT)
     with pytest.raises(Stopped):
         replay(loaded(logs), *paths, out, stop=stops_after(5))
     monkeypatch.undo()

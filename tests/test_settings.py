@@ -142,7 +142,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     [
         *sorted((ROOT / "docs" / "examples").glob("*.toml")),
         ROOT / "clickloop.example.toml",
-        ROOT / "deploy" / "open_bandit.toml",
+        ROOT / "deploy" / "demo" / "open_bandit.toml",
     ],
     ids=lambda p: p.name,
 )

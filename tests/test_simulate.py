@@ -11,7 +11,8 @@ import pytest
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from deploy import console, simulate
+from deploy import console
+from deploy.simulation import simulate
 from streams.duration import milliseconds, readable
 from streams.errors import ConfigError
 from streams.simulator import SimulatorSettings

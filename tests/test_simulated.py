@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import settings, simulate, simulated, truths
-from deploy.replay import replay
+from deploy import settings
+from deploy.replay.replay import replay
+from deploy.simulation import simulate, truth_comparison, truth_reader
 from streams.errors import DataError
 from streams.simulator import Simulation
 from tests.commands import clickloop
@@ -77,13 +78,13 @@ def check_group(found: Row, rows: list[Row]) -> None:
     assert found["mean_abs_error"] == pytest.approx(distance, rel=1e-12)
 
 
-@pytest.mark.parametrize("batch", [truths.BATCH, 500])
+@pytest.mark.parametrize("batch", [truth_reader.BATCH, 500])
 def test_it_is_what_a_plain_join_gives(
     run: Path, made: Simulation, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(truths, "BATCH", batch)
-    monkeypatch.setattr(simulated, "BATCH", batch)
-    found = simulated.compare(run, made.truth)
+    monkeypatch.setattr(truth_reader, "BATCH", batch)
+    monkeypatch.setattr(truth_comparison, "BATCH", batch)
+    found = truth_comparison.compare(run, made.truth)
     rows = rows_of(run, made)
     assert len(rows) > 2000
     check_group(found, rows)
@@ -104,7 +105,7 @@ def test_bins_hold_similar_predictions(run: Path, made: Simulation) -> None:
     parts: dict[int, list[Row]] = {}
     for row in rows:
         parts.setdefault(math.floor(2 * logit(row["p"])), []).append(row)
-    bins = simulated.compare(run, made.truth)["bins"]
+    bins = truth_comparison.compare(run, made.truth)["bins"]
     assert len(bins) == len(parts) > 4
     for found, number in zip(bins, sorted(parts), strict=True):
         part = parts[number]
@@ -122,7 +123,7 @@ def test_bins_hold_similar_predictions(run: Path, made: Simulation) -> None:
 
 def test_corrections_are_not_counted_twice(made: Simulation, tmp_path: Path) -> None:
     run = replayed(made, tmp_path / "run", 1.0)
-    before = simulated.compare(run, made.truth)
+    before = truth_comparison.compare(run, made.truth)
     part = next((run / "examples").glob("*.parquet"))
     table = pq.read_table(part)
     again = table.slice(0, 50)
@@ -130,7 +131,7 @@ def test_corrections_are_not_counted_twice(made: Simulation, tmp_path: Path) -> 
     kind = table.schema.field("kind")
     again = again.set_column(index, kind, pa.array([1] * 50, pa.int8()))
     pq.write_table(again, run / "examples" / "part-00001.parquet")
-    assert simulated.compare(run, made.truth) == before
+    assert truth_comparison.compare(run, made.truth) == before
 
 
 def test_a_run_gets_it_and_its_report_shows_it(made: Simulation, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_run_gets_it_and_its_report_shows_it(made: Simulation, tmp_path: Path)
     after = json.loads((run / "metrics.json").read_text())
     truth = after.pop("truth")
     assert after == before
-    assert truth == simulated.compare(run, made.truth)
+    assert truth == truth_comparison.compare(run, made.truth)
     assert f"{truth['mean_abs_error']:.4f} on average" in done.stdout
     assert f"{truth['oracle_normalized_entropy']:.4f} is the best" in done.stdout
     assert str(run / "report.html") in done.stdout
@@ -159,7 +160,7 @@ def test_a_run_without_examples_has_nothing_to_compare(made: Simulation, tmp_pat
     told = settings.load(made.config)
     impressions, clicks = (str(tmp_path / log.name) for log in (made.impressions, made.clicks))
     replay(told, impressions, clicks, run)
-    found = simulated.add_truth(run, made.truth)
+    found = truth_comparison.add_truth(run, made.truth)
     assert found["examples"] == 0
     assert found["calibration"] is found["mean_abs_error"] is found["normalized_entropy"] is None
     assert found["bins"] == []
@@ -184,9 +185,9 @@ def test_files_that_do_not_belong_are_refused(made: Simulation, tmp_path: Path) 
         (tmp_path / "none.parquet", "cannot be read as Parquet"),
     ):
         with pytest.raises(DataError, match=message):
-            simulated.add_truth(run, path)
+            truth_comparison.add_truth(run, path)
     assert (run / "metrics.json").read_bytes() == before
     shutil.rmtree(run / "examples")
     with pytest.raises(DataError, match="no examples here"):
-        simulated.add_truth(run, made.truth)
+        truth_comparison.add_truth(run, made.truth)
     assert clickloop("report", "--run", run, "--truth", made.truth).returncode == 3

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import snapshots
-from deploy.manifest import Manifest
-from deploy.scorer import Scorer
-from deploy.store import Store, StoreError
+from deploy.serving.scorer import Scorer
+from deploy.storage import versions
+from deploy.storage.manifest import Manifest
+from deploy.storage.rocksdb import Store, StoreError
 from ftrl.features.config import FeatureConfig, FieldConfig
 from ftrl.learner import Learner
 from ftrl.serving.table import serving_weights
@@ -26,7 +26,7 @@ STEP = 2.0**-13
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "PAGE", 100)
+    monkeypatch.setattr(versions, "PAGE", 100)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def taught(layout: str) -> Learner:
 
 
 def publish(store: Store, learner: Learner) -> Manifest:
-    return snapshots.publish(
+    return versions.publish(
         store, learner, features=FEATURES, click_types=("click",), cut=Cut(len(ROWS)), ts=None
     )
 
@@ -51,7 +51,7 @@ def publish(store: Store, learner: Learner) -> Manifest:
 def test_a_version_is_its_learner(store: Store, layout: str) -> None:
     learner = taught(layout)
     made = publish(store, learner)
-    manifest, table = snapshots.load(store)
+    manifest, table = versions.load(store)
     assert manifest == made
     assert manifest.groups == (256 if layout == FIXED else 0)
     assert manifest.weights > 200
@@ -85,12 +85,12 @@ def test_every_page_is_checked(store: Store, layout: str) -> None:
         assert whole is not None
         store.write({key: bytes([whole[0] ^ 1]) + whole[1:]})
         with pytest.raises(StoreError, match="does not fit its digest"):
-            snapshots.load(store)
+            versions.load(store)
         store.write({}, deletes=(key,))
         with pytest.raises(StoreError, match="is missing"):
-            snapshots.load(store)
+            versions.load(store)
         store.write({key: whole})
-    snapshots.load(store)
+    versions.load(store)
 
 
 @pytest.mark.parametrize("change", ["weights", "groups"])
@@ -98,7 +98,7 @@ def test_a_manifest_that_does_not_fit_is_refused(store: Store, change: str) -> N
     manifest = publish(store, taught(FIXED))
     wrong = Manifest.from_json({**manifest.to_json(), change: 257})
     with pytest.raises(StoreError, match=r"serving version 1 holds .*score with another version"):
-        snapshots.weights_of(store, wrong)
+        versions.weights_of(store, wrong)
 
 
 def test_a_manifest_from_before_there_were_groups_is_read(store: Store) -> None:
@@ -124,10 +124,10 @@ def test_a_manifest_of_wrong_types_is_damaged_though_its_digest_fits(
     if wrong is None and part[name] is None:
         wrong = "x"
     part[name] = wrong
-    text = snapshots._canonical(values)
-    store.write({key: snapshots._canonical({**values, "digest": snapshots._digest(text)})})
+    text = versions._canonical(values)
+    store.write({key: versions._canonical({**values, "digest": versions._digest(text)})})
     with pytest.raises(StoreError, match=r"the manifest of serving version 1 is damaged"):
-        snapshots.manifest_of(store, 1)
+        versions.manifest_of(store, 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -139,7 +139,7 @@ def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
     for start in range(0, len(ROWS), 40):
         learn(learner, ROWS[start : start + 40], first=start)
         manifest = publish(store, learner)
-        dropped = snapshots.gone_since_parent(store, manifest)
+        dropped = versions.gone_since_parent(store, manifest)
         assert len(dropped) == manifest.gone
         for key in dropped.tolist():
             del held[key]
@@ -147,7 +147,7 @@ def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
         keys, weights, _ = serving_weights(
             *learner.weights(), seed=learner.settings.seed, variant=manifest.version
         )
-        assert snapshots.keys_of_version(store, manifest).tolist() == keys.tolist()
+        assert versions.keys_of_version(store, manifest).tolist() == keys.tolist()
         new = dict(zip(keys.tolist(), weights.tolist(), strict=True))
         held |= new
         assert held == new
@@ -155,15 +155,15 @@ def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
     assert gone > 20
     key = next(store.keys(b"gone/"))
     store.write({key: bytes(8)})
-    damaged = snapshots.manifest_of(store, int(key.split(b"/")[1]))
+    damaged = versions.manifest_of(store, int(key.split(b"/")[1]))
     with pytest.raises(StoreError, match="of the gone of serving version"):
-        snapshots.gone_since_parent(store, damaged)
+        versions.gone_since_parent(store, damaged)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_versions_are_removed_whole(store: Store, layout: str) -> None:
     for _ in range(2):
         publish(store, taught(layout))
-    snapshots.remove_after(store, 1)
-    assert [manifest.version for manifest in snapshots.versions(store)] == [1]
+    versions.remove_after(store, 1)
+    assert [manifest.version for manifest in versions.versions(store)] == [1]
     assert not [key for key in store.keys(b"") if b"/00000002" in key]

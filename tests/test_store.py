@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
-from deploy import store as store_module
-from deploy.store import MADE_BY, Store, StoreError
+from deploy.storage import rocksdb as store_module
+from deploy.storage.rocksdb import MADE_BY, Store, StoreError
 
 
 def test_keeps_bytes_across_openings(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 def test_store_of_another_process_is_refused(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from deploy.store import Store\n"
+        "from deploy.storage.rocksdb import Store\n"
         "with Store(pathlib.Path(sys.argv[1]), create=True):\n"
         "    print('open', flush=True); sys.stdin.read()\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deploy.watchdog import Patience
+from deploy.workers.watchdog import Patience
 
 # (seconds passed, pending, done)
 Look = tuple[float, int, int]
@@ -42,7 +42,7 @@ def test_time_in_which_the_process_itself_stood_still_does_not_count() -> None:
 
 CHILD = """
 import asyncio, sys, time
-from deploy.watchdog import Watch, Watchdog
+from deploy.workers.watchdog import Watch, Watchdog
 
 async def main(how):
     done = [0]

@@ -16,12 +16,16 @@ ROWS = 312_539
 THERE = IMPRESSIONS.is_file() and CLICKS.is_file()
 MISSING = "set CLICKLOOP_TEST_DATA to a folder that holds trivago/"
 
-_EXAMPLES_OF_SETTINGS = Path(__file__).parent.parent / "docs" / "examples"
+_ROOT = Path(__file__).parent.parent
+_SETTINGS = {
+    "trivago.toml": _ROOT / "deploy" / "bench",
+    "trivago-crosses.toml": _ROOT / "docs" / "examples",
+}
 
 
 def example(name: str) -> Path:
     """The file of the example settings called `name`."""
-    return _EXAMPLES_OF_SETTINGS / name
+    return _SETTINGS[name] / name
 
 
 def changed(values: settings.Settings, **changes: Any) -> settings.Settings:

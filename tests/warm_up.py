@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deploy import settings
-from deploy.replay import replay
+from deploy.replay.replay import replay
 from ftrl.kernels import threads as threads_module
 from ftrl.learner import Learner
 from ftrl.table.layout import LAYOUTS

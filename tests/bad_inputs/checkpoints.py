@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from deploy.store import MADE_BY, Store
+from deploy.storage.rocksdb import MADE_BY, Store
 from tests.bad_inputs.site import (
     CONFIG,
     Kind,

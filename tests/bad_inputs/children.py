@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 # Imported as root, so that the folders of Python itself may be closed to nobody.
 AS_NOBODY = """
 import os, sys
-from deploy.cli import main
+from deploy.cli.app import main
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

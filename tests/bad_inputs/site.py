@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 from typer.testing import CliRunner
 
-from deploy import snapshots
-from deploy.cli import app
-from deploy.store import Store
+from deploy.cli.app import app
+from deploy.storage import versions
+from deploy.storage.rocksdb import Store
 
 START = 1_600_000_000_000
 SHOWN, CLICKED = 40, 12
@@ -174,9 +174,9 @@ def store_whole(kind: "Kind", site: Site) -> None:
     """The store opens, and holds a serving version at least, all of them intact."""
     del kind
     with Store(site.store, read_only=True) as store:
-        manifests = list(snapshots.versions(store))
+        manifests = list(versions.versions(store))
         for manifest in manifests:
-            snapshots.weights_of(store, manifest)
+            versions.weights_of(store, manifest)
     assert manifests, "no serving version"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deploy.store import Store
+from deploy.storage.rocksdb import Store
 from tests.bad_inputs.site import Kind, Outcome, Site, expect, outputs_whole, replay, unspoiled
 
 COPY = "restore it from a copy, or make it again with `clickloop replay`"
@@ -15,7 +15,7 @@ OTHER = "score with another version (`clickloop snapshots list`)"
 HOLD = """
 import sys
 from pathlib import Path
-from deploy.store import Store
+from deploy.storage.rocksdb import Store
 with Store(Path(sys.argv[1])):
     print("open", flush=True)
     sys.stdin.read()

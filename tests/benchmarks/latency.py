@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.bench_replay import figure
+from deploy.bench.replay import figure
 from deploy.console import err
 from streams.compute.arrays import F64
 from tests.benchmarks import learner
@@ -27,7 +27,7 @@ from tests.benchmarks.traffic import Traffic
 
 ASKED_S = 2.0
 WINDOW_MS, LATENESS_MS = 5_000, 1_000
-LOGGED_WINDOW_MS = 1_800_000  # of docs/examples/trivago.toml
+LOGGED_WINDOW_MS = 1_800_000  # of deploy/bench/trivago.toml
 SETTLED_S = 5.0  # after which everything sent has been learned from
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from deploy import settings
-from deploy.learning import Learning
-from deploy.worker_learn import learn, where
+from deploy.workers.learn.online_trainer import Learning
+from deploy.workers.learn.worker import learn, where
 from streams.compute.arrays import I64
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy import workload
+from deploy.bench import learn_workload
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -97,7 +97,7 @@ def main() -> None:
     times = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "chunk.npz"
-        for chunk in workload.chunks(args.examples, seed=1, uniform=args.uniform):
+        for chunk in learn_workload.chunks(args.examples, seed=1, uniform=args.uniform):
             np.savez(path, keys=chunk.keys, label=chunk.label)
             times.append([worker.seconds(path) / len(chunk.label) for worker in workers])
         digests = {worker.digest() for worker in workers}

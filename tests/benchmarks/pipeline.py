@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.bench_replay import figure
+from deploy.bench.replay import figure
 from deploy.console import err
 from streams.kafka.settings import Format
 from tests.benchmarks import learner

@@ -1,7 +1,7 @@
 """What the measurements on Kafka share: a broker, topics that are filled, the two workers.
 
 Everything is as an operator has it: topics as `clickloop topics create` makes them, messages as the
-producers write them, the workers' own commands, the settings of docs/examples/trivago.toml.
+producers write them, the workers' own commands, the settings of deploy/bench/trivago.toml.
 """
 
 import itertools

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploy.bench_replay import figure
+from deploy.bench.replay import figure
 from deploy.console import err
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command

@@ -19,10 +19,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from deploy import checkpoint, settings
-from deploy.loop import Loop
-from deploy.pages import Kept
-from deploy.store import Store
+from deploy import settings
+from deploy.replay.pipeline import Loop
+from deploy.storage import checkpoint
+from deploy.storage.checkpoint_store import Kept
+from deploy.storage.rocksdb import Store
 from ftrl.learner import Learner
 from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64

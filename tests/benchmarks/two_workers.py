@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deploy.bench_replay import figure
+from deploy.bench.replay import figure
 from deploy.console import err
 from tests.benchmarks import labelled
 from tests.benchmarks.figures import command

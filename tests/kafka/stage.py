@@ -13,7 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from deploy import settings, worker_join, worker_learn
+from deploy import settings
+from deploy.workers.join import command
+from deploy.workers.learn import worker as worker_module
 from joiner import JoinSettings, SamplingSettings
 from joiner.protocol.partition import Setup
 from streams.labelled_log import Claim
@@ -77,8 +79,8 @@ def compile_kernels(folder: Path) -> None:
     config.write_text(LEARNER)
     told = joining("nowhere")
     join = JoinSettings.model_validate(told.join)
-    worker_join.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
-    worker_learn.warm(settings.load(config))
+    command.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
+    worker_module.warm(settings.load(config))
 
 
 class JoinWorker(Child):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy import rivals
+from deploy.bench import baselines
 from tests.results import vowpal
 from tests.results.logs import CROSSES, LOGS, PLAIN, Log, missing
 from tests.results.tables import TABLES
@@ -92,7 +92,7 @@ def section(log: Log) -> list[str]:
 
 def beside_vowpal(found: Mapping[str, Log]) -> list[str]:
     """The comparison on the logs that there are."""
-    reason = None if rivals.installed("vowpalwabbit") else vowpal.MISSING
+    reason = None if baselines.installed("vowpalwabbit") else vowpal.MISSING
     if not {PLAIN, CROSSES} <= found.keys():
         reason = f"needs {PLAIN} and {CROSSES}"
     parts = ["## Beside Vowpal Wabbit"]

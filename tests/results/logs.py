@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy import open_bandit, settings, simulate
-from deploy.hashed_logs import hashed
+from deploy import settings
+from deploy.bench.hashed_logs import hashed
+from deploy.demo import open_bandit
+from deploy.simulation import simulate
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
@@ -131,7 +133,7 @@ def _simulated() -> Log:
 
 
 def _open_bandit() -> Log:
-    config = files("deploy").joinpath("open_bandit.toml").read_text(encoding="utf-8")
+    config = files("deploy.demo").joinpath("open_bandit.toml").read_text(encoding="utf-8")
     values = settings.parse(tomllib.loads(config), "open_bandit.toml")
     with tempfile.TemporaryDirectory(prefix="clickloop-results-") as folder:
         logs = open_bandit.write_logs(DEMO_DATA / open_bandit.WHEEL, Path(folder))

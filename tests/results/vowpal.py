@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy import rivals
+from deploy.bench import baselines
 from ftrl.settings import AdmissionSettings
 from tests.results.judging import detriment, judge
 from tests.results.logs import OFF, Log, learn
@@ -24,7 +24,7 @@ def compare(plain: Log, crosses: Log) -> Table:
     rows, entropies = [], []
     with tempfile.TemporaryDirectory(prefix="clickloop-results-") as folder:
         ids = plain.ids.astype(np.uint64)
-        vowpal = rivals.Vowpal(Path(folder), [rivals.Rows(plain.indptr, ids, plain.label)])
+        vowpal = baselines.Vowpal(Path(folder), [baselines.Rows(plain.indptr, ids, plain.label)])
         for alpha, l1 in POINTS:
             settings = changed(plain.learner, alpha=alpha, l1=l1)
             theirs = judge(vowpal.learned(len(plain.label), alpha=alpha, l1=l1).logit, plain.label)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.worker_join import Where, join_app
+from deploy.workers.join.command import Where, join_app
+from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
+from deploy.workers.join.partition_driver import Pace
 from joiner import JoinSettings, SamplingSettings
-from joiner.agent import JoinTopics, KafkaLink
 from joiner.protocol.partition import JoinPartition, Setup
-from joiner.runner import Pace
 from streams.errors import ClickloopError
 from streams.kafka.consume.app import run
 from streams.labelled_log import Block, Claim

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import pages, settings
-from deploy.learning import Learning
-from deploy.store import Store
-from deploy.worker_learn import learn, where
+from deploy import settings
+from deploy.storage import checkpoint_store
+from deploy.storage.rocksdb import Store
+from deploy.workers.learn.online_trainer import Learning
+from deploy.workers.learn.worker import learn, where
 from streams.errors import ClickloopError
 from tests.kafka.workers.hurt import Step, hurt
 
@@ -58,7 +59,7 @@ class Learns:
 def main(address: str, options: str) -> None:
     """Run the worker."""
     learns = Learns(**json.loads(options))
-    pages.PAGE_SLOTS = 64  # so that small tables have many pages
+    checkpoint_store.PAGE_SLOTS = 64  # so that small tables have many pages
     if learns.audit is not None:
         _audit(Path(learns.audit))
     if learns.hurt is not None:

@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy.pages import Kept
-from deploy.store import Store
+from deploy.storage.checkpoint_store import Kept
+from deploy.storage.rocksdb import Store
 from ftrl.table.layout import LAYOUTS
 from tests.kafka.workers.child import Child
 from tests.outcomes import arrays_of, weights_of

@@ -1,0 +1,1 @@
+"""`clickloop bench`: how fast this machine is, and others' tools beside it."""

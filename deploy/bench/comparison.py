@@ -1,0 +1,157 @@
+"""Our learner beside others, each reading the same examples from its own fastest form on disk.
+
+Ours is an Arrow file of hashed coordinates. All are free to use every core, and a rate is the slope
+between two lengths, so that start-up cancels. Quality is progressive.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from deploy.bench import baselines
+from deploy.bench.baselines import Rows
+from deploy.bench.replay import figure
+from deploy.console import err
+from ftrl.evaluation.evaluation import Evaluation
+from ftrl.learner import Learner
+from ftrl.settings import AdmissionSettings, LearnerSettings
+from streams.compute.arrays import F64, I8
+
+ROUNDS = 5
+ASKED_VOWPAL = 4.0
+ASKED_RIVER = 50.0
+RIVER_EXAMPLES = 20_000
+ADMISSION = AdmissionSettings(kind="bloom")
+_SCHEMA = pa.schema([("keys", pa.list_(pa.uint64())), ("label", pa.int8())])
+
+Figures = list[dict[str, Any]]
+
+
+class _Other(NamedTuple):
+    """Another learner, how many examples it is timed on, and which ratio is asked."""
+
+    learner: baselines.Vowpal | baselines.River
+    examples: int
+    asked: float
+
+
+def write(path: Path, parts: Iterable[Rows]) -> None:
+    """The examples as an Arrow file, a batch for each part."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        for indptr, keys, label in parts:
+            lists = pa.ListArray.from_arrays(indptr.astype(np.int32), pa.array(keys))
+            writer.write_batch(pa.record_batch([lists, pa.array(label)], schema=_SCHEMA))
+
+
+def read(path: Path, examples: int) -> Iterator[Rows]:
+    """The first `examples` of an Arrow file, a part at a time, not copied."""
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number).slice(0, examples)
+            examples -= batch.num_rows
+            if batch.num_rows:
+                lists = batch.column("keys")
+                indptr = lists.offsets.to_numpy().astype(np.int64)
+                yield Rows(indptr, lists.flatten().to_numpy(), batch.column("label").to_numpy())
+
+
+def learn(learner: Learner, rows: Rows) -> F64:
+    """Learn some examples; their progressive logits."""
+    count = len(rows.label)
+    return learner.learn(
+        rows.indptr,
+        rows.keys,
+        np.empty(0),  # all of them 1
+        label=rows.label,
+        offset=np.zeros(count),
+        weight=np.ones(count),
+        place=np.arange(count),
+    ).logit
+
+
+def beside_others(folder: Path, path: Path, examples: int, threads: int, logs: str = "") -> Figures:
+    """Rates, quality and memory of all learners there are, on what `path` holds.
+
+    threads: that ours learns with. logs: goes before the names; where it is given nothing is asked.
+    """
+    others = _others(folder, path, examples)
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name in others}
+    for number in range(ROUNDS):
+        err.print(f"{logs}from disk: round {number + 1} of {ROUNDS}")
+        ours.append(_slope(partial(_from_disk, path, threads), examples))
+        for name, other in others.items():
+            theirs[name].append(_slope(other.learner.seconds, other.examples))
+    learner = Learner(LearnerSettings(threads=threads), ADMISSION)
+    logit = np.concatenate([learn(learner, rows) for rows in read(path, examples)])
+    label = np.concatenate([rows.label for rows in read(path, examples)])
+    figures = [
+        figure(f"{logs}examples_per_s", statistics.median(ours), "1/s", None),
+        *_quality(logs, logit, label),
+        _memory(f"{logs}learner_memory", learner.stats().nbytes),
+    ]
+    for name, other in others.items():
+        rates, asked = theirs[name], None if logs else other.asked
+        ratio = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
+        rate = statistics.median(rates)
+        found = other.learner.learned(other.examples)
+        figures += [
+            figure(f"{logs}{name}_examples_per_s", rate, "1/s", None),
+            figure(f"{logs}ratio_{name}", ratio, "", asked),
+            *_quality(f"{logs}{name}_", found.logit, label),
+            _memory(f"{logs}{name}_memory", found.memory),
+        ]
+        if len(found.logit) < len(logit):
+            figures += _quality(f"{logs}beside_{name}_", logit[: len(found.logit)], label)
+    return figures
+
+
+def _others(folder: Path, path: Path, examples: int) -> dict[str, _Other]:
+    others = {}
+    if baselines.installed("vowpalwabbit"):
+        err.print("writing Vowpal Wabbit's cache file")
+        vowpal = baselines.Vowpal(folder, read(path, examples))
+        others["vowpal_wabbit"] = _Other(vowpal, examples, ASKED_VOWPAL)
+    if baselines.installed("river"):
+        short = next(read(path, RIVER_EXAMPLES))
+        river = baselines.River(folder, short)
+        others["river"] = _Other(river, len(short.label), ASKED_RIVER)
+    return others
+
+
+def _quality(name: str, logit: F64, label: I8) -> Figures:
+    """Of as many of the labels as there are logits."""
+    rows = len(logit)
+    evaluation = Evaluation()
+    evaluation.update(logit, label[:rows], np.ones(rows), np.zeros(rows, np.int64))
+    metrics = evaluation.metrics()
+    return [
+        figure(f"{name}{key}", found, "", None)
+        for key in ("normalized_entropy", "auc")
+        if (found := metrics[key]) is not None
+    ]
+
+
+def _memory(name: str, size: int) -> dict[str, Any]:
+    return figure(name, size / 2**20, "MiB", None)
+
+
+def _from_disk(path: Path, threads: int, examples: int) -> float:
+    """Seconds to read and learn the first `examples`."""
+    start = time.perf_counter()
+    learner = Learner(LearnerSettings(threads=threads), ADMISSION)
+    for rows in read(path, examples):
+        learn(learner, rows)
+    return time.perf_counter() - start
+
+
+def _slope(seconds: Callable[[int], float], examples: int) -> float:
+    """Examples a second between a quarter and all of `examples`: what start-up takes cancels."""
+    short = examples // 4
+    return (examples - short) / (seconds(examples) - seconds(short))

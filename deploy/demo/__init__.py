@@ -1,0 +1,1 @@
+"""The main job on public logs, and on simulated ones."""

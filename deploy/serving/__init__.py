@@ -1,0 +1,1 @@
+"""P(click) by a serving version."""

@@ -1,0 +1,1 @@
+"""Traffic with a known truth, and predictions beside that truth."""

@@ -1,0 +1,1 @@
+"""What is kept in RocksDB: training checkpoints and serving versions."""

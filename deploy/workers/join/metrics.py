@@ -1,0 +1,87 @@
+"""What the join worker tells Prometheus: looked up when it is asked for, by partition."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from deploy.workers.join.worker import JoinWorker
+from joiner.core.joiner import Joiner
+from joiner.core.kernel_types import FOREVER, NEVER
+
+SOURCES = ("impressions", "clicks")
+_IMPRESSIONS = ("positives", "negatives", "sampled_out", "duplicates", "rejected", "corrections")
+_CLICKS = ("matched", "duplicates", "late", "orphans", "rejected")
+
+
+class JoinMetrics(Collector):
+    """The worker's gauges and counters, in a registry of their own."""
+
+    def __init__(self, worker: JoinWorker) -> None:
+        self.registry = CollectorRegistry()
+        self._worker = worker
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it, as it is now. The counts are those of the partition, over all its workers."""
+        messages = CounterMetricFamily(
+            "clickloop_join_messages", "Messages this worker joined.", labels=["partition"]
+        )
+        turns = CounterMetricFamily(
+            "clickloop_join_turn_seconds", "Time spent joining.", labels=["partition"]
+        )
+        letters = CounterMetricFamily(
+            "clickloop_join_dead_letters", "Dead letters this worker sent.", labels=["reason"]
+        )
+        lag = _gauge("lag_messages", "Messages to read.", "source")
+        blocks = _gauge("blocks_in_flight", "Blocks published and not acknowledged.")
+        for reason, count in list(self._worker.letters.items()):
+            letters.add_metric([reason], count)
+        joiners: dict[str, Joiner] = {}
+        for number, runner in list(self._worker.runners.items()):
+            name = str(number)
+            messages.add_metric([name], runner.processed)
+            turns.add_metric([name], runner.seconds)
+            for source, left in zip(SOURCES, runner.lag, strict=True):
+                lag.add_metric([name, source], left)
+            if runner.machine.phase in ("rebuild", "live"):
+                joiners[name] = runner.machine.joiner
+                blocks.add_metric([name], runner.machine.in_flight)
+        yield from (messages, turns, letters, lag, blocks)
+        yield from _of_joiners(joiners)
+
+
+def _of_joiners(joiners: dict[str, Joiner]) -> Iterator[Metric]:
+    shown = CounterMetricFamily(
+        "clickloop_join_impressions", "What became of them.", labels=["partition", "outcome"]
+    )
+    clicked = CounterMetricFamily(
+        "clickloop_join_clicks", "What became of them.", labels=["partition", "outcome"]
+    )
+    open_ = _gauge("open_impressions", "Impressions not decided yet.")
+    size = _gauge("bytes", "Bytes of what is known.", "where")
+    delay = _gauge("watermark_delay_seconds", "The join's watermark behind the clock.")
+    breaker = _gauge("breaker_open", "1: clicks stay away, and labels wait.")
+    openings = _gauge("breaker_openings", "How often the breaker has opened.")
+    for name, joiner in joiners.items():
+        ledger = joiner.ledger
+        for outcome in _IMPRESSIONS:
+            shown.add_metric([name, outcome], getattr(ledger, outcome))
+        for outcome in _CLICKS:
+            clicked.add_metric([name, outcome], getattr(ledger.all_clicks, outcome))
+        open_.add_metric([name], ledger.open)
+        size.add_metric([name, "index"], joiner.bytes)
+        size.add_metric([name, "rows"], joiner.row_bytes)
+        size.add_metric([name, "spilled"], joiner.spilled_bytes)
+        watermark = joiner.watermarks.join
+        if NEVER < watermark < FOREVER:
+            delay.add_metric([name], time.time() - watermark / 1000)
+        breaker.add_metric([name], joiner.breaker.open)
+        openings.add_metric([name], joiner.breaker.openings)
+    yield from (shown, clicked, open_, size, delay, breaker, openings)
+
+
+def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"clickloop_join_{name}", words, labels=["partition", *labels])

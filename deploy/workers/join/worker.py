@@ -1,0 +1,164 @@
+"""The join worker: the partitions that Faust gives it, and the driver of each.
+
+Faust brings chunks of both input topics and says which partitions the worker has; a `Runner`
+drives the state machine of each.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, cast
+
+from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
+from deploy.workers.join.partition_driver import Decode, Pace, Runner
+from joiner.agent import join_from
+from joiner.protocol.partition import JoinPartition, Setup, SupersededError
+from streams.kafka.consume.app import App
+from streams.kafka.consume.chunk import Chunk, Partition
+from streams.kafka.consume.range_reader import RangeReader
+from streams.merge import CLICK, IMPRESSION, SOURCES
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 4.0  # how long a worker that stops waits for its last acknowledgements
+
+
+class JoinWorker:
+    """Joins the partitions that Faust gives it."""
+
+    def __init__(
+        self,
+        topics: JoinTopics,
+        setup: Setup,
+        decoders: Callable[[Partition], Decode],
+        connect: Callable[[], AbstractAsyncContextManager[RangeReader]],
+        executor: Executor,
+        pace: Pace,
+    ) -> None:
+        """decoders: of an input partition's messages. connect: a reader beside the consumer."""
+        self._topics = topics
+        self._setup = setup
+        self._decoders = decoders
+        self._connect = connect
+        self._open = AsyncExitStack()
+        self._reader: RangeReader | None = None
+        self._executor = executor
+        self._pace = pace
+        self.letters: Counter[str] = Counter()  # dead letters sent, by reason
+        self._done = 0  # messages of partitions that have gone
+        self._superseded: set[int] = set()
+        self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._reading = asyncio.Lock()
+        self._app: App | None = None
+
+    @property
+    def runners(self) -> Mapping[int, Runner]:
+        """The driver of each partition that is ours, to look at."""
+        return self._runners
+
+    @property
+    def pending(self) -> int:
+        """Messages to read, of all partitions that are ours."""
+        return sum(sum(runner.lag) for runner in list(self._runners.values()))
+
+    @property
+    def processed(self) -> int:
+        """Messages read, ever."""
+        return self._done + sum(runner.processed for runner in list(self._runners.values()))
+
+    def not_ready(self) -> str | None:
+        """Why it does not do its work; None: it does."""
+        if not self._tasks:
+            return "no partitions are assigned yet"
+        if self._superseded:
+            return f"another worker has claimed the partitions {sorted(self._superseded)}"
+        runners = list(self._runners.items())
+        behind = [number for number, runner in runners if not runner.is_caught_up]
+        if behind:
+            return f"catching up: {self.pending} messages to go in the partitions {behind}"
+        broken = [number for number, runner in runners if runner.machine.joiner.breaker.open]
+        if broken:
+            return f"the clicks of the partitions {broken} stay away; labels wait for them"
+        return None
+
+    def attach(self, app: App) -> None:
+        """Read the input topics of `app`."""
+        self._app = app
+
+        def take(source: int, chunk: Chunk) -> None:
+            self._runners[chunk.partition.number].take(source, chunk)
+
+        join_from(app, self._topics.inputs, take)
+        app.on_before_shutdown.connect(cast(Any, self._close), weak=False)
+
+    async def on_assigned(
+        self, partitions: frozenset[Partition], epoch: int
+    ) -> Mapping[Partition, int]:
+        """Claim each partition, and find out where its inputs are to be read from."""
+        if self._reader is None:
+            self._reader = await self._open.enter_async_context(self._connect())
+        numbers = sorted({number for _, number in partitions})
+        runners = {number: self._runner(self._reader, number, epoch) for number in numbers}
+        starts: dict[Partition, int] = {}
+        for number, runner in runners.items():
+            begins = await runner.claim()
+            starts |= {Partition(self._topics.inputs[s], number): begins[s] for s in SOURCES}
+        self._runners = runners
+        self._tasks = {
+            number: asyncio.create_task(self._run(number, runner))
+            for number, runner in runners.items()
+        }
+        return starts
+
+    async def on_revoked(self, partitions: frozenset[Partition], epoch: int) -> None:
+        """Let go of all of them; what is published and not yet acknowledged may settle."""
+        del partitions, epoch
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._done = self.processed
+        runners, self._runners, self._tasks = self._runners, {}, {}
+        self._superseded.clear()
+        draining = [asyncio.create_task(runner.drain()) for runner in runners.values()]
+        if draining:
+            _, late = await asyncio.wait(draining, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+
+    async def _close(self, *_: Any, **__: Any) -> None:
+        await self._open.aclose()
+
+    async def _run(self, number: int, runner: Runner) -> None:
+        try:
+            await runner.run()
+        except SupersededError as error:
+            # Whoever claimed it has it; the group will say whether it is ours again.
+            log.warning("partition %d: %s", number, error)
+            self._superseded.add(number)
+        except Exception as error:  # whatever it is, this worker must not go on
+            log.error("partition %d: %s", number, error)
+            assert self._app is not None
+            await self._app.crash(error)
+            raise
+
+    def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
+        assert self._app is not None
+        link = KafkaLink(
+            self._app,
+            reader,
+            self._reading,
+            self._topics,
+            self._setup,
+            number,
+            epoch,
+            self.letters,
+        )
+        decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
+        machine = JoinPartition(self._setup, uuid.uuid4().hex)
+        both = decode_each[IMPRESSION], decode_each[CLICK]
+        return Runner(machine, link, both, self._executor, self._pace)

@@ -1,0 +1,294 @@
+"""The learner of labelled topics: a model, its store, and how far each partition was learned from.
+
+All of it is saved in one commit, so wherever the process dies the next one goes on exactly there.
+No Kafka and no clock here: messages and times are passed in.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from deploy.settings import Settings, differences
+from deploy.storage import checkpoint, versions
+from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.rocksdb import Store
+from deploy.workers.learn.metrics import LearnMetrics
+from ftrl.features.config import FeatureConfig
+from ftrl.features.renamed_fields import FormerNames
+from ftrl.labelled_reader import Intake
+from ftrl.table.layout import LAYOUTS
+from ftrl.training import Training
+from streams.errors import ConfigError, DataError
+from streams.labelled_log import Block, Entry
+
+log = logging.getLogger(__name__)
+
+# Of the settings only these must be those a state was saved with.
+_FIXED = ("features", "learner", "admission", "calibration")
+POISON = (
+    "Nothing of this message was learned from, and it is never skipped: the learner stops here "
+    "until it can be read. If another program wrote it, end that one; if it is damaged for good, "
+    "go on in a new labelled topic, from the weights learned so far: --from with this store, "
+    "--store with a new folder."
+)
+
+
+class Learning:
+    """The one who may train: it holds the store's lock from the first moment to `close`.
+
+    Not for several threads at once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        topic: str,
+        partitions: int,
+        source: Path | None,
+        metrics: LearnMetrics,
+    ) -> None:
+        """Go on with what the store in `folder` holds; new: with the model in `source`, or none.
+
+        partitions: how many `topic` has. source: the store of a replay or another worker.
+        Raises StoreHeldError while another process has the store, ConfigError if it was made
+        with other settings or of another topic, StoreError.
+        """
+        self._settings = settings
+        self._topic = topic
+        self._metrics = metrics
+        self._training = Training(settings.training, self._publish)
+        self._store = Store(folder, create=True)
+        try:
+            self._kept = Kept(self._store)
+            self._published = 0
+            self._examples = 0  # at the last save
+            self._saved_at = float("-inf")
+            self._saving: Mapping[int, int] | None = None
+            self._dirty = self._due = False
+            # Between two messages, so that a save would be whole.
+            self._sound = True
+            self._former = FormerNames()
+            self._told = False  # that examples lack columns of new fields
+            if self._kept.values is not None:
+                self._intake = self._resumed(self._kept.values, partitions)
+            else:
+                self._intake = Intake(partitions)
+                if source is not None:
+                    self._begin_from(source)
+            versions.remove_after(self._store, self._published)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def following(self) -> dict[int, int]:
+        """The offset to read each partition from; one that is not there: from its beginning."""
+        numbers = range(self._intake.state()["partitions"])
+        found = {number: self._intake.following(number) for number in numbers}
+        return {number: offset for number, offset in found.items() if offset is not None}
+
+    def take(self, partition: int, entry: Entry, value: bytes, where: str) -> None:
+        """Learn from the next message, if it counts.
+
+        where: its place in words. Raises DataError if it cannot be read or learned from, or
+        messages are missing before it; nothing can be saved any more then.
+        """
+        self._sound = False
+        metrics = self._metrics
+        with metrics.step("read"):
+            batches = self._read(partition, entry, value, where)
+        for batch in batches:
+            kind = batch.column("kind").to_numpy()
+            with metrics.step("learn"):
+                self._learn(batch, partition, where)
+            metrics.learned(len(kind), int(kind.sum()))
+        metrics.message(_sort(entry, batches))
+        self._dirty = True
+        self._sound = True
+
+    def keep(self, now: float) -> Mapping[int, int]:
+        """Start a save if one is due; now: seconds of a steady clock.
+
+        Returns the offset that each partition was learned up to in a save that was committed
+        since the last call: the group may commit these. Raises StoreError if a save failed.
+        """
+        done = self._committed()
+        learned = self._training.cut.examples - self._examples
+        every = self._settings.snapshots.checkpoint_every
+        full = self._due or bool(every and learned >= every)
+        late = self._dirty and now - self._saved_at >= self._settings.worker.save_every / 1000
+        if (full or late) and self._sound and not self._kept.busy:
+            done = {**done, **self._committed()}
+            self.save(now)
+        return done
+
+    def save(self, now: float) -> None:
+        """Start to save:
+
+        1. the state is copied, with how far each partition was learned from; 2. the store takes it
+        in the background (its own steps: `deploy.storage.checkpoint_store`), and its one commit
+        names all of it.
+        """
+        with self._metrics.step("save"):
+            values, arrays = checkpoint.training_state(self._training)
+            values |= {
+                "settings": self._settings.model_dump(mode="json"),
+                "topic": self._topic,
+                "intake": self._intake.state(),
+                "published": self._published,
+                "former_names": self._former.names,
+            }
+            learner = self._training.learner
+            self._kept.save(learner.slots, learner.take_touched(), arrays, values)
+        self._saving = self.following()
+        self._saved_at = now
+        self._examples = self._training.cut.examples
+        self._dirty = self._due = False
+        self._metrics.model(self._training)
+
+    def close(self, now: float, *, save: bool) -> Mapping[int, int]:
+        """Give up the store, if asked with a last save; returns as `keep`. Raises StoreError."""
+        try:
+            self._kept.wait()
+            if save and self._sound and self._dirty:
+                self.save(now)
+            self._kept.wait()
+            return self._committed()
+        finally:
+            self._store.close()
+
+    @property
+    def training(self) -> Training:
+        """The model and its measures, to look at."""
+        return self._training
+
+    def _committed(self) -> Mapping[int, int]:
+        if self._saving is None or self._kept.busy:
+            return {}
+        self._kept.wait()
+        done, self._saving = self._saving, None
+        self._metrics.saved(time.time())
+        return done
+
+    def _read(self, partition: int, entry: Entry, value: bytes, where: str) -> list[pa.RecordBatch]:
+        try:
+            batches = self._intake.take(partition, entry, value)
+        except DataError as error:
+            raise DataError(f"{where}: {error} {POISON}") from error
+        return [self._checked(batch, where) for batch in batches]
+
+    def _checked(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
+        absent = self._former.absent(batch.schema.names)
+        if absent and not self._told:
+            self._told = True
+            log.warning(
+                "%s: these examples were joined without %s, so there their values are missing; "
+                "start the join worker again with the same [features]",
+                where,
+                ", ".join(absent),
+            )
+        try:
+            return self._former.select(batch, self._settings.events.labelled)
+        except KeyError as error:
+            raise DataError(
+                f"{where}: these examples have no column {error.args[0]} of the type that the "
+                "settings say; the join worker and the learner need the same [features] and "
+                f"[join] click_types. {POISON}"
+            ) from error
+
+    def _learn(self, batch: pa.RecordBatch, partition: int, where: str) -> None:
+        try:
+            for _ in self._training.learn(batch, partition):
+                pass
+        except (ValueError, DataError) as error:
+            raise DataError(f"{where}: cannot be learned from ({error}). {POISON}") from error
+
+    def _publish(self, ts: int) -> None:
+        with self._metrics.step("publish"):
+            manifest = versions.publish(
+                self._store,
+                self._training.learner,
+                features=self._training.features.frozen_config(),
+                click_types=self._settings.join.click_types,
+                cut=self._training.cut,
+                ts=ts,
+            )
+        self._published = manifest.version
+        # So that a version is hardly ever published again after a crash.
+        self._due = True
+        log.info("published serving version %d", manifest.version)
+
+    def _resumed(self, values: Mapping[str, Any], partitions: int) -> Intake:
+        if "intake" not in values:
+            raise ConfigError(
+                f"{self._store.path}: the store of a replay; start from a copy of its weights: "
+                "--from with this folder, --store with a new one"
+            )
+        self._kept.check_format("start anew with --store")
+        self._check(self._store.path, values["settings"], _FIXED)
+        if values["topic"] != self._topic:
+            raise ConfigError(
+                f"{self._store.path}: learned from the topic {values['topic']}, the settings say "
+                f"{self._topic}; use that topic, or start anew: --from with this folder, "
+                "--store with a new one"
+            )
+        try:
+            intake = Intake(partitions, values["intake"])
+        except ValueError as error:
+            raise ConfigError(f"{self._store.path}: {error}") from error
+        checkpoint.restore_training(self._training, self._saved(self._kept, values))
+        self._former = self._formerly(values)
+        self._published = values["published"]
+        self._examples = self._training.cut.examples
+        log.info("going on after %d examples, as %s says", self._examples, self._store.path)
+        return intake
+
+    def _begin_from(self, source: Path) -> None:
+        """Take the model of another store, and nothing else of it."""
+        with Store(source, read_only=True) as store:
+            kept = Kept(store)
+            if kept.values is None:
+                raise ConfigError(
+                    f"{source}: holds no training state; name the store of a finished replay"
+                )
+            self._check(source, kept.values["settings"], ("features",))
+            checkpoint.restore_model(self._training, self._saved(kept, kept.values))
+            self._former = self._formerly(kept.values)
+        log.info("starting with the weights of %s", source)
+        self.save(float("-inf"))
+        self._kept.wait()
+
+    def _formerly(self, values: Mapping[str, Any]) -> FormerNames:
+        before = FeatureConfig.model_validate(values["settings"]["features"])
+        former = FormerNames(values.get("former_names"))  # a replay's store has none
+        return former.since(before, self._settings.features)
+
+    def _check(self, where: Path, saved: dict[str, Any], sections: tuple[str, ...]) -> None:
+        """Raise ConfigError if these sections of the settings are not as they were saved."""
+        free = (Settings.model_fields.keys() | saved.keys()) - set(sections)
+        different = differences(self._settings, saved, free)
+        if different:
+            raise ConfigError(
+                f"{where}: these settings are not those the model was learned with; "
+                "use the same (fields and crosses may be added), or go on in a new folder (--from "
+                "takes the weights along if the features allow it):\n  " + "\n  ".join(different)
+            )
+
+    @staticmethod
+    def _saved(kept: Kept, values: Mapping[str, Any]) -> Saved:
+        saved = kept.last(LAYOUTS[values["settings"]["learner"]["layout"]])
+        assert saved is not None, "there are values, so there is a save"
+        return saved
+
+
+def _sort(entry: Entry, batches: list[pa.RecordBatch]) -> str:
+    """What a message was, for the metrics."""
+    if batches:
+        return "learned"
+    if not isinstance(entry.message, Block):
+        return "foreign" if entry.message is None else "claim"
+    return "empty" if entry.message.rows == 0 else "void"
