@@ -21,7 +21,7 @@ run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything 
 
 test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
 	@echo "compiling the kernels"
-	@$(BIN)/python -m tests.warm_up
+	@$(BIN)/python -m tests.support.warm_up
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 	@$(MAKE) --no-print-directory kernels
 
@@ -34,13 +34,13 @@ kernels: $(READY_DEV) ## the kernels once more as plain Python, without the comp
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 -m kernel -W ignore::RuntimeWarning
 
 bad-input: $(READY_DEV) ## what each kind of bad input gives
-	@$(BIN)/python -m tests.bad_inputs
+	@$(BIN)/python -m tests.system.bad_inputs
 
 results: $(READY_DEV) $(DEMO_DATA)/.ready ## the paper's tables on logs at hand: docs/results.md
-	@$(BIN)/python -m tests.results
+	@$(BIN)/python -m tests.system.results
 
 quality: $(READY_DEV) ## what late labels, 16 bits and subsampling cost
-	@$(BIN)/python -m tests.quality
+	@$(BIN)/python -m tests.system.quality
 
 $(VENV)/.made:
 	@sh deploy/venv.sh $(VENV) $(PYTHON)
@@ -67,15 +67,15 @@ LOCK := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hash
 	--no-emit-index-url --no-emit-find-links --no-header
 
 faults: $(READY_DEV) ## kill -9 and resume; a million simulated schedules; every fault on a real broker
-	@$(BIN)/python -m tests.faults
-	@$(BIN)/python -m tests.simulation --schedules 1000000
-	@$(BIN)/python -m tests.kafka.faults
+	@$(BIN)/python -m tests.system.faults
+	@$(BIN)/python -m tests.system.simulation --schedules 1000000
+	@$(BIN)/python -m tests.system.kafka.faults
 
 soak: $(READY_DEV) ## ten minutes of load and random faults: memory stays flat, lag returns to 0
-	@$(BIN)/python -m tests.kafka.soak
+	@$(BIN)/python -m tests.system.kafka.soak
 
 kafka: $(READY_DEV) ## a real Apache Kafka on loopback, until Ctrl-C
-	@$(BIN)/python -m tests.kafka
+	@$(BIN)/python -m tests.system.kafka
 
 lock: $(READY_DEV) ## renew the pinned dependencies
 	@$(LOCK) --upgrade -o requirements/run.txt pyproject.toml

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.kafka.jars import NoKafkaError
-from tests.kafka.shared import broker
+from tests.system.kafka.jars import NoKafkaError
+from tests.system.kafka.shared import broker
 
 # An example's first run may compile, and a busy machine takes as long as it takes.
 settings.register_profile("patient", deadline=None)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 MAY_IMPORT = {
     "streams": set[str](),
     "joiner": {"streams"},

@@ -14,9 +14,9 @@ from deploy.settings import Settings
 from ftrl.features.config import FeatureConfig, FieldConfig
 from joiner import REASONS as JOIN_REASONS
 from streams.deadletter import REASONS as EDGE_REASONS
-from tests.commands import clickloop
+from tests import ROOT
+from tests.support.commands import clickloop
 
-ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "clickloop.example.toml"
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

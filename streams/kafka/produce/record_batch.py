@@ -2,7 +2,8 @@
 
 kafka-python spends about 20 µs on a record, most of it on objects; a kernel over Arrow's buffers
 spends less than 1 µs. Its accumulator then gets a full batch, which takes private attributes of it:
-its version is exact in pyproject.toml, and tests/test_kafka_records.py says what is relied on.
+its version is exact in pyproject.toml, and tests/streams/kafka/test_record_batch.py says what is
+relied on.
 """
 
 import time

@@ -1,0 +1,169 @@
+"""Serving versions in the store: what is written is what is served, and damage is noticed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.serving.scorer import Scorer
+from deploy.storage import versions
+from deploy.storage.manifest import Manifest
+from deploy.storage.rocksdb import Store, StoreError
+from ftrl.features.config import FeatureConfig, FieldConfig
+from ftrl.learner import Learner
+from ftrl.serving.table import serving_weights
+from ftrl.settings import AdmissionSettings
+from ftrl.table.layout import FIXED, LAYOUTS
+from ftrl.training import Cut
+from tests.support.learning import arrays, learn, of, random_rows
+
+FEATURES = FeatureConfig(fields={"ad": FieldConfig(kind="categorical")})
+ROWS = random_rows(200, fields=6, features=400, seed=1)
+STEP = 2.0**-13
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "PAGE", 100)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store", create=True) as opened:
+        yield opened
+
+
+def taught(layout: str) -> Learner:
+    learner = Learner(of(layout, l1=0.01), AdmissionSettings())
+    learn(learner, ROWS)
+    return learner
+
+
+def publish(store: Store, learner: Learner) -> Manifest:
+    return versions.publish(
+        store, learner, features=FEATURES, click_types=("click",), cut=Cut(len(ROWS)), ts=None
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_version_is_its_learner(store: Store, layout: str) -> None:
+    learner = taught(layout)
+    made = publish(store, learner)
+    manifest, table = versions.load(store)
+    assert manifest == made
+    assert manifest.groups == (256 if layout == FIXED else 0)
+    assert manifest.weights > 200
+    a = arrays(ROWS)
+    coordinates = (a["indptr"], a["keys"], a["values"], a["offset"])
+    difference = table.logit(*coordinates) - learner.predict(*coordinates)
+    assert np.abs(difference).max() <= 6 * STEP
+    assert np.abs(difference).max() > 0
+    assert Scorer(manifest, table).manifest.bias == learner.bias
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_its_bytes_are_as_stated(store: Store, layout: str) -> None:
+    """6 for a weight and 2 for a group where features are tags, else 10 for a weight."""
+    manifest = publish(store, taught(layout))
+    kinds = (b"groups/", b"keys/", b"weights/")
+    found = sum(len(store.get(key) or b"") for kind in kinds for key in store.keys(kind))
+    assert manifest.bytes == found
+    assert found == (manifest.weights * 6 + 256 * 2 if layout == FIXED else manifest.weights * 10)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_page_is_checked(store: Store, layout: str) -> None:
+    manifest = publish(store, taught(layout))
+    keys = [
+        key for key in store.keys(b"") if key.split(b"/")[0] in (b"groups", b"keys", b"weights")
+    ]
+    assert len(keys) > 2 * (manifest.weights // 100)
+    for key in keys:
+        whole = store.get(key)
+        assert whole is not None
+        store.write({key: bytes([whole[0] ^ 1]) + whole[1:]})
+        with pytest.raises(StoreError, match="does not fit its digest"):
+            versions.load(store)
+        store.write({}, deletes=(key,))
+        with pytest.raises(StoreError, match="is missing"):
+            versions.load(store)
+        store.write({key: whole})
+    versions.load(store)
+
+
+@pytest.mark.parametrize("change", ["weights", "groups"])
+def test_a_manifest_that_does_not_fit_is_refused(store: Store, change: str) -> None:
+    manifest = publish(store, taught(FIXED))
+    wrong = Manifest.from_json({**manifest.to_json(), change: 257})
+    with pytest.raises(StoreError, match=r"serving version 1 holds .*score with another version"):
+        versions.weights_of(store, wrong)
+
+
+def test_a_manifest_from_before_there_were_groups_is_read(store: Store) -> None:
+    manifest = publish(store, taught("float32"))
+    values = manifest.to_json()
+    del values["groups"], values["group_pages"], values["gone"], values["gone_pages"]
+    assert Manifest.from_json(values) == manifest
+
+
+@pytest.mark.parametrize("wrong", ["x", None, -1, 1.5, True, [], {}, [1], 2**70])
+@pytest.mark.parametrize(
+    "path",
+    ["version", "weights", "groups", "saturated", "gone", "cut", "cut.examples", "cut.place", "ts"],
+)
+def test_a_manifest_of_wrong_types_is_damaged_though_its_digest_fits(
+    store: Store, path: str, wrong: object
+) -> None:
+    key = b"manifest/%08d" % publish(store, taught("float32")).version
+    values = json.loads(store.get(key) or b"")
+    del values["digest"]
+    *outer, name = path.split(".")
+    part = values[outer[0]] if outer else values
+    if wrong is None and part[name] is None:
+        wrong = "x"
+    part[name] = wrong
+    text = versions._canonical(values)
+    store.write({key: versions._canonical({**values, "digest": versions._digest(text)})})
+    with pytest.raises(StoreError, match=r"the manifest of serving version 1 is damaged"):
+        versions.manifest_of(store, 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
+    """Whoever holds a version, drops those and takes the next one's weights over it, has that."""
+    learner = Learner(of(layout, l1=0.01, max_features=150), AdmissionSettings())
+    held: dict[int, int] = {}
+    gone = 0
+    for start in range(0, len(ROWS), 40):
+        learn(learner, ROWS[start : start + 40], first=start)
+        manifest = publish(store, learner)
+        dropped = versions.gone_since_parent(store, manifest)
+        assert len(dropped) == manifest.gone
+        for key in dropped.tolist():
+            del held[key]
+        gone += len(dropped)
+        keys, weights, _ = serving_weights(
+            *learner.weights(), seed=learner.settings.seed, variant=manifest.version
+        )
+        assert versions.keys_of_version(store, manifest).tolist() == keys.tolist()
+        new = dict(zip(keys.tolist(), weights.tolist(), strict=True))
+        held |= new
+        assert held == new
+    assert learner.evicted > 0
+    assert gone > 20
+    key = next(store.keys(b"gone/"))
+    store.write({key: bytes(8)})
+    damaged = versions.manifest_of(store, int(key.split(b"/")[1]))
+    with pytest.raises(StoreError, match="of the gone of serving version"):
+        versions.gone_since_parent(store, damaged)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_versions_are_removed_whole(store: Store, layout: str) -> None:
+    for _ in range(2):
+        publish(store, taught(layout))
+    versions.remove_after(store, 1)
+    assert [manifest.version for manifest in versions.versions(store)] == [1]
+    assert not [key for key in store.keys(b"") if b"/00000002" in key]
