@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy import settings
+from deploy.replay import checkpoint
 from deploy.replay.pipeline import Loop
-from deploy.storage import checkpoint
 from deploy.storage.checkpoint_store import Kept
 from deploy.storage.rocksdb import Store
 from ftrl.learner import Learner

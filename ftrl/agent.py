@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import faust
 
+from streams.kafka.chunk import Chunk
 from streams.kafka.consume.app import App, chunks
-from streams.kafka.consume.chunk import Chunk
 
 
 def learn_from(app: App, topic: str, take: Callable[[Chunk], Awaitable[None]]) -> None:

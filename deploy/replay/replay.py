@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from deploy.replay import run_metrics
+from deploy.replay import checkpoint, run_metrics
 from deploy.replay.examples_writer import ExamplesWriter
 from deploy.replay.inputs import Inputs
 from deploy.replay.pipeline import Loop
 from deploy.report.report import write_report
 from deploy.settings import Settings, differences
-from deploy.storage import checkpoint, versions
+from deploy.storage import versions
 from deploy.storage.checkpoint_store import Kept, Saved
 from deploy.storage.rocksdb import Store
 from ftrl.features.config import FeatureConfig

@@ -1,14 +1,12 @@
-"""Training checkpoints: all that a loop must remember, as values and arrays, and back again."""
+"""Training checkpoints: all that training must remember, as values and arrays, and back again."""
 
 import io
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from deploy.replay.pipeline import Loop
 from deploy.storage.checkpoint_store import Encode, Saved
 from ftrl.features.compatibility import change
 from ftrl.features.config import FeatureConfig
@@ -16,33 +14,16 @@ from ftrl.learner import Learner
 from ftrl.state import columns_state
 from ftrl.table.layout import NO_AGES
 from ftrl.training import Cut, Training
-from joiner import Joiner, JoinState
-from streams.compute.arrays import I64
 
 _LEARNER_ARRAYS = ("filters", "seen")
 AGES = "learner-ages"
-_PLACE_COLUMNS = ["src_offset", "src_row"]
-
-
-def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, Encode]]:
-    """What `loop` must remember but for the learner's table: plain JSON, and arrays by name.
-
-    Copied, so the loop may go on while they are encoded. The rows of pending impressions are in
-    the log already: their places are enough.
-    """
-    join = loop.joiner.state()
-    values, arrays = training_state(loop)
-    values["join"] = join["plain"]
-    arrays |= {
-        "join-known": partial(_ipc, [join["known"]]),
-        "join-waiting": partial(_ipc, [join["waiting"]]),
-        "join-places": partial(_ipc, [rows.select(_PLACE_COLUMNS) for rows in join["rows"]]),
-    }
-    return values, arrays
 
 
 def training_state(training: Training) -> tuple[dict[str, Any], dict[str, Encode]]:
-    """The same of `training`."""
+    """What `training` must remember but for the learner's table: plain JSON, and arrays by name.
+
+    Copied, so that training may go on while they are encoded.
+    """
     learner = training.learner.state_without_table()
     values = {
         "features": training.features.state(),
@@ -57,37 +38,6 @@ def training_state(training: Training) -> tuple[dict[str, Any], dict[str, Encode
     if training.corrected is not None:
         arrays["corrected"] = partial(_npz, training.corrected.state())
     return values, arrays
-
-
-def pending_places(saved: Saved) -> tuple[I64, I64]:
-    """File and row, int64, ascending, of each impression whose row the joiner still needs."""
-    batches = _batches(saved.arrays["join-places"])
-    if not batches:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    table = pa.Table.from_batches(batches)
-    return table["src_offset"].to_numpy(), table["src_row"].to_numpy()
-
-
-def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
-    """Make a fresh `loop` the one that was saved.
-
-    rows: those at `pending_places`, in order, read again. Raises ValueError where the settings
-    of the parts differ from those they were saved with.
-    """
-    values, arrays, settings = saved.values, saved.arrays, loop.run_settings
-    loop.joiner = Joiner.restore(
-        settings.events,
-        settings.join,
-        settings.sampling,
-        JoinState(
-            known=_batches(arrays["join-known"])[0],
-            waiting=_batches(arrays["join-waiting"])[0],
-            rows=rows,
-            plain=values["join"],
-        ),
-        loop.spill,
-    )
-    restore_training(loop, saved)
 
 
 def restore_training(training: Training, saved: Saved) -> None:
@@ -117,20 +67,6 @@ def restore_model(training: Training, saved: Saved) -> None:
     for name in _LEARNER_ARRAYS:
         learner |= _arrays(saved.arrays[f"learner-{name}"])
     training.learner = Learner.restore(settings.learner, settings.admission, learner)
-
-
-def _ipc(batches: list[pa.RecordBatch]) -> bytes:
-    if not batches:
-        return b""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
-        for batch in batches:
-            stream.write_batch(batch)
-    return cast(bytes, sink.getvalue().to_pybytes())
-
-
-def _batches(data: bytes) -> list[pa.RecordBatch]:
-    return list(pa.ipc.open_stream(data)) if data else []
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

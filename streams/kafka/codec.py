@@ -21,8 +21,8 @@ from streams.formats.columnar import found_in
 from streams.formats.lines import MAX_BLOCK_ROWS, Lines, checked
 from streams.formats.ndjson import JsonParser
 from streams.kafka.arrow_message import ArrowMessage, joined, read_message
-from streams.kafka.consume.chunk import Partition
-from streams.kafka.consume.chunk import Record as Message
+from streams.kafka.chunk import Partition
+from streams.kafka.chunk import Record as Message
 from streams.record import Check, Chunk, Found, Record
 from streams.validate import MAX_TS, accepted
 

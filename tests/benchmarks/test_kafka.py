@@ -19,7 +19,7 @@ from benchmarks.two_workers import lost_and_repeated
 from deploy import settings
 from streams.arrow_ipc import encode
 from streams.compute.murmur2 import partition_of
-from streams.kafka.consume.chunk import Chunk, Partition, joined
+from streams.kafka.chunk import Chunk, Partition, joined
 from streams.labelled_log import Base, Block, Cut, Stop
 from tests.support import trivago
 from tests.system.kafka.messages import Message

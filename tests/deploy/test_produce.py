@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli.app import app
+from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.consume.chunk import Partition
 from streams.record import Record
 from streams.schema import EventSchema, Field
 from tests.support.log_files import Row, write_lines

@@ -24,9 +24,9 @@ from joiner import Joiner
 from joiner.protocol.partition import Setup
 from streams.arrow_batches import empty
 from streams.deadletter import Source
+from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
 from streams.kafka.consume.app import App, create_app, run
-from streams.kafka.consume.chunk import Partition
 from streams.kafka.consume.range_reader import range_reader
 from streams.kafka.security import client_options, faust_options
 from streams.record import Record

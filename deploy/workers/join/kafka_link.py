@@ -12,8 +12,8 @@ from joiner.protocol.partition import Beginnings, Setup
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows
 from streams.deadletter import DeadLetter
+from streams.kafka.chunk import Partition
 from streams.kafka.consume.app import App
-from streams.kafka.consume.chunk import Partition
 from streams.kafka.consume.labelled import entry_of
 from streams.kafka.consume.range_reader import RangeReader
 from streams.labelled_log import HEADER, Entry, Message, encode

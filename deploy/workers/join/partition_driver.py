@@ -20,8 +20,8 @@ from typing import Protocol
 
 from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
 from joiner.protocol.partition import Beginnings, JoinPartition
-from streams.kafka.consume.chunk import Chunk as Messages
-from streams.kafka.consume.chunk import joined
+from streams.kafka.chunk import Chunk as Messages
+from streams.kafka.chunk import joined
 from streams.labelled_log import Entry, Message
 from streams.merge import CLICK, IMPRESSION, SOURCES
 from streams.record import Chunk

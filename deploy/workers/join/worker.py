@@ -17,8 +17,8 @@ from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
 from deploy.workers.join.partition_driver import Decode, Pace, Runner
 from joiner.agent import join_from
 from joiner.protocol.partition import JoinPartition, Setup, SupersededError
+from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.consume.app import App
-from streams.kafka.consume.chunk import Chunk, Partition
 from streams.kafka.consume.range_reader import RangeReader
 from streams.merge import CLICK, IMPRESSION, SOURCES
 

@@ -30,8 +30,8 @@ from deploy.workers.watchdog import Watch, Watchdog
 from ftrl.agent import learn_from
 from ftrl.training import Training
 from streams.errors import ClickloopError, DataError
+from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.consume.app import create_app, run
-from streams.kafka.consume.chunk import Chunk, Partition
 from streams.kafka.consume.labelled import entry_of, place_of
 from streams.kafka.security import faust_options
 

@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 
 from streams.errors import ClickloopError, explained
+from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.consume.assignment import Owner
-from streams.kafka.consume.chunk import Chunk, Partition
 from streams.kafka.consume.exclusive_assignor import OneOwner
 from streams.kafka.consume.transport import Consumer
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streams.errors import ClickloopError
-from streams.kafka.consume.chunk import Partition
+from streams.kafka.chunk import Partition
 
 
 class Owner(Protocol):

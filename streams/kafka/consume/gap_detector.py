@@ -1,7 +1,7 @@
 """Every offset of a partition once and in order."""
 
 from streams.errors import ClickloopError
-from streams.kafka.consume.chunk import Chunk, Partition
+from streams.kafka.chunk import Chunk, Partition
 
 
 class GapError(ClickloopError):

@@ -1,6 +1,6 @@
 """Messages of the labelled topic, as a consumer hands them out."""
 
-from streams.kafka.consume.chunk import Partition, Record
+from streams.kafka.chunk import Partition, Record
 from streams.labelled_log import HEADER, Entry, decode
 
 

@@ -6,7 +6,7 @@ committed. Nothing is kept for each chunk, so any number of records may be unnee
 
 from collections.abc import Mapping
 
-from streams.kafka.consume.chunk import Partition
+from streams.kafka.chunk import Partition
 
 
 class Commits:

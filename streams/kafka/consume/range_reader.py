@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.kafka.consume.chunk import Partition, Record
+from streams.kafka.chunk import Partition, Record
 
 _POLL_MS = 500
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Protocol, cast
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.consume.assignment import Owner, check_copartitioned, check_starts
-from streams.kafka.consume.chunk import Chunk, Partition
 from streams.kafka.consume.consumer_thread import ChunkThread, Fetched
 from streams.kafka.consume.gap_detector import Continuity
 from streams.kafka.consume.offsets import Commits

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from streams.arrow_ipc import ARROW, CONTENT_TYPE
 from streams.compute.murmur2 import partition_of
 from streams.deadletter import DeadLetter, Source
+from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.consume.chunk import Partition
 from streams.record import Chunk, Record
 from tests.streams.test_logs_ndjson import BAD
 from tests.support.log_files import SCHEMA, Row, as_read, click, impression, line, read, write_lines

@@ -27,8 +27,8 @@ from faust.types import TP, ConsumerMessage
 from mode.threads import QueueServiceThread
 from mode.worker import Worker as ModeWorker
 
+from streams.kafka.chunk import Partition
 from streams.kafka.consume.app import SCHEME, create_app
-from streams.kafka.consume.chunk import Partition
 from streams.kafka.consume.transport import Transport
 from tests import ROOT
 

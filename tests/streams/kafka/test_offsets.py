@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.kafka.chunk import Chunk, Partition
 from streams.kafka.consume.assignment import (
     LostError,
     MismatchError,
     check_copartitioned,
     check_starts,
 )
-from streams.kafka.consume.chunk import Chunk, Partition
 from streams.kafka.consume.gap_detector import Continuity, GapError
 from streams.kafka.consume.offsets import Commits
 

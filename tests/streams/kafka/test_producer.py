@@ -21,8 +21,8 @@ from streams.compute.murmur2 import partition_of
 from streams.deadletter import DeadLetter, Source
 from streams.errors import ClickloopError, DataError
 from streams.files.logs import open_log
+from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.consume.chunk import Partition
 from streams.kafka.produce.encoder import json_objects, wire_columns
 from streams.kafka.produce.event import encoded
 from streams.kafka.produce.in_flight import DeliveryError, Failure, ProducerSettings

@@ -10,8 +10,8 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.deadletter import DeadLetter, Source
+from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.consume.chunk import Partition
 from streams.labelled_log import HEADER
 from streams.record import Record
 from streams.schema import EventSchema
