@@ -1,19 +1,20 @@
 """Assembly and delivery: what turns the pure rooms into programs.
 
-settings      one TOML file, validated           cli         the commands
-loop          the joiner, and training           console     progress and summaries
-replay        the loop over log files            report      the run as a page
-outputs       examples and late clicks on disk   metrics     the run as JSON
-store         RocksDB, and nobody else knows     demo        the main job on public logs
-snapshots     serving versions in the store      open_bandit those logs, as two logs
-scorer        P(click) by a serving version      bench_replay  how fast this machine is
-training      features, learner, evaluation      checkpoint  all of that, saved
-learning      training on labelled topics        worker_learn  the same as a worker on Kafka
-health        /healthz, /readyz, /metrics        watchdog    ends a worker that is stuck
-simulate      traffic with a known truth         simulated     predictions beside that truth
-
 logs ─▶ replay ─▶ loop ─▶ examples, metrics, report
                     └────▶ snapshots ─▶ store ─▶ scorer
 
 Kafka ─▶ worker_learn ─▶ learning ─▶ snapshots, store
+
+- `bench`: `clickloop bench`: how fast this machine is, and others' tools beside it
+- `cli`: the command line
+- `demo`: the main job on public logs, and on simulated ones
+- `replay`: the loop over log files
+- `report`: A run as one self-contained page
+- `serving`: P(click) by a serving version
+- `simulation`: traffic with a known truth, and predictions beside that truth
+- `storage`: what is kept in RocksDB: training checkpoints and serving versions
+- `workers`: long-running workers on Kafka
+- `__main__`: `python -m deploy`: the command line, where the console script is not on the path
+- `console`: what a person sees in the terminal: progress on stderr, summaries on stdout
+- `settings`: one TOML file, typed and validated at start, every problem listed at once
 """

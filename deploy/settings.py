@@ -22,15 +22,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ftrl.features.compatibility import change
-from ftrl.features.config import FeatureConfig
-from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.training import TrainingSettings
-from joiner.settings import JoinSettings, SamplingSettings
+from ftrl import AdmissionSettings, LearnerSettings, TrainingSettings
+from ftrl.features import FeatureConfig, change
+from joiner import JoinSettings, SamplingSettings
 from streams.duration import Duration
 from streams.errors import ConfigError
-from streams.files.clock_guard import GuardSettings
-from streams.kafka.settings import SECRETS, KafkaSettings, TopicSettings
+from streams.files import GuardSettings
+from streams.kafka import SECRETS, KafkaSettings, TopicSettings
 from streams.schema import EventSchema
 from streams.spill import SpillSettings
 

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import faust
 
-from streams.kafka.chunk import Chunk
-from streams.kafka.consume.app import App, chunks
+from streams.kafka import Chunk
+from streams.kafka.consume import App, chunks
 
 
 def learn_from(app: App, topic: str, take: Callable[[Chunk], Awaitable[None]]) -> None:

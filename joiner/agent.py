@@ -5,8 +5,8 @@ from typing import Any
 
 import faust
 
-from streams.kafka.chunk import Chunk
-from streams.kafka.consume.app import App, chunks
+from streams.kafka import Chunk
+from streams.kafka.consume import App, chunks
 from streams.merge import SOURCES
 
 

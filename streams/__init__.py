@@ -6,15 +6,38 @@
                              (the other log, the same way) ────┘
     rows that are refused ── deadletter
 
-The names that other rooms use:
-
-- `streams.schema`: `EventSchema`, `Field`, the Arrow schemas of all records
-- `streams.files.logs`: `open_log`, `discover`; a `Log` is a stream of `streams.record.Chunk`s
-- `streams.merge`: `merged` makes `Step`s of the two logs, in the order of their times
-- `streams.files.clock_guard`: `GuardSettings`, against clocks that run ahead
-- `streams.deadletter`: `DeadLetter`, `DeadLetterWriter`
-- `streams.kafka`: records from Kafka in chunks, for workers (a room of its own)
-- `streams.spill`: `SpillSettings`, `FileSpill`, for batches that memory has no room for
-- `streams.errors`: `DataError`, when a file as a whole cannot be read
-- `streams.duration`, `streams.compute.jit`: the settings' durations, the one way to compile kernels
+- `compute`: compiled arithmetic that kernels of all rooms share: how they compile, hashes, memory
+  lines
+- `files`: log files, found, opened and read in order; rows whose clock runs ahead are refused
+- `formats`: log files of each format become rows: NDJSON, CSV, Parquet; each refused row is told
+- `kafka`: Kafka: records in chunks, offsets that are committed when we say so, sends that fail
+  loudly
+- `simulator`: A traffic simulator: two logs whose truth is known, seeded and identical on every
+  machine
+- `arrow_batches`: small helpers over Arrow record batches
+- `arrow_ipc`: record batches as Kafka messages: one Arrow IPC stream, compressed, many events
+- `deadletter`: dead letters: rows that were refused, each with its place and the reason
+- `duration`: durations in settings: written `30m`, kept as whole milliseconds
+- `errors`: what can go wrong that an operator must handle, and how the process ends
+- `labelled_log`: messages of the labelled topic: what their headers say, and which of them count
+- `merge`: two logs as one stream of events, in the order of their times
+- `ndjson_writer`: NDJSON files that a resumed run goes on with
+- `record`: what a file holds of a record, and what a reader found of it
+- `schema`: the records of the pipeline as Arrow schemas, built from the declared fields
+- `spill`: batches moved out of memory: into files without a name, mapped into the address space
+- `validate`: the values of records, checked column by column: the same for every file format
 """
+
+__all__ = [
+    "arrow_batches",
+    "arrow_ipc",
+    "deadletter",
+    "duration",
+    "errors",
+    "labelled_log",
+    "merge",
+    "ndjson_writer",
+    "record",
+    "schema",
+    "spill",
+]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from deploy.cli.app import app
 from deploy.settings import Settings
 from ftrl.features.config import FeatureConfig, FieldConfig
-from joiner import REASONS as JOIN_REASONS
+from joiner.core.kernel_types import REASONS as JOIN_REASONS
 from streams.deadletter import REASONS as EDGE_REASONS
 from tests import ROOT
 from tests.support.commands import clickloop

@@ -18,9 +18,8 @@ from deploy.bench import baselines
 from deploy.bench.baselines import Rows
 from deploy.bench.replay import figure
 from deploy.console import err
-from ftrl.evaluation.evaluation import Evaluation
-from ftrl.learner import Learner
-from ftrl.settings import AdmissionSettings, LearnerSettings
+from ftrl import AdmissionSettings, Learner, LearnerSettings
+from ftrl.evaluation import Evaluation
 from streams.compute.arrays import F64, I8
 
 ROUNDS = 5

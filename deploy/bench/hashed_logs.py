@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from deploy.replay.replay import EXAMPLES, replay
 from deploy.settings import Settings
-from ftrl.features.coordinates import Coordinates, Features
+from ftrl.features import Coordinates, Features
 from streams.compute.arrays import F64, I8, I64, U64
 
 _ROWS = 20_000  # of a batch

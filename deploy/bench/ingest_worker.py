@@ -14,8 +14,8 @@ from typing import Any
 
 import faust
 
-from streams.kafka.chunk import Partition
-from streams.kafka.consume.app import chunks, create_app, run
+from streams.kafka import Partition
+from streams.kafka.consume import chunks, create_app, run
 
 
 class _Meter:

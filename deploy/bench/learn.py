@@ -28,10 +28,8 @@ from deploy.bench.learn_workload import CHUNK, FIELDS, Chunk
 from deploy.bench.replay import figure
 from deploy.bench.roofline import outside, pass_through
 from deploy.console import err
-from ftrl.learner import Learner
-from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.stats import LearnerStats
-from ftrl.table.layout import FIXED, LAYOUTS
+from ftrl import AdmissionSettings, Learner, LearnerSettings, LearnerStats
+from ftrl.table import FIXED, LAYOUTS
 
 P = ParamSpec("P")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.bench.join_workload import JOIN, SCHEMA
 from joiner import Joiner, SamplingSettings
-from streams.files.logs import open_log
+from streams.files import open_log
 from streams.merge import merged
 
 

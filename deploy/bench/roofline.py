@@ -2,12 +2,9 @@
 
 import numpy as np
 
-from ftrl.admission import admission
-from ftrl.admission.bloom import LINE_WORDS, line_of
-from ftrl.admission.generations import Rules
-from ftrl.kernels.batch import IN_LINE
-from ftrl.kernels.workspace import BLOCK
-from ftrl.table.layout import Shift, Slots, find, home
+from ftrl.admission import LINE_WORDS, Rules, admission, line_of
+from ftrl.kernels import BLOCK, IN_LINE
+from ftrl.table import Shift, Slots, find, home
 from streams.compute.arrays import U8, U64
 from streams.compute.intrinsics import a_line, prefetch
 from streams.compute.jit import kernel

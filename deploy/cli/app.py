@@ -20,8 +20,8 @@ from deploy.storage import versions
 from deploy.storage.rocksdb import Store
 from streams.deadletter import Source
 from streams.errors import DataError
-from streams.kafka.settings import Format
-from streams.simulator.log_writers import LogFormat
+from streams.kafka import Format
+from streams.simulator import LogFormat
 
 app = typer.Typer(
     help="An online-learning loop for click-through-rate prediction.",

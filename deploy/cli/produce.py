@@ -11,11 +11,9 @@ import pyarrow as pa
 
 from deploy.settings import Settings
 from streams.deadletter import DeadLetterWriter, Source
-from streams.files.clock_guard import OFF
-from streams.files.logs import open_log
-from streams.kafka.produce.in_flight import ProducerSettings
-from streams.kafka.produce.producer import ClickProducer, ImpressionProducer, Producer
-from streams.kafka.settings import Format
+from streams.files import OFF, open_log
+from streams.kafka import Format
+from streams.kafka.produce import ClickProducer, ImpressionProducer, Producer, ProducerSettings
 
 # At a given rate, what is due is sent so often.
 _TICK_S = 0.05

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from deploy.settings import Settings
 from streams.errors import ClickloopError
-from streams.kafka.topics import Admin, admin, problems
+from streams.kafka import Admin, admin, problems
 
 
 def create(settings: Settings, made: Callable[[str], None]) -> None:

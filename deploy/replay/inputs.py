@@ -8,14 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from deploy.settings import Settings
-from ftrl.features.config import FeatureConfig
-from ftrl.features.renamed_fields import FormerNames
+from ftrl.features import FeatureConfig, FormerNames
 from joiner import FOREVER, Watermarks
 from streams.compute.arrays import I64
 from streams.deadletter import Place, Source
 from streams.errors import DataError
-from streams.files.clock_guard import OFF, GuardSettings
-from streams.files.logs import Log, open_log
+from streams.files import OFF, GuardSettings, Log, open_log
 from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
 from streams.record import Position, places, places_of
 from streams.schema import EventSchema

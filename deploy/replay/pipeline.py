@@ -8,7 +8,7 @@ No file is touched here: what must be written is handed back.
 from collections.abc import Callable
 
 from deploy.settings import Settings
-from ftrl.training import Training
+from ftrl import Training
 from joiner import Joiner, JoinOutput, Spill
 from streams.merge import Step
 

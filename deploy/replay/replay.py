@@ -22,8 +22,8 @@ from deploy.settings import Settings, differences
 from deploy.storage import versions
 from deploy.storage.checkpoint_store import Kept, Saved
 from deploy.storage.rocksdb import Store
-from ftrl.features.config import FeatureConfig
-from joiner.core.dead_letters import letters_of
+from ftrl.features import FeatureConfig
+from joiner import letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.replay.pipeline import Loop
-from joiner.core.ledger import Ledger
+from joiner import Ledger
 
 FILE = "metrics.json"
 

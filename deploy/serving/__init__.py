@@ -1,1 +1,4 @@
-"""P(click) by a serving version."""
+"""P(click) by a serving version.
+
+- `scorer`: score candidates with a serving version: everything it needs is in the version
+"""

@@ -16,14 +16,13 @@ import pyarrow.parquet as pq
 from deploy.storage import versions
 from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store
-from ftrl.features.coordinates import Features
-from ftrl.logistic import probabilities
-from ftrl.serving.table import Served
+from ftrl import probabilities
+from ftrl.features import Features
+from ftrl.serving import Served
 from streams.compute.arrays import F64
 from streams.deadletter import DeadLetterWriter
 from streams.errors import ConfigError
-from streams.files.clock_guard import OFF
-from streams.files.logs import open_log
+from streams.files import OFF, open_log
 
 SCORES = pa.schema(
     [

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from deploy.console import Rows, number, percent
 from deploy.settings import listed, reason
 from streams.errors import ConfigError
-from streams.simulator import Simulation, SimulatorSettings, simulate
-from streams.simulator.log_writers import LogFormat
+from streams.simulator import LogFormat, Simulation, SimulatorSettings, simulate
 
 KNOWN = "docs/commands.md lists all of them"
 

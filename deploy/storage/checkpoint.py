@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 
 from deploy.storage.checkpoint_store import Encode, Saved
-from ftrl.features.compatibility import change
-from ftrl.features.config import FeatureConfig
-from ftrl.learner import Learner
-from ftrl.state import columns_state
-from ftrl.table.layout import NO_AGES
-from ftrl.training import Cut, Training
+from ftrl import Cut, Learner, Training, columns_state
+from ftrl.features import FeatureConfig, change
+from ftrl.table import NO_AGES
 
 _LEARNER_ARRAYS = ("filters", "seen")
 AGES = "learner-ages"

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.storage.rocksdb import Store, StoreError
-from ftrl.table.growing import ALL_TOUCHED
+from ftrl.table import ALL_TOUCHED
 from streams.compute.arrays import I64, U8, U64
 
 # Of a commit, with all that its values and arrays are made of, settings too. Those before did not

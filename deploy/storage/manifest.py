@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ftrl.features.config import FeatureConfig
-from ftrl.training import Cut
+from ftrl import Cut
+from ftrl.features import FeatureConfig
 
 _WEIGHT = np.dtype(np.int16)
 _WHOLE: dict[str, np.dtype[Any]] = {"keys": np.dtype(np.uint64), "weights": _WEIGHT}

@@ -29,12 +29,17 @@ from pydantic import ValidationError
 
 from deploy.storage.manifest import COLUMNS, Manifest
 from deploy.storage.rocksdb import Store, StoreError
-from ftrl.features.config import FeatureConfig
-from ftrl.learner import Learner
-from ftrl.serving.grouped import GroupedKeys, GroupedServingTable, grouped_keys
-from ftrl.serving.table import Served, ServingTable, serving_weights
-from ftrl.table.layout import keys_of
-from ftrl.training import Cut
+from ftrl import Cut, Learner
+from ftrl.features import FeatureConfig
+from ftrl.serving import (
+    GroupedKeys,
+    GroupedServingTable,
+    Served,
+    ServingTable,
+    grouped_keys,
+    serving_weights,
+)
+from ftrl.table import keys_of
 from streams.compute.arrays import U64
 
 PAGE = 65_536  # weights, or groups

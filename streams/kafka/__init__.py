@@ -5,11 +5,20 @@
 Faust spends about 200 µs on a message. So here a Faust message is a chunk of many records, and
 everything that must be exact about offsets is done by the modules below, not by Faust:
 
-- `chunk`: `Partition`, `Record`, `Chunk` (a run of records, and the offsets it stands for)
-- `continuity`: `Continuity`, every offset once: gaps are errors, repetitions are cut off
-- `commits`: `Commits`, what may be committed, by whom
-- `owner`: `Owner`, what a worker is asked and told when its partitions change
-- `alone`: `OneOwner`, all partitions to one member of the group
-- `fetch`, `transport`: the Faust driver, registered as the transport `clickloop://`
-- `app`: `create_app` with settings that are safe for it, `chunks` for agents, `run`
+- `consume`: records of Kafka in chunks: the Faust transport, offsets, and who owns which
+  partition
+- `produce`: producers of impressions and clicks: events checked, encoded, sent and acknowledged
+- `arrow_message`: messages that are Arrow streams, read without trusting them
+- `chunk`: A run of records of one partition
+- `client_errors`: why Kafka cannot be reached, in the words of whoever refused: kafka-python only
+  logs them
+- `codec`: from the messages of a partition to rows: single JSON events, batches in Arrow, or both
+  mixed
+- `security`: how clients prove who they are, and that the brokers are who they should be
+- `settings`: settings of Kafka: `[kafka]`, how it is reached, and `[topics]`, what is in it
+- `topics`: topics: what each must be like, making them, and everything that is wrong with them
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

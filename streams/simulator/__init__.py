@@ -6,9 +6,23 @@
 
 `simulate` does it all. `portable` has the random numbers and functions that give the same bits
 everywhere.
+
+- `arrivals`: simulated rows put in order of arrival and cut into even blocks, whatever chunks
+  they came in
+- `delays`: how long after its impression a click comes
+- `log_writers`: simulated rows written out, as Parquet or NDJSON
+- `malformed`: malformed rows on purpose: every way in which the simulator breaks one, by format
+- `reproducible`: random numbers, exp and log that are the same to the last bit on every machine
+- `settings`: what the traffic simulator is told: sizes, truth, delays, and the rates of every
+  fault
+- `simulate`: generate traffic chunk by chunk, and write the logs, their truth and their settings
+- `tally`: counts of everything a simulation puts into its logs
+- `traffic`: simulated traffic: what happens, and the rows that reach the two logs, faults
+  included
+- `truth`: the planted truth: the probability that an impression is ever clicked
+- `world`: the simulator's world: users, ads, publishers, and what is shown to whom, when
 """
 
-from streams.simulator.settings import SimulatorSettings
-from streams.simulator.simulate import Simulation, replay_settings, simulate
+import lazy_loader
 
-__all__ = ["Simulation", "SimulatorSettings", "replay_settings", "simulate"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

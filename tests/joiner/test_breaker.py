@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from joiner import BreakerState, Joiner, JoinSettings
+from joiner import Joiner, JoinSettings
 from joiner.core.breaker import (
     CLICKED,
     QUIET,
     RATE,
     SEEN,
     SHOWN,
+    BreakerState,
     breaker_rules,
     breaker_state,
     count_click,

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joiner import DelayHistogram, Joiner, JoinState, Ledger
+from joiner import Joiner, JoinState, Ledger
 from joiner.core import early_clicks as waiting_module
 from joiner.core import pending as pending_module
 from joiner.core import row_store as rows_module
 from joiner.core import step_input as steps_module
+from joiner.core.ledger import DelayHistogram
 from streams.compute.arrays import U64
 from streams.compute.murmur3 import hash128
 from tests.oracles.join import OracleJoin

@@ -11,7 +11,8 @@ close, is the lower of the two; it stands at the right, as it is after the event
 
 import pytest
 
-from joiner import ClickLedger, Joiner, JoinSettings, Ledger, SamplingSettings
+from joiner import Joiner, JoinSettings, Ledger, SamplingSettings
+from joiner.core.ledger import ClickLedger
 from tests.support.join_events import Event, Gathered, click, end, impression, run, schema_of, step
 
 pytestmark = pytest.mark.kernel

@@ -21,14 +21,11 @@ from deploy.workers.join.partition_driver import Decode, Pace
 from deploy.workers.join.worker import JoinWorker
 from deploy.workers.watchdog import Watch, Watchdog
 from joiner import Joiner
-from joiner.protocol.partition import Setup
+from joiner.protocol import Setup
 from streams.arrow_batches import empty
 from streams.deadletter import Source
-from streams.kafka.chunk import Partition
-from streams.kafka.codec import Decoder
-from streams.kafka.consume.app import App, create_app, run
-from streams.kafka.consume.range_reader import range_reader
-from streams.kafka.security import client_options, faust_options
+from streams.kafka import Decoder, Partition, client_options, faust_options
+from streams.kafka.consume import App, create_app, range_reader, run
 from streams.record import Record
 from streams.spill import spill_of
 

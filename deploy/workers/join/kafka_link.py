@@ -6,16 +6,13 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from joiner.core.dead_letters import letters_of
-from joiner.protocol.effects import Report
-from joiner.protocol.partition import Beginnings, Setup
+from joiner import letters_of
+from joiner.protocol import Beginnings, Report, Setup
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows
 from streams.deadletter import DeadLetter
-from streams.kafka.chunk import Partition
-from streams.kafka.consume.app import App
-from streams.kafka.consume.labelled import entry_of
-from streams.kafka.consume.range_reader import RangeReader
+from streams.kafka import Partition
+from streams.kafka.consume import App, RangeReader, entry_of
 from streams.labelled_log import HEADER, Entry, Message, encode
 
 

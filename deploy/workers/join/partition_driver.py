@@ -18,10 +18,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.protocol.partition import Beginnings, JoinPartition
-from streams.kafka.chunk import Chunk as Messages
-from streams.kafka.chunk import joined
+from joiner.protocol import (
+    Beginnings,
+    Commit,
+    Effect,
+    JoinPartition,
+    Publish,
+    ReadLabelled,
+    Report,
+    Seek,
+)
+from streams.kafka import Chunk as Messages
+from streams.kafka import joined
 from streams.labelled_log import Entry, Message
 from streams.merge import CLICK, IMPRESSION, SOURCES
 from streams.record import Chunk

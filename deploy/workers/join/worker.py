@@ -15,11 +15,10 @@ from typing import Any, cast
 
 from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
 from deploy.workers.join.partition_driver import Decode, Pace, Runner
-from joiner.agent import join_from
-from joiner.protocol.partition import JoinPartition, Setup, SupersededError
-from streams.kafka.chunk import Chunk, Partition
-from streams.kafka.consume.app import App
-from streams.kafka.consume.range_reader import RangeReader
+from joiner import join_from
+from joiner.protocol import JoinPartition, Setup, SupersededError
+from streams.kafka import Chunk, Partition
+from streams.kafka.consume import App, RangeReader
 from streams.merge import CLICK, IMPRESSION, SOURCES
 
 log = logging.getLogger(__name__)

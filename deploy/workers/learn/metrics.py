@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ftrl.training import Training
+from ftrl import Training
 
 MESSAGES = ("learned", "empty", "claim", "void", "foreign")
 STEPS = ("read", "learn", "save", "publish", "open")

@@ -17,11 +17,9 @@ from deploy.storage import checkpoint, versions
 from deploy.storage.checkpoint_store import Kept, Saved
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
-from ftrl.features.config import FeatureConfig
-from ftrl.features.renamed_fields import FormerNames
-from ftrl.labelled_reader import Intake
-from ftrl.table.layout import LAYOUTS
-from ftrl.training import Training
+from ftrl import Intake, Training
+from ftrl.features import FeatureConfig, FormerNames
+from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.labelled_log import Block, Entry
 

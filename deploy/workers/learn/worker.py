@@ -27,13 +27,10 @@ from deploy.workers.health import Health
 from deploy.workers.learn.metrics import LearnMetrics
 from deploy.workers.learn.online_trainer import POISON, Learning
 from deploy.workers.watchdog import Watch, Watchdog
-from ftrl.agent import learn_from
-from ftrl.training import Training
+from ftrl import Training, learn_from
 from streams.errors import ClickloopError, DataError
-from streams.kafka.chunk import Chunk, Partition
-from streams.kafka.consume.app import create_app, run
-from streams.kafka.consume.labelled import entry_of, place_of
-from streams.kafka.security import faust_options
+from streams.kafka import Chunk, Partition, faust_options
+from streams.kafka.consume import create_app, entry_of, place_of, run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,0 +1,2 @@
+from .batch import IN_LINE as IN_LINE
+from .workspace import BLOCK as BLOCK

@@ -1,0 +1,9 @@
+from .growing import ALL_TOUCHED as ALL_TOUCHED
+from .layout import FIXED as FIXED
+from .layout import LAYOUTS as LAYOUTS
+from .layout import NO_AGES as NO_AGES
+from .layout import Shift as Shift
+from .layout import Slots as Slots
+from .layout import find as find
+from .layout import home as home
+from .layout import keys_of as keys_of

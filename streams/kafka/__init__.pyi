@@ -1,0 +1,13 @@
+from .chunk import Chunk as Chunk
+from .chunk import Partition as Partition
+from .chunk import joined as joined
+from .codec import Decoder as Decoder
+from .security import client_options as client_options
+from .security import faust_options as faust_options
+from .settings import SECRETS as SECRETS
+from .settings import Format as Format
+from .settings import KafkaSettings as KafkaSettings
+from .settings import TopicSettings as TopicSettings
+from .topics import Admin as Admin
+from .topics import admin as admin
+from .topics import problems as problems
