@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
 
+    @classmethod
+    def load(cls, path: Path) -> "Settings":
+        """The settings in the TOML file at `path`. Raises ConfigError that lists every problem."""
+        return load(path)
+
     @property
     def events(self) -> EventSchema:
         """The records these settings declare."""

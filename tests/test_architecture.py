@@ -100,6 +100,7 @@ ONLY_IN = {
     "kafka": {
         "deploy/bench/ingest.py",
         "streams/kafka/client_errors.py",
+        "streams/kafka/consume/labelled_topic.py",
         "streams/kafka/produce/in_flight.py",
         "streams/kafka/produce/record_batch.py",
         "streams/kafka/topics.py",

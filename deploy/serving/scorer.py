@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,15 @@ class Scorer:
         self.manifest = manifest
         self._table = table
         self._features = Features(manifest.features, learn=False)
+
+    @classmethod
+    def open(cls, store: Path, version: int | None = None) -> Self:
+        """A scorer of a version in `store`, by default the newest. The store is let go of again.
+
+        Raises StoreError if there is no such store or version, or it is damaged.
+        """
+        with Store(store, read_only=True) as opened:
+            return cls(*versions.load(opened, version))
 
     def logits(self, batch: pa.RecordBatch, *, as_logged: bool = False) -> F64:
         """The logit of each row of `batch` (schema EventSchema.impressions), float64.
@@ -95,8 +104,7 @@ def score_file(
     """
     if output.suffix not in _WRITERS:
         raise ConfigError(f"{output}: name a file that ends in {', '.join(sorted(_WRITERS))}")
-    with Store(store_path, read_only=True) as store:
-        scorer = Scorer(*versions.load(store, version))
+    scorer = Scorer.open(store_path, version)
     log = open_log(source, scorer.manifest.features.event_schema(), "impressions", guard=OFF)
     rejected: Counter[str] = Counter()
     rows, total = 0, 0.0

@@ -7,6 +7,8 @@
 - `exclusive_assignor`: all partitions to one member of the group; the others stand by
 - `gap_detector`: every offset of a partition once and in order
 - `labelled`: messages of the labelled topic, as a consumer hands them out
+- `labelled_topic`: the labelled topic for services of one's own: the examples that count, each
+  exactly once
 - `offsets`: which offsets may be committed
 - `range_reader`: reading a known range of a partition, beside the worker's own consumer
 - `transport`: the Faust driver `clickloop://`: aiokafka's, with chunks for messages and commits
