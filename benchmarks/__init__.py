@@ -18,6 +18,7 @@ They are commands, not tests, and are not installed.
 - `pipeline`: the whole pipeline on Kafka, and the naive one: `python -m benchmarks.pipeline`
 - `plant`: what the measurements on Kafka share: a broker, topics that are filled, the two workers
 - `restart`: how long a join worker takes to be back: `python -m benchmarks.restart`
+- `same_bytes`: whether another version of clickloop comes to the same bytes
 - `save_pause`: how long training waits for a checkpoint: `python -m benchmarks.save_pause`
 - `traffic`: the hotel-search logs, repeated with other ids and later times: traffic of any length
 - `two_workers`: what a second join worker adds: `python -m benchmarks.two_workers`
