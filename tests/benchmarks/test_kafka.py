@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks import labelled, learner
-from benchmarks.latency import delays
-from benchmarks.live import Sent
-from benchmarks.naive import Naive
-from benchmarks.pipeline import rate
-from benchmarks.plant import closers
-from benchmarks.restart import joined_at
-from benchmarks.two_workers import lost_and_repeated
+from benchmarks.kafka import labelled, learner
+from benchmarks.kafka.latency import delays
+from benchmarks.kafka.live import Sent
+from benchmarks.kafka.naive import Naive
+from benchmarks.kafka.pipeline import rate
+from benchmarks.kafka.plant import closers
+from benchmarks.kafka.restart import joined_at
+from benchmarks.kafka.two_workers import lost_and_repeated
 from deploy import settings
 from streams.arrow_ipc import encode
 from streams.compute.murmur2 import partition_of

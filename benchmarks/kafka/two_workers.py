@@ -1,4 +1,4 @@
-"""What a second join worker adds: `python -m benchmarks.two_workers`.
+"""What a second join worker adds: `python -m benchmarks.kafka.two_workers`.
 
 Four partitions are filled with single JSON events. A worker on one core joins them alone, then a
 second one on another core joins the group and takes over half of the partitions. Rates are those of
@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks import labelled
 from benchmarks.figures import command
-from benchmarks.plant import CLOSERS, SOURCES, Plant, asked, has_partitions, is_ready, kafka
-from benchmarks.traffic import Traffic
+from benchmarks.kafka import labelled
+from benchmarks.kafka.plant import CLOSERS, SOURCES, Plant, asked, has_partitions, is_ready, kafka
+from benchmarks.kafka.traffic import Traffic
 from deploy.bench.replay import figure
 from deploy.console import err
 from tests.support.waiting import eventually

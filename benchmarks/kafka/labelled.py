@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.plant import Plant
+from benchmarks.kafka.plant import Plant
 from streams.arrow_ipc import decode as rows_of
 from streams.labelled_log import HEADER, Block, Claim, Entry, Lineage, decode
 from tests.system.kafka.pipeline import messages

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.plant import SOURCES
-from benchmarks.traffic import Traffic
+from benchmarks.kafka.plant import SOURCES
+from benchmarks.kafka.traffic import Traffic
 from streams.compute.arrays import F64, I64
 from streams.compute.murmur2 import partitions_of
 from streams.deadletter import Source

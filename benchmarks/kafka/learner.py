@@ -1,6 +1,6 @@
 """`clickloop worker learn` that writes down when it learned from what.
 
-Usage: python -m benchmarks.learner CONFIG STORE JOURNAL, the last a folder to be made.
+Usage: python -m benchmarks.kafka.learner CONFIG STORE JOURNAL, the last a folder to be made.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The whole pipeline on Kafka, and the naive one: `python -m benchmarks.pipeline`.
+"""The whole pipeline on Kafka, and the naive one: `python -m benchmarks.kafka.pipeline`.
 
 A broker, a join worker and a learn worker share the machine. Topics are filled first, with JSON
 events and then with Arrow batches, the same traffic. The learner waits when the join worker starts;
@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import learner
 from benchmarks.figures import command
-from benchmarks.plant import SOURCES, Plant, asked, has_partitions, kafka
-from benchmarks.traffic import Traffic
+from benchmarks.kafka import learner
+from benchmarks.kafka.plant import SOURCES, Plant, asked, has_partitions, kafka
+from benchmarks.kafka.traffic import Traffic
 from deploy.bench.replay import figure
 from deploy.console import err
 from streams.kafka.settings import Format
@@ -75,7 +75,7 @@ def naive(address: str, folder: Path, traffic: Traffic, rows: int) -> float:
         plant.fill("clicks", traffic.prefix("clicks", rows), "json")
         plant.close_windows(traffic.end(1))
         err.print(f"measuring the naive pipeline: {filled:,} impressions")
-        command = [sys.executable, "-m", "benchmarks.naive", str(plant.config), str(filled)]
+        command = [sys.executable, "-m", "benchmarks.kafka.naive", str(plant.config), str(filled)]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )

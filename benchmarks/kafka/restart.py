@@ -1,4 +1,4 @@
-"""How long a join worker takes to be back: `python -m benchmarks.restart`.
+"""How long a join worker takes to be back: `python -m benchmarks.kafka.restart`.
 
 Topics are filled with single JSON events whose window is still open, and a worker joins them. Then
 it is killed with -9 and started again at once, and new events are sent. All that is open is read
@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks import labelled
 from benchmarks.figures import command
-from benchmarks.live import Live
-from benchmarks.plant import SOURCES, Plant, closers, is_ready, kafka
-from benchmarks.traffic import Traffic
+from benchmarks.kafka import labelled
+from benchmarks.kafka.live import Live
+from benchmarks.kafka.plant import SOURCES, Plant, closers, is_ready, kafka
+from benchmarks.kafka.traffic import Traffic
 from deploy.bench.replay import figure
 from deploy.console import err
 from tests.support.waiting import eventually

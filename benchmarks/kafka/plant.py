@@ -139,7 +139,7 @@ class Plant:
     def learn(self) -> Child:
         """Start the learn worker; returns when it trains."""
         words = (str(self.config), str(self.folder / "store"), str(self.journal))
-        worker = self._start("benchmarks.learner", *words)
+        worker = self._start("benchmarks.kafka.learner", *words)
         eventually(lambda: is_ready(worker), 60)
         return worker
 

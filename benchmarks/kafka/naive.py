@@ -3,7 +3,7 @@
 It has the settings, the learner and the features of the real one. What it does not do flatters it:
 no labelled topic, no dead letters, no checks, nothing that survives a crash.
 
-Usage: python -m benchmarks.naive CONFIG ROWS. Prints how fast it learned ROWS examples.
+Usage: python -m benchmarks.kafka.naive CONFIG ROWS. Prints how fast it learned ROWS examples.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""From the end of an example's window to its update: `python -m benchmarks.latency`.
+"""From the end of an example's window to its update: `python -m benchmarks.kafka.latency`.
 
 First the most that the pipeline can do is measured, with single JSON events in filled topics. Then
 the same traffic comes live at half of that rate: each event's `ts` is the time it is sent at, the
@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import learner
 from benchmarks.figures import command
-from benchmarks.live import Live, Sent
-from benchmarks.pipeline import whole
-from benchmarks.plant import SOURCES, Plant, kafka
-from benchmarks.traffic import Traffic
+from benchmarks.kafka import learner
+from benchmarks.kafka.live import Live, Sent
+from benchmarks.kafka.pipeline import whole
+from benchmarks.kafka.plant import SOURCES, Plant, kafka
+from benchmarks.kafka.traffic import Traffic
 from deploy.bench.replay import figure
 from deploy.console import err
 from streams.compute.arrays import F64
