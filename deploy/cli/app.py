@@ -14,7 +14,7 @@ from deploy.console import out, progress, stop_on_signal, time_of
 from deploy.demo import demo
 from deploy.replay.replay import replay
 from deploy.report.report import write_report
-from deploy.serving import scorer
+from deploy.serving.score_file import score_file
 from deploy.simulation import simulate, truth_comparison
 from deploy.storage import versions
 from deploy.storage.rocksdb import Store
@@ -178,7 +178,7 @@ def score_command(
     """P(click) of each impression, by a serving version."""
     with errors():
         with progress("score") as bar:
-            scored = scorer.score_file(
+            scored = score_file(
                 store, source, output, version=version, as_logged=as_logged, progress=bar
             )
         if as_json:
@@ -198,7 +198,7 @@ def score_command(
 def list_command(store: StoreOption, as_json: Json = False) -> None:
     """All serving versions, oldest first."""
     with errors(), Store(store, read_only=True) as opened:
-        rows = [manifest.summary() for manifest in versions.versions(opened)]
+        rows = [manifest.summary() for manifest in versions.manifests(opened)]
     if as_json:
         print_json(rows)
         return
@@ -218,17 +218,19 @@ def list_command(store: StoreOption, as_json: Json = False) -> None:
 def show_command(store: StoreOption, version: Version = None) -> None:
     """The manifest of a serving version, as JSON."""
     with errors(), Store(store, read_only=True) as opened:
-        print_json(versions.chosen(opened, version).to_json())
+        print_json(versions.find_manifest(opened, version).to_json())
 
 
 @snapshots_app.command("verify")
 def verify_command(store: StoreOption, version: Version = None) -> None:
     """Check the checksums of a serving version, or of all of them."""
     with errors(), Store(store, read_only=True) as opened:
-        chosen = [versions.chosen(opened, version)] if version else versions.versions(opened)
+        chosen = (
+            [versions.find_manifest(opened, version)] if version else versions.manifests(opened)
+        )
         for manifest in chosen:
             versions.weights_of(opened, manifest)
-            versions.gone_since_parent(opened, manifest)
+            versions.tombstones(opened, manifest)
             out.print(f"version {manifest.version}: {manifest.weights:,} weights, intact")
 
 

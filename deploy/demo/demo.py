@@ -9,7 +9,7 @@ from deploy import settings
 from deploy.console import Rows, progress, run_summary, show, truth_summary
 from deploy.demo import open_bandit
 from deploy.replay.replay import STORE, replay
-from deploy.serving.scorer import score_file
+from deploy.serving.score_file import score_file
 from deploy.simulation import simulate
 from deploy.simulation.truth_comparison import add_truth
 from streams.errors import ConfigError

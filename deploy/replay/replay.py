@@ -19,8 +19,8 @@ from deploy.replay.inputs import Inputs
 from deploy.replay.pipeline import Loop
 from deploy.report.report import write_report
 from deploy.settings import Settings, differences
-from deploy.storage import versions
 from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from ftrl.features import FeatureConfig
 from joiner import letters_of
@@ -132,7 +132,7 @@ class _Replay:
         letters, late = out / DEAD_LETTERS, out / LATE_CLICKS
         self._letters = stack.enter_context(DeadLetterWriter(letters, committed.get("letters", 0)))
         self._late = stack.enter_context(NdjsonWriter(late, committed.get("late", 0)))
-        versions.remove_after(store, len(self._published))
+        remove_after(store, len(self._published))
         self._saved_at = self._loop.joiner.ledger.impressions
         self._start, self._compiled = time.perf_counter(), compiling_s()
 
@@ -190,7 +190,7 @@ class _Replay:
 
     def publish(self, ts: int | None) -> None:
         """Publish a serving version, at the event-time mark `ts` or for the end."""
-        manifest = versions.publish(
+        manifest = publish(
             self._store,
             self._loop.learner,
             features=self._loop.features.frozen_config(),

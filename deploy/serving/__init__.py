@@ -1,4 +1,7 @@
 """P(click) by a serving version.
 
-- `scorer`: score candidates with a serving version: everything it needs is in the version
+    impressions ── Features ── weights of a version ── logits ── P(click)
+
+- `scorer`: one version in memory, for batches of candidates
+- `score_file`: a log of impressions scored into a file
 """

@@ -1,4 +1,4 @@
-"""What a serving version says of itself."""
+"""The manifest of a serving version: its origin, its contents, and its digests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +15,21 @@ _GROUPED: dict[str, np.dtype[Any]] = {
     "keys": np.dtype(np.uint32),
     "weights": _WEIGHT,
 }
-COLUMNS = (*_GROUPED, "gone")  # all there may be
+TOMBSTONES = "gone"  # as the store calls the column
+COLUMNS = (*_GROUPED, TOMBSTONES)  # all there may be
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a serving version is: where it comes from, what it holds, and its digests.
+    """The description of a serving version: its origin, its contents, and its digests.
 
-    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: what had been
-    learned from. groups: how many the keys are in, 0 if they are whole (`ftrl.table.layout`);
-    without it a scorer finds no feature. weights: how many are non-zero. saturated: how many were
-    outside q2.13's [-4, 4). gone: how many keys had a weight in the parent and have none here,
-    evicted or 0 now: whoever holds the parent drops them. bias: float64, exact. pages: (keys,
-    weights) digests of each page; group_pages, gone_pages: those of the groups, of the keys that
-    are gone.
+    ts: the event-time mark it was made at, ms, or None for the end of the input. cut: the
+    learner's progress then. groups: in how many groups the keys are, 0 if they are whole
+    (`ftrl.table.layout`); without it a scorer finds no feature. weights: how many are non-zero.
+    saturated: how many lay outside q2.13's [-4, 4). tombstones: how many keys had a weight in the
+    parent and have none now; a scorer that holds the parent drops them. bias: float64, exact.
+    pages: the digests (keys, weights) of each page. group_pages, tombstone_pages: the digests of
+    the other columns' pages.
     """
 
     version: int
@@ -41,15 +42,15 @@ class Manifest:
     groups: int
     weights: int
     saturated: int
-    gone: int
+    tombstones: int
     bias: float
     pages: tuple[tuple[str, str], ...]
     group_pages: tuple[str, ...]
-    gone_pages: tuple[str, ...]
+    tombstone_pages: tuple[str, ...]
 
     @property
     def columns(self) -> dict[str, np.dtype[Any]]:
-        """What it is stored as: the types of its columns, by name."""
+        """The types of the columns it is stored in, by name."""
         return _GROUPED if self.groups else _WHOLE
 
     @property
@@ -84,11 +85,11 @@ class Manifest:
             "groups": self.groups,
             "weights": self.weights,
             "saturated": self.saturated,
-            "gone": self.gone,
+            "gone": self.tombstones,
             "bias": self.bias.hex(),
             "pages": self.pages,
             "group_pages": self.group_pages,
-            "gone_pages": self.gone_pages,
+            "gone_pages": self.tombstone_pages,
         }
 
     @classmethod
@@ -110,11 +111,11 @@ class Manifest:
             groups=_whole(values.get("groups", 0)),  # older versions know only whole keys
             weights=_whole(values["weights"]),
             saturated=_whole(values["saturated"]),
-            gone=_whole(values.get("gone", 0)),  # older versions do not say
+            tombstones=_whole(values.get("gone", 0)),  # older versions do not say
             bias=float.fromhex(values["bias"]),
             pages=tuple((k, w) for k, w in values["pages"]),
             group_pages=tuple(values.get("group_pages", ())),
-            gone_pages=tuple(values.get("gone_pages", ())),
+            tombstone_pages=tuple(values.get("gone_pages", ())),
         )
 
 

@@ -1,4 +1,4 @@
-"""Serving versions in the store: non-zero weights in q2.13, the bias, and a manifest.
+"""Serving versions, read: non-zero weights in q2.13, the bias, and a manifest.
 
     manifest/00000007         JSON, with a digest of itself and of every page
     keys/00000007/00000       uint64, ascending over the version
@@ -10,111 +10,42 @@ how many groups there are:
     groups/00000007/00000     uint16, how many keys each group has
     keys/00000007/00000       uint32, the tags, ascending in each group
 
-A version holds all weights. For those who hold the one before, it also says whose weight is gone:
+A version holds all weights. For scorers that hold its parent it also names the keys to drop, the
+tombstones:
 
     gone/00000007/00000       uint64, ascending over the version
 
-A version is written once, in one atomic write, and never changed.
+`deploy.storage.publish` writes a version; here it is read, and every digest is checked.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from deploy.storage.manifest import COLUMNS, Manifest
+from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store, StoreError
-from ftrl import Cut, Learner
-from ftrl.features import FeatureConfig
-from ftrl.serving import (
-    GroupedKeys,
-    GroupedServingTable,
-    Served,
-    ServingTable,
-    grouped_keys,
-    serving_weights,
-)
+from ftrl.serving import GroupedKeys, GroupedServingTable, Served, ServingTable
 from ftrl.table import keys_of
 from streams.compute.arrays import U64
 
-PAGE = 65_536  # weights, or groups
 
-
-def publish(
-    store: Store,
-    learner: Learner,
-    *,
-    features: FeatureConfig,
-    click_types: tuple[str, ...],
-    cut: Cut,
-    ts: int | None,
-) -> Manifest:
-    """Write the learner's non-zero weights as the next serving version.
-
-    features: the configuration with learned quantile edges filled in. ts: the event-time mark,
-    or None at the end. Raises StoreError.
-    """
-    parent = newest(store)
-    number = 1 if parent is None else parent + 1
-    keys, weights, saturated = serving_weights(
-        *learner.weights(), seed=learner.settings.seed, variant=number
-    )
-    columns: dict[str, npt.NDArray[Any]] = {"keys": keys, "weights": weights}
-    if learner.groups:
-        counts, tags = grouped_keys(keys, learner.groups)
-        columns |= {"groups": counts, "keys": tags}
-    if parent is not None:
-        before = keys_of_version(store, manifest_of(store, parent))
-        columns["gone"] = np.setdiff1d(before, keys, assume_unique=True)
-    puts: dict[bytes, bytes] = {}
-    pages = {name: _put(puts, name, number, column) for name, column in columns.items()}
-    manifest = Manifest(
-        version=number,
-        parent=parent,
-        made_by=f"clickloop {package_version('clickloop')}",
-        ts=ts,
-        cut=cut,
-        features=features,
-        click_types=click_types,
-        groups=learner.groups,
-        weights=len(keys),
-        saturated=saturated,
-        gone=len(columns.get("gone", ())),
-        bias=learner.bias,
-        pages=tuple(zip(pages["keys"], pages["weights"], strict=True)),
-        group_pages=pages.get("groups", ()),
-        gone_pages=pages.get("gone", ()),
-    )
-    values = manifest.to_json()
-    puts[_key("manifest", number)] = _canonical({**values, "digest": _digest(_canonical(values))})
-    store.write(puts)
-    return manifest
-
-
-def versions(store: Store) -> Iterator[Manifest]:
+def manifests(store: Store) -> Iterator[Manifest]:
     """The manifests of all versions, oldest first. Raises StoreError."""
-    for number in _numbers(store):
+    for number in numbers(store):
         yield manifest_of(store, number)
-
-
-def remove_after(store: Store, number: int) -> None:
-    """Remove the versions above `number`: a resumed run makes them again, to the same bytes."""
-    for later in _numbers(store):
-        if later > number:
-            store.write({}, deletes=tuple(_keys(store, later)))
 
 
 def newest(store: Store) -> int | None:
     """The highest version number, or None when there is none."""
-    return max(_numbers(store), default=None)
+    return max(numbers(store), default=None)
 
 
-def chosen(store: Store, number: int | None) -> Manifest:
+def find_manifest(store: Store, number: int | None) -> Manifest:
     """The manifest of version `number`, or of the newest. Raises StoreError."""
     if number is None:
         number = newest(store)
@@ -125,14 +56,14 @@ def chosen(store: Store, number: int | None) -> Manifest:
 
 def manifest_of(store: Store, number: int) -> Manifest:
     """The manifest of version `number`, its digest checked. Raises StoreError."""
-    value = store.get(_key("manifest", number))
+    value = store.get(stored_key("manifest", number))
     if value is None:
-        have = ", ".join(str(n) for n in _numbers(store)) or "none"
+        have = ", ".join(str(n) for n in numbers(store)) or "none"
         raise StoreError(f"{store.path}: no serving version {number}; there are: {have}")
     try:
         values = json.loads(value)
-        digest = values.pop("digest", None)
-        if digest != _digest(_canonical(values)) or values["version"] != number:
+        found = values.pop("digest", None)
+        if found != digest(canonical_json(values)) or values["version"] != number:
             raise ValueError("its digest does not fit")
         return Manifest.from_json(values)
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
@@ -167,9 +98,10 @@ def weights_of(store: Store, manifest: Manifest) -> Served:
 
 
 def keys_of_version(store: Store, manifest: Manifest) -> U64:
-    """The keys that have a weight in a version, uint64, ascending; of groups and tags the least.
+    """The keys that have a weight in a version, uint64, ascending.
 
-    Raises StoreError as `weights_of` does.
+    Where keys are kept as group and tag, the least key of each. Raises StoreError as `weights_of`
+    does.
     """
     columns = _columns(store, manifest)
     if not manifest.groups:
@@ -178,40 +110,18 @@ def keys_of_version(store: Store, manifest: Manifest) -> U64:
     return keys_of(of_keys, columns["keys"], manifest.groups)
 
 
-def gone_since_parent(store: Store, manifest: Manifest) -> U64:
-    """The keys, uint64, ascending, that had a weight in the version before and have none here.
+def tombstones(store: Store, manifest: Manifest) -> U64:
+    """The keys, uint64, ascending, that had a weight in the version's parent and have none in it.
 
     Raises StoreError as `weights_of` does.
     """
-    return _column(store, manifest, "gone", np.dtype(np.uint64), manifest.gone_pages)
+    return _column(store, manifest, "gone", np.dtype(np.uint64), manifest.tombstone_pages)
 
 
 def load(store: Store, number: int | None = None) -> tuple[Manifest, Served]:
     """Version `number`, or the newest, verified and ready to serve. Raises StoreError."""
-    manifest = chosen(store, number)
+    manifest = find_manifest(store, number)
     return manifest, weights_of(store, manifest)
-
-
-def _numbers(store: Store) -> list[int]:
-    return [int(key.split(b"/")[1]) for key in store.keys(b"manifest/")]
-
-
-def _keys(store: Store, number: int) -> Iterator[bytes]:
-    yield _key("manifest", number)
-    for part in COLUMNS:
-        yield from store.keys(_key(part, number) + b"/")
-
-
-def _put(
-    puts: dict[bytes, bytes], name: str, number: int, column: npt.NDArray[Any]
-) -> tuple[str, ...]:
-    """Add the pages of a column to `puts`; returns their digests."""
-    digests = []
-    for index, start in enumerate(range(0, len(column), PAGE)):
-        page = column[start : start + PAGE].tobytes()
-        puts[_key(name, number, index)] = page
-        digests.append(_digest(page))
-    return tuple(digests)
 
 
 def _columns(store: Store, manifest: Manifest) -> dict[str, npt.NDArray[Any]]:
@@ -231,14 +141,15 @@ def _column(
     store: Store, manifest: Manifest, name: str, dtype: np.dtype[Any], digests: tuple[str, ...]
 ) -> npt.NDArray[Any]:
     pages = (
-        _page(store, manifest.version, name, index, digest) for index, digest in enumerate(digests)
+        _page(store, manifest.version, name, index, expected)
+        for index, expected in enumerate(digests)
     )
     return np.frombuffer(b"".join(pages), dtype)
 
 
-def _page(store: Store, number: int, column: str, index: int, digest: str) -> bytes:
-    value = store.get(_key(column, number, index))
-    if value is None or _digest(value) != digest:
+def _page(store: Store, number: int, column: str, index: int, expected: str) -> bytes:
+    value = store.get(stored_key(column, number, index))
+    if value is None or digest(value) != expected:
         state = "is missing" if value is None else "does not fit its digest"
         raise StoreError(
             f"{store.path}: page {index} of the {column} of serving version {number} {state}; "
@@ -247,13 +158,21 @@ def _page(store: Store, number: int, column: str, index: int, digest: str) -> by
     return value
 
 
-def _key(part: str, number: int, page: int | None = None) -> bytes:
+def numbers(store: Store) -> list[int]:
+    """The numbers of all versions, ascending. Raises StoreError."""
+    return [int(key.split(b"/")[1]) for key in store.keys(b"manifest/")]
+
+
+def stored_key(part: str, number: int, page: int | None = None) -> bytes:
+    """Where the store holds a manifest, a column, or a page of a column of version `number`."""
     return f"{part}/{number:08d}{'' if page is None else f'/{page:05d}'}".encode()
 
 
-def _canonical(values: dict[str, Any]) -> bytes:
+def canonical_json(values: dict[str, Any]) -> bytes:
+    """The one way to write `values`, of which a digest is taken."""
     return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _digest(value: bytes) -> str:
+def digest(value: bytes) -> str:
+    """BLAKE2b of 16 bytes, in hexadecimal."""
     return hashlib.blake2b(value, digest_size=16).hexdigest()

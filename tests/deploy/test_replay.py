@@ -10,7 +10,8 @@ import pytest
 
 from deploy import settings
 from deploy.replay.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE, replay
-from deploy.serving.scorer import Scorer, score_file
+from deploy.serving.score_file import score_file
+from deploy.serving.scorer import Scorer
 from deploy.settings import Settings
 from deploy.storage import versions as versions_module
 from deploy.storage.rocksdb import Store
@@ -151,7 +152,7 @@ def test_versions_are_published_at_the_marks(
     ts = examples["ts"].to_numpy()
     every = loaded.snapshots.every
     with Store(out / STORE, read_only=True) as store:
-        versions = list(versions_module.versions(store))
+        versions = list(versions_module.manifests(store))
     assert [m.summary() for m in versions] == document["snapshots"]
     marks = sorted({int(t) // every * every for t in np.maximum.accumulate(ts)})[1:]
     assert [m.ts for m in versions] == [*marks, None]
@@ -177,7 +178,7 @@ def test_scores_agree_with_the_learner_at_the_cut(
     }
     (chunk,) = open_log(logs.impressions, loaded.events, "impressions")
     with Store(out / STORE, read_only=True) as store:
-        for manifest in list(versions_module.versions(store))[:-1]:
+        for manifest in list(versions_module.manifests(store))[:-1]:
             scorer = Scorer(*versions_module.load(store, manifest.version))
             place = order[manifest.cut.examples]
             batch = chunk.rows.slice(rows[place], 1)
@@ -236,7 +237,10 @@ def test_what_was_learned_before_damage_stays_usable(logs: SmallLogs, tmp_path: 
     document = json.loads((out / "metrics.json").read_text())
     assert document["metrics"]["examples"] > 2000
     with Store(out / STORE, read_only=True) as store:
-        assert versions_module.chosen(store, None).cut.examples == document["metrics"]["examples"]
+        assert (
+            versions_module.find_manifest(store, None).cut.examples
+            == document["metrics"]["examples"]
+        )
     assert pq.read_table(out / EXAMPLES).num_rows == document["metrics"]["examples"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deploy.serving.scorer import Scorer
+from deploy.storage import publish as publishing
 from deploy.storage import versions
 from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store, StoreError
@@ -24,11 +25,6 @@ ROWS = random_rows(200, fields=6, features=400, seed=1)
 STEP = 2.0**-13
 
 
-@pytest.fixture(autouse=True)
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions, "PAGE", 100)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "store", create=True) as opened:
@@ -42,8 +38,14 @@ def taught(layout: str) -> Learner:
 
 
 def publish(store: Store, learner: Learner) -> Manifest:
-    return versions.publish(
-        store, learner, features=FEATURES, click_types=("click",), cut=Cut(len(ROWS)), ts=None
+    return publishing.publish(
+        store,
+        learner,
+        features=FEATURES,
+        click_types=("click",),
+        cut=Cut(len(ROWS)),
+        ts=None,
+        page_size=100,
     )
 
 
@@ -124,8 +126,8 @@ def test_a_manifest_of_wrong_types_is_damaged_though_its_digest_fits(
     if wrong is None and part[name] is None:
         wrong = "x"
     part[name] = wrong
-    text = versions._canonical(values)
-    store.write({key: versions._canonical({**values, "digest": versions._digest(text)})})
+    text = versions.canonical_json(values)
+    store.write({key: versions.canonical_json({**values, "digest": versions.digest(text)})})
     with pytest.raises(StoreError, match=r"the manifest of serving version 1 is damaged"):
         versions.manifest_of(store, 1)
 
@@ -139,8 +141,8 @@ def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
     for start in range(0, len(ROWS), 40):
         learn(learner, ROWS[start : start + 40], first=start)
         manifest = publish(store, learner)
-        dropped = versions.gone_since_parent(store, manifest)
-        assert len(dropped) == manifest.gone
+        dropped = versions.tombstones(store, manifest)
+        assert len(dropped) == manifest.tombstones
         for key in dropped.tolist():
             del held[key]
         gone += len(dropped)
@@ -157,13 +159,13 @@ def test_a_version_says_whose_weight_is_gone(store: Store, layout: str) -> None:
     store.write({key: bytes(8)})
     damaged = versions.manifest_of(store, int(key.split(b"/")[1]))
     with pytest.raises(StoreError, match="of the gone of serving version"):
-        versions.gone_since_parent(store, damaged)
+        versions.tombstones(store, damaged)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_versions_are_removed_whole(store: Store, layout: str) -> None:
     for _ in range(2):
         publish(store, taught(layout))
-    versions.remove_after(store, 1)
-    assert [manifest.version for manifest in versions.versions(store)] == [1]
+    publishing.remove_after(store, 1)
+    assert [manifest.version for manifest in versions.manifests(store)] == [1]
     assert not [key for key in store.keys(b"") if b"/00000002" in key]

@@ -224,7 +224,7 @@ def test_a_replay_goes_on_with_more_features(
 
     # A scorer of a version has the features it was learned with.
     with Store(out / STORE, read_only=True) as store:
-        of_versions = [each.features.fields.keys() for each in versions.versions(store)]
+        of_versions = [each.features.fields.keys() for each in versions.manifests(store)]
         manifest, _ = versions.load(store)
     assert of_versions[0] == fewer.features.fields.keys()
     assert of_versions[-1] == more.features.fields.keys()

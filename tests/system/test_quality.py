@@ -17,7 +17,7 @@ import pytest
 from deploy import settings
 from deploy.replay import replay as replay_module
 from deploy.replay.replay import EXAMPLES, STORE, replay
-from deploy.serving.scorer import score_file
+from deploy.serving.score_file import score_file
 from tests.support import trivago
 from tests.system import quality
 

@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from deploy.settings import Settings, differences
-from deploy.storage import checkpoint, versions
+from deploy.storage import checkpoint
 from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
 from ftrl import Intake, Training
@@ -78,7 +79,7 @@ class Learning:
                 self._intake = Intake(partitions)
                 if source is not None:
                     self._begin_from(source)
-            versions.remove_after(self._store, self._published)
+            remove_after(self._store, self._published)
         except BaseException:
             self._store.close()
             raise
@@ -207,7 +208,7 @@ class Learning:
 
     def _publish(self, ts: int) -> None:
         with self._metrics.step("publish"):
-            manifest = versions.publish(
+            manifest = publish(
                 self._store,
                 self._training.learner,
                 features=self._training.features.frozen_config(),

@@ -174,7 +174,7 @@ def store_whole(kind: "Kind", site: Site) -> None:
     """The store opens, and holds a serving version at least, all of them intact."""
     del kind
     with Store(site.store, read_only=True) as store:
-        manifests = list(versions.versions(store))
+        manifests = list(versions.manifests(store))
         for manifest in manifests:
             versions.weights_of(store, manifest)
     assert manifests, "no serving version"
