@@ -70,6 +70,7 @@ def test_workers_on_a_broker_go_on_to_where_they_went(
     learner = kept.learner(tmp_path)
     learned = learner.following[0]
     learner.die()
+    assert learned > 10
     names = live.load(kept, kafka)
     join, learn = live.workers(kept, kafka, tmp_path)
 
