@@ -12,6 +12,7 @@ from deploy.storage.checkpoint_store import FOLD, Kept
 from deploy.storage.rocksdb import Store, StoreError
 from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64
+from tests.support.tiers import tries
 
 PAGE = 64
 SLOTS = 32 * PAGE
@@ -51,7 +52,7 @@ some = st.one_of(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(
-    max_examples=12,
+    max_examples=tries(12),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(saves=st.lists(some, min_size=1, max_size=FOLD + 9), seed=st.integers(0, 99))

@@ -1,12 +1,12 @@
 """`clickloop produce`: files in, the same rows in Kafka, at the rate that was asked for."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from deploy.cli import produce
 from deploy.cli.app import app
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
@@ -84,14 +84,28 @@ def test_rows_that_cannot_be_read_are_told(
     assert ids(kafka, topic) == ["i0", "i1"]
 
 
-def test_a_rate_is_kept(kafka: str, topic: str, config: Path, tmp_path: Path) -> None:
+class Clock:
+    """Time that passes while somebody sleeps, and then alone."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds since it was made."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Be `seconds` later."""
+        self.now += seconds
+
+
+def test_a_rate_is_kept(
+    kafka: str, topic: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_lines(tmp_path / "log.ndjson", [json.dumps(row).encode() for row in ROWS])
-    begun = time.monotonic()
+    monkeypatch.setattr(produce, "time", Clock())
     done = run(config, "impressions", path, "--rate", "50", "--json")
     assert done.exit_code == 0, done.output
-    assert time.monotonic() - begun > 0.95
-    seconds = json.loads(done.output)["seconds"]
-    assert 0.95 < seconds < 5
+    assert json.loads(done.output)["seconds"] == pytest.approx(len(ROWS) / 50, abs=0.05)
     assert len(ids(kafka, topic)) == 50
 
 

@@ -29,6 +29,7 @@ from streams.spill import FileSpill
 from tests.support import small_logs
 from tests.support.outcomes import outcome
 from tests.support.small_logs import SmallLogs
+from tests.support.tiers import tries
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +98,7 @@ def test_everything_is_on(straight: tuple[str, dict[str, Any]]) -> None:
 
 
 @hypothesis_settings(
-    max_examples=6,
+    max_examples=tries(6),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example is too slow to shrink
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

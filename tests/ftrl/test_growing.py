@@ -18,9 +18,10 @@ from ftrl.table.layout import LAYOUTS, columns, find, place_for
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support.learning import bloom, learn, of, random_rows, same_state
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel
-quick = settings(max_examples=40)
+quick = settings(max_examples=tries(40))
 OFF = AdmissionSettings()
 
 # Crowds at both ends and in the middle, so that runs of used slots are long and go over the end.
@@ -48,7 +49,7 @@ def put(table: Table, key: int, value: int) -> None:
 
 @kernel
 @given(keys, st.lists(st.integers(0, 12), min_size=150, max_size=150))
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 def test_every_key_is_found_at_every_step(keys: list[int], moves: list[int]) -> None:
     table = Table("float64", 1000, 0)
     before, touched = table.slots.copy(), np.zeros(0, np.uint64)

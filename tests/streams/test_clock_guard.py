@@ -11,6 +11,7 @@ from streams.files.clock_guard import Guard, GuardSettings
 from streams.record import Chunk, Record
 from streams.schema import EventSchema
 from tests.oracles.guard import believed
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
@@ -144,7 +145,7 @@ times = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(times, st.integers(1, 40), st.integers(1, 9), st.lists(st.integers(0, 9)), st.data())
 def test_equals_the_oracle_however_the_log_is_cut(
     ts: list[int], max_jump: int, agree_rows: int, sizes: list[int], data: st.DataObject

@@ -28,6 +28,7 @@ from tests.support.log_files import (
     read,
     write_lines,
 )
+from tests.support.tiers import tries
 
 IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
 
@@ -235,7 +236,7 @@ def read_alone(text: bytes) -> Read:
         return read(write_lines(Path(folder) / "one.ndjson", [b"", text]))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=log_lines(),
     block_bytes=st.sampled_from([1, 7, 100, 500, 2000]),
@@ -294,7 +295,7 @@ def alone(text: bytes, record: Record) -> bool:
     return text.startswith(b"{") and parser.table(lines, np.array([0])) is not None
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(nasty(), st.sampled_from([IMPRESSIONS, CLICKS]))
 @example(b'{"zz":Inf}', IMPRESSIONS)
 @example(b'{"zz":' + DEEP + b"}", IMPRESSIONS)
@@ -305,7 +306,7 @@ def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: Record) -> 
 
 
 @pytest.mark.kernel
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(
     st.recursive(
         st.none() | st.text(max_size=4),

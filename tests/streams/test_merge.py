@@ -14,6 +14,7 @@ from streams.record import Chunk, Position, Record
 from streams.schema import EventSchema
 from tests.oracles import merge as oracle
 from tests.oracles.merge import Event
+from tests.support.tiers import tries
 
 SCHEMA = EventSchema(())
 NAMES = {
@@ -152,7 +153,7 @@ def fakes(draw: st.DrawFn, source: Source) -> Fake:
     return Fake(source, [times[a:b] for a, b in bounds], draw(rows))
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(fakes("impressions"), fakes("clicks"))
 def test_equals_the_oracle_however_the_logs_are_cut(impressions: Fake, clicks: Fake) -> None:
     steps = list(merged(impressions, clicks))
@@ -163,7 +164,7 @@ def test_equals_the_oracle_however_the_logs_are_cut(impressions: Fake, clicks: F
         assert letters(steps, log.source) == there
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(fakes("impressions"), fakes("clicks"), st.integers(0, 40))
 def test_reading_on_after_any_step_gives_the_rest(impressions: Fake, clicks: Fake, at: int) -> None:
     steps = list(merged(impressions, clicks))

@@ -19,6 +19,7 @@ from streams.kafka.codec import Decoder
 from streams.record import Chunk, Record
 from tests.streams.test_logs_ndjson import BAD
 from tests.support.log_files import SCHEMA, Row, as_read, click, impression, line, read, write_lines
+from tests.support.tiers import tries
 from tests.system.kafka.messages import (
     HEADERS,
     NOW,
@@ -70,7 +71,7 @@ contents: st.SearchStrategy[list[Content]] = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents, st.data())
 def test_messages_give_what_a_file_of_the_same_events_gives(
     tmp_path: Path, contents: list[Content], data: st.DataObject
@@ -310,7 +311,7 @@ def test_a_row_of_another_partition_is_named() -> None:
         assert "partition 2 of 3" in chunk.rejects[0].detail
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(st.data())
 def test_any_damage_to_an_arrow_message_stays_in_it(data: st.DataObject) -> None:
     rows = arrow_rows([impression(i) for i in range(3)], IMPRESSIONS, data.draw(st.booleans()))

@@ -16,6 +16,7 @@ from streams.kafka.consume.assignment import (
 )
 from streams.kafka.consume.gap_detector import Continuity, GapError
 from streams.kafka.consume.offsets import Commits
+from tests.support.tiers import tries
 
 A, B = Partition("impressions", 0), Partition("impressions", 1)
 
@@ -36,7 +37,7 @@ def chunk(begin: int, end: int, without: frozenset[int] = frozenset()) -> Chunk:
     return Chunk(A, begin, end, records, epoch=1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     start=st.integers(0, 20),
     spans=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=20),
@@ -79,7 +80,7 @@ def test_a_chunk_without_records_still_counts() -> None:
     assert followed.expected == 7
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     st.lists(
         st.tuples(

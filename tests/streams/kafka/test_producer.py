@@ -29,7 +29,9 @@ from streams.kafka.produce.in_flight import DeliveryError, Failure, ProducerSett
 from streams.kafka.produce.producer import ClickProducer, ImpressionProducer
 from streams.kafka.settings import KafkaSettings
 from streams.record import Record
+from tests.support import needs
 from tests.support.log_files import SCHEMA, Row, click, impression, line, read, write_lines
+from tests.support.tiers import tries
 from tests.support.waiting import PATIENCE_S
 from tests.system.kafka.broker import Broker
 from tests.system.kafka.jars import fetched
@@ -151,7 +153,7 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.lists(EVENT, min_size=1, max_size=6))
 def test_json_of_rows_is_read_as_the_same_rows(events: list[Row]) -> None:
     decoder = Decoder(IMPRESSIONS, Partition("t", 0), 1, 1 << 50)
@@ -168,7 +170,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=tries(300))
 @given(st.sampled_from(["impressions", "clicks"]), st.data())
 @example("impressions", None)
 def test_a_producer_accepts_what_readers_accept(source: Source, data: st.DataObject | None) -> None:
@@ -346,7 +348,7 @@ def test_librdkafka_lands_right_when_told_and_is_named_when_not(
     assert all("partitioner=murmur2_random" in letter.detail for letter in letters)
 
 
-@pytest.mark.skipif(shutil.which("kcat") is None, reason="no kcat: apt install kcat")
+@pytest.mark.skipif(shutil.which("kcat") is None, reason=needs.KCAT)
 def test_kcat_lands_right(kafka: str, topic: Topic, tmp_path: Path) -> None:
     name = topic()
     lines = [event["impression_id"].encode() + b"\t" + line(event) for event in EVENTS]
@@ -360,7 +362,7 @@ def own_broker(kafka: str, tmp_path: Path) -> Iterator[Broker]:
     """A broker that may be ill-treated."""
     del kafka  # where it can run, so can this one
     if os.environ.get("CLICKLOOP_TEST_KAFKA"):
-        pytest.skip("CLICKLOOP_TEST_KAFKA names a broker, which must not be stopped")
+        needs.lacks(needs.OWN_KAFKA)
     broker = Broker(fetched(), tmp_path / "own")
     broker.start()
     yield broker
