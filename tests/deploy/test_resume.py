@@ -18,7 +18,7 @@ from deploy.replay import inputs
 from deploy.replay import replay as replay_module
 from deploy.replay.replay import STORE, Stopped, replay
 from deploy.storage import checkpoint_store
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store, StoreError
 from deploy.workers.learn.metrics import LearnMetrics
 from deploy.workers.learn.online_trainer import Learning
@@ -173,7 +173,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
     logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, out = (str(logs.impressions), str(logs.clicks)), tmp_path / "out"
-    monkeypatch.setattr(checkpoint_store, "FORMAT", checkpoint_store.UNTOLD_FORMAT)
+    monkeypatch.setattr(checkpoint_store, "FORMAT", checkpoint_store.UNSTATED_FORMAT)
     with pytest.raises(Stopped):
         replay(loaded(logs), *paths, out, stop=stops_after(5))
     monkeypatch.undo()
@@ -182,7 +182,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
             replay(values, *paths, out, resume=True)
     metrics = LearnMetrics(dict, lambda: True)
     with Store(out / STORE, read_only=True) as store:
-        saved = Kept(store).last(LAYOUTS["float32"])
+        saved = CheckpointStore(store).last(LAYOUTS["float32"])
     assert saved is not None
     learner = Learning(loaded(logs), tmp_path / "learner", "labelled", 1, out / STORE, metrics)
     held = learner.training.learner.state()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from ftrl import learner
 from ftrl.learner import Learner
@@ -134,15 +134,15 @@ def test_what_is_saved_while_it_grows_is_the_table(
     rows = random_rows(6000, fields=20, features=60_000, seed=2)
     written = growing = 0
     with Store(tmp_path / "store", create=True) as store:
-        kept = Kept(store)
+        checkpoints = CheckpointStore(store)
         for start in range(0, len(rows), 250):
             learn(model, rows[start : start + 250], first=start)
             touched = model.take_touched()
-            kept.save(model.slots, touched, {}, {"rows": start})
-            kept.wait()
+            checkpoints.save(model.slots, touched, {}, {"rows": start})
+            checkpoints.wait()
             growing += model._table.growing
             written += int(np.bitwise_count(touched).sum())
-            saved = kept.last(LAYOUTS[layout])
+            saved = checkpoints.last(LAYOUTS[layout])
             assert saved is not None
             assert saved.slots.tobytes() == model.slots.tobytes()
     assert len(model.slots) >= 1 << 15
@@ -180,13 +180,13 @@ def test_a_restored_table_that_grows_keeps_nothing_of_the_one_before(
         for times in (200, 1, 1):
             for _ in range(times):
                 learn(model, [known])
-            kept = Kept(store)
-            kept.save(model.slots, model.take_touched(), {}, {})
-            kept.wait()
-            saved = kept.last(LAYOUTS["float32"])
+            checkpoints = CheckpointStore(store)
+            checkpoints.save(model.slots, model.take_touched(), {}, {})
+            checkpoints.wait()
+            saved = checkpoints.last(LAYOUTS["float32"])
             assert saved is not None
             assert saved.slots.tobytes() == model.slots.tobytes()
-            again = Kept(store).last(LAYOUTS["float32"])
+            again = CheckpointStore(store).last(LAYOUTS["float32"])
             assert again is not None
             assert again.slots.tobytes() == model.slots.tobytes()
             assert len(saved.slots) == 16384
