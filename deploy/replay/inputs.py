@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from deploy.settings import Settings
 from ftrl.features import FeatureConfig, FormerNames
-from joiner import FOREVER, Watermarks
+from joiner import Watermarks
 from streams.compute.arrays import I64
 from streams.deadletter import Place, Source
 from streams.errors import DataError
 from streams.files import OFF, GuardSettings, Log, open_log
-from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
+from streams.merge import CLICKS_END, FOREVER, IMPRESSIONS_END, Step, merged
 from streams.record import Position, places, places_of
 from streams.schema import EventSchema
 
