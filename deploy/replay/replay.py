@@ -23,11 +23,11 @@ from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from ftrl.features import FeatureConfig
-from joiner import dead_letters_of
+from joiner import letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
-from streams.merge import Step
+from streams.merge import MergedStep
 from streams.ndjson_writer import NdjsonWriter
 from streams.spill import spill_of
 
@@ -254,15 +254,15 @@ class _Replay:
             "compiling_s": self._compiling + compiling_s() - self._compiled,
         }
 
-    def _reject(self, step: Step) -> None:
+    def _reject(self, step: MergedStep) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""
-        if step.rejects:
-            self._loop.joiner.count_letters(step.rejects)
-            self._write(step.rejects)
+        if step.rejected:
+            self._loop.joiner.count_letters(step.rejected)
+            self._write(step.rejected)
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""
-        self._write(dead_letters_of(rejected, self._settings.join, self._inputs.file))
+        self._write(letters_of(rejected, self._settings.join, self._inputs.file))
 
     def _write(self, letters: tuple[DeadLetter, ...]) -> None:
         self._letters.write(letters)

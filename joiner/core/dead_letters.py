@@ -1,4 +1,4 @@
-"""Dead letters of rows that the join refused: what each reason means, and what to do."""
+"""Rows that the join refused, as dead letters: what each reason means, and what to do."""
 
 import json
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from streams.deadletter import DeadLetter, Source
 from streams.duration import readable
 
 
-def dead_letters_of(
+def letters_of(
     rejected: pa.RecordBatch, join: JoinSettings, file: Callable[[Source, int], str]
 ) -> tuple[DeadLetter, ...]:
-    """Dead letters of `JoinOutput.rejected`; file: the name of a source's `src_offset`."""
+    """Dead letters of `JoinOutput.rejected`; file: names where a source's `src_offset` is."""
     details = _details(join)
     return tuple(
         DeadLetter(

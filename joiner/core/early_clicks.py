@@ -1,9 +1,9 @@
-"""Early clicks: those that came before their impression and wait for it.
+"""Clicks that came before their impression, waiting for it.
 
-One array holds them in the order of arrival. Chains find them by id (doubly linked lists, oldest
-first, one for each value of some bits of the hash), a binary heap by time. A click that no longer
-waits leaves its chain at once, and the heap when it reaches the top; its row is freed when the
-array is made anew.
+They are kept in the order of arrival in one array, found by id through chains (doubly linked,
+oldest first, one for each value of some bits of the hash) and by time through a binary heap.
+A click that is done waiting leaves its chain at once and the heap when it reaches the top; its
+row is freed when the array is rebuilt.
 """
 
 from typing import Any, NamedTuple, Self
@@ -12,21 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.core.kernel_types import Int
-from streams.arrow_batches import empty, with_small_tail
+from joiner.core.kernel_types import NEVER, Int
+from streams.arrow_batches import empty_batch, with_small_tail
 from streams.compute.arrays import I32, I64, U64
 from streams.compute.jit import kernel
 from streams.compute.murmur3 import hash128
-from streams.merge import NEVER
 
-EARLY_CLICK = np.dtype(
+WAITING = np.dtype(
     [
         ("lo", np.uint64),  # the id's hash, low and high half
         ("hi", np.uint64),
         ("ts", np.int64),
         ("next", np.int32),  # neighbours in its chain, or -1
         ("prev", np.int32),
-        ("type", np.int64),  # the click's type, or -1 when it no longer waits
+        ("kind", np.int64),  # the click's type, or -1 when it no longer waits
     ]
 )
 
@@ -36,7 +35,7 @@ USED, ALIVE, HEAPED = 0, 1, 2
 _SMALLEST = 1 << 10
 
 
-class EarlyQueue(NamedTuple):
+class Queue(NamedTuple):
     """rows: WAITING [capacity]; chains: I32 [a power of two, first and last]; heap: I32
     [capacity], rows ordered by (ts, arrival); cursor: I64 [3]."""
 
@@ -47,7 +46,7 @@ class EarlyQueue(NamedTuple):
 
 
 @kernel
-def enqueue(queue: EarlyQueue, lo: np.uint64, hi: np.uint64, ts: Int, click_type: Int) -> None:
+def wait(queue: Queue, lo: np.uint64, hi: np.uint64, ts: Int, kind: Int) -> None:
     """Append a click. There must be a free row."""
     rows, chains, heap, cursor = queue.rows, queue.chains, queue.heap, queue.cursor
     k = cursor[USED]
@@ -56,7 +55,7 @@ def enqueue(queue: EarlyQueue, lo: np.uint64, hi: np.uint64, ts: Int, click_type
     rows["lo"][k] = lo
     rows["hi"][k] = hi
     rows["ts"][k] = ts
-    rows["type"][k] = click_type
+    rows["kind"][k] = kind
     rows["next"][k] = -1
     rows["prev"][k] = last
     if last < 0:
@@ -78,8 +77,8 @@ def enqueue(queue: EarlyQueue, lo: np.uint64, hi: np.uint64, ts: Int, click_type
 
 
 @kernel
-def unlink(queue: EarlyQueue, k: Int) -> None:
-    """Take row `k` out of its chain: it no longer waits."""
+def unlink(queue: Queue, k: Int) -> None:
+    """Row `k` no longer waits."""
     rows, chains = queue.rows, queue.chains
     chain = np.int64(rows["lo"][k] & np.uint64(len(chains) - 1))
     before, after = rows["prev"][k], rows["next"][k]
@@ -91,12 +90,12 @@ def unlink(queue: EarlyQueue, k: Int) -> None:
         chains[chain, 1] = before
     else:
         rows["prev"][after] = before
-    rows["type"][k] = -1
+    rows["kind"][k] = -1
     queue.cursor[ALIVE] -= 1
 
 
 @kernel
-def pop_earliest(queue: EarlyQueue) -> None:
+def remove_earliest(queue: Queue) -> None:
     """Take the top off the heap."""
     ts, heap, cursor = queue.rows["ts"], queue.heap, queue.cursor
     size = cursor[HEAPED] - 1
@@ -118,40 +117,40 @@ def pop_earliest(queue: EarlyQueue) -> None:
 
 
 @kernel
-def enqueue_all(queue: EarlyQueue, lo: U64, hi: U64, ts: I64, click_type: I64) -> None:
+def wait_all(queue: Queue, lo: U64, hi: U64, ts: I64, kind: I64) -> None:
     """Append every click of these columns."""
     for k in range(len(lo)):
-        enqueue(queue, lo[k], hi[k], ts[k], click_type[k])
+        wait(queue, lo[k], hi[k], ts[k], kind[k])
 
 
-def _new_queue(capacity: int) -> EarlyQueue:
+def _queue(capacity: int) -> Queue:
     chains = 1 << max(capacity - 1, 1).bit_length()
-    return EarlyQueue(
-        rows=np.zeros(capacity, EARLY_CLICK),
+    return Queue(
+        rows=np.zeros(capacity, WAITING),
         chains=np.full((chains, 2), -1, np.int32),
         heap=np.zeros(capacity, np.int32),
         cursor=np.zeros(3, np.int64),
     )
 
 
-class EarlyClicks:
-    """The queue that the kernels use, and the clicks' rows, in the same order."""
+class WaitingClicks:
+    """The queue the kernels use, and beside it the clicks' rows, in the same order."""
 
     def __init__(self, schema: pa.Schema) -> None:
         """schema: of the click batches."""
         self._schema = schema
         self._rows: list[pa.RecordBatch] = []
-        self.queue = _new_queue(_SMALLEST)
+        self.queue = _queue(_SMALLEST)
 
     @classmethod
     def restore(cls, rows: pa.RecordBatch) -> Self:
-        """The queue of these clicks, as `batch` gave them."""
+        """The queue with these clicks, as `waiting` gave them."""
         self = cls(rows.schema)
         self.reserve(rows.num_rows)
         lo, hi = hash128(rows.column("impression_id"))
-        # Copies, as in `_resize`: the kernel is compiled once, for arrays that can be written.
-        ts, types = (rows.column(name).to_numpy().astype(np.int64) for name in ("ts", "type"))
-        enqueue_all(self.queue, lo, hi, ts, types)
+        # Copies, as in _rebuild: the kernel is compiled once, for arrays that can be written.
+        ts, kind = (rows.column(name).to_numpy().astype(np.int64) for name in ("ts", "type"))
+        wait_all(self.queue, lo, hi, ts, kind)
         self.append(rows)
         return self
 
@@ -167,37 +166,37 @@ class EarlyClicks:
         return int(ts.max(initial=NEVER))
 
     def reserve(self, clicks: int) -> None:
-        """Make room for so many more clicks. The queue's rows may be numbered anew."""
+        """Make room for so many more clicks. Rows given before mean other clicks after it."""
         used, alive, _ = self.queue.cursor.tolist()
         if used + clicks > len(self.queue.rows) or used > max(4 * alive, _SMALLEST):
-            self._resize(max(_SMALLEST, 2 * (alive + clicks)))
+            self._rebuild(max(_SMALLEST, 2 * (alive + clicks)))
 
     def append(self, clicks: pa.RecordBatch) -> None:
-        """Keep the rows of the clicks that the kernel has just put into the queue."""
+        """Keep the rows of the clicks the kernel has just let wait."""
         if clicks.num_rows:
             self._rows.append(with_small_tail(self._rows, clicks, _SMALLEST))
 
     def take(self, rows: I64) -> pa.RecordBatch:
         """The clicks of these rows of the queue."""
         if not self._rows:
-            return empty(self._schema)
+            return empty_batch(self._schema)
         table = pa.Table.from_batches(self._rows, self._schema).take(pa.array(rows))
         return pa.RecordBatch.from_arrays(
             [column.combine_chunks() for column in table.columns], schema=self._schema
         )
 
-    def batch(self) -> pa.RecordBatch:
+    def waiting(self) -> pa.RecordBatch:
         """The clicks that wait, in the order of arrival."""
         return self.take(self._alive())
 
     def _alive(self) -> I64:
         used = self.queue.cursor[USED]
-        return np.flatnonzero(self.queue.rows["type"][:used] >= 0)
+        return np.flatnonzero(self.queue.rows["kind"][:used] >= 0)
 
-    def _resize(self, capacity: int) -> None:
+    def _rebuild(self, capacity: int) -> None:
         alive = self._alive()
-        lo, hi, ts, types = (self.queue.rows[name][alive] for name in ("lo", "hi", "ts", "type"))
-        waiting = self.take(alive)
-        self.queue = _new_queue(capacity)
-        enqueue_all(self.queue, lo, hi, ts, types)
-        self._rows = [waiting] if waiting.num_rows else []
+        lo, hi, ts, kind = (self.queue.rows[name][alive] for name in ("lo", "hi", "ts", "kind"))
+        kept = self.take(alive)
+        self.queue = _queue(capacity)
+        wait_all(self.queue, lo, hi, ts, kind)
+        self._rows = [kept] if kept.num_rows else []

@@ -8,17 +8,15 @@ import pyarrow as pa
 
 from joiner.core.pending import Pending
 from joiner.core.ring import CLICK_BIAS, DROPPED, NO_CLICK
-from streams.arrow_batches import concat
+from streams.arrow_batches import concat_batches
 from streams.compute.arrays import F64, I8, I64, Bool
 from streams.compute.jit import kernel
 from streams.schema import EventSchema
 
 
 class Labels(NamedTuple):
-    """The label columns of some impressions.
-
-    label: I8 [types, rows]. no_click: [rows], where `click_ts` is null. The others are [rows], as
-    the columns of their names.
+    """label: I8 [types, rows]. The others, of length rows, as the columns of their names;
+    no_click: where `click_ts` is null.
     """
 
     label: I8
@@ -30,7 +28,7 @@ class Labels(NamedTuple):
 
 @kernel
 def read_labels(entries: npt.NDArray[Any], keep_rate: float, out: Labels) -> None:
-    """Write the label columns of decided impressions to `out`. entries: ENTRY [rows]."""
+    """The label columns of decided impressions. entries: ENTRY [rows]."""
     ts, click, flags = entries["ts"], entries["click"], entries["flags"]
     types = len(out.label)
     label, click_ts, no_click = out.label, out.click_ts, out.no_click
@@ -38,10 +36,10 @@ def read_labels(entries: npt.NDArray[Any], keep_rate: float, out: Labels) -> Non
     for row in range(len(entries)):
         bits = flags[row]
         any_label = False
-        for click_type in range(types):
-            bit = (bits >> np.uint32(click_type)) & np.uint32(1)
-            label[click_type, row] = bit
-            any_label |= bit != 0
+        for kind in range(types):
+            one = (bits >> np.uint32(kind)) & np.uint32(1)
+            label[kind, row] = one
+            any_label |= one != 0
         no_click[row] = click[row] == NO_CLICK
         click_ts[row] = ts[row] + np.int64(click[row]) - CLICK_BIAS
         # Rows with a label of any type are not subject to sampling.
@@ -56,22 +54,21 @@ class Labeller:
         """keep_rate: r."""
         self._schema = schema.labelled
         self._types = len(schema.click_types)
-        self._rates_from = [0]  # the sequence numbers from which on the rates hold
+        self._from = [0]  # sequence numbers from which on the rates hold
         self._rates = [keep_rate]
 
     def change_rate(self, start: int, keep_rate: float) -> None:
-        """Let r be `keep_rate` from the impression with the sequence number `start` on."""
-        self._rates_from.append(start)
+        """From the impression with the sequence number `start` on, r is `keep_rate`."""
+        self._from.append(start)
         self._rates.append(keep_rate)
 
     def examples(self, pending: Pending, start: int, corrections: I64) -> list[pa.RecordBatch]:
         """The examples of a step, in the order of emission.
 
-        start: the first sequence number that the step decided. corrections: the filled rows of
-        `StepReport.corrections`. Without corrections and sampling the examples are slices of the
-        batches that were read.
+        start: the first sequence number decided in it. corrections: Facts.corrections, its
+        filled rows. Without corrections or sampling these are slices of the batches read.
         """
-        labels = self._read(pending.entries(start, pending.first_open))
+        labels = self._read(pending.entries(start, pending.decided))
         firsts = self._first_labels(pending, start, labels)
         if len(corrections) == 0:
             return firsts
@@ -80,31 +77,31 @@ class Labeller:
         kept = start + np.flatnonzero(labels.kept)
         # A correction precedes the first label of the impression that was then undecided.
         order = np.argsort(np.concatenate([2 * kept + 1, 2 * before]), kind="stable")
-        return [concat([*firsts, rows], self._schema).take(pa.array(order))]
+        return [concat_batches([*firsts, rows], self._schema).take(pa.array(order))]
 
     def _first_labels(self, pending: Pending, start: int, labels: Labels) -> list[pa.RecordBatch]:
         columns = _columns(labels, kind=0)
         batches = []
-        begin = 0
-        for rows in pending.rows.slices(start, pending.first_open):
-            end = begin + rows.num_rows
-            kept = labels.kept[begin:end]
-            batch = self._with_labels(rows, [c.slice(begin, end - begin) for c in columns])
+        at = 0
+        for rows in pending.rows.slices(start, pending.decided):
+            end = at + rows.num_rows
+            kept = labels.kept[at:end]
+            batch = self._join(rows, [column.slice(at, end - at) for column in columns])
             if not kept.all():
                 batch = batch.filter(pa.array(kept))
             if batch.num_rows:
                 batches.append(batch)
-            begin = end
+            at = end
         return batches
 
     def _corrections(self, pending: Pending, sequence: I64, click_ts: I64) -> pa.RecordBatch:
         labels = self._read(pending.entries_at(sequence))
-        rates = np.array(self._rates)[np.searchsorted(self._rates_from, sequence, "right") - 1]
+        rates = np.array(self._rates)[np.searchsorted(self._from, sequence, "right") - 1]
         labels.keep_rate[:] = np.where(labels.label.any(axis=0), 1.0, rates)
         labels.label[0] = 1
         labels.click_ts[:] = click_ts
         labels.no_click[:] = False
-        return self._with_labels(pending.rows.at(sequence), _columns(labels, kind=1))
+        return self._join(pending.rows.at(sequence), _columns(labels, kind=1))
 
     def _read(self, entries: npt.NDArray[Any]) -> Labels:
         rows = len(entries)
@@ -118,7 +115,7 @@ class Labeller:
         read_labels(entries, self._rates[-1], labels)
         return labels
 
-    def _with_labels(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:
+    def _join(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=self._schema)
 
 

@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import Idle
 from joiner.core.outputs import JoinOutput
 from joiner.settings import JoinSettings
 from streams.compute.arrays import Bool
 from streams.labelled_log import Base, Cut, Stop
-from streams.merge import Merge, Step
+from streams.merge import Merge, MergedStep
 
 
 class _Held(NamedTuple):
@@ -72,12 +71,12 @@ class OpenCut:
         self._passed: list[Bool] = []
         self._met: list[Bool] = []
 
-    def add(self, step: Step, output: JoinOutput) -> None:
+    def add(self, step: MergedStep, output: JoinOutput) -> None:
         """A step and what came of it."""
         self.labelled += output.labelled
         self.read += len(step.order)
         self._passed.append(~output.accepted)
-        self._met.append(~output.early)
+        self._met.append(~output.waited)
         self.is_in_step = True
 
     def lifted(self, output: JoinOutput) -> None:
@@ -85,17 +84,17 @@ class OpenCut:
         self.labelled += output.labelled
         self.is_in_step = True
 
-    def stop(self, merge: Merge, idle: Idle) -> None:
+    def stop(self, merge: Merge, idle: int) -> None:
         """The step ends, if there is one. idle: of the logs, while it lasted: bits of `rules`."""
         if self.is_in_step:
             impressions, clicks = merge.at
-            self._stops.append(Stop(impressions.after, clicks.after, int(idle)))
+            self._stops.append(Stop(impressions.after, clicks.after, idle))
             self.is_in_step = False
 
     def close(self, joiner: Joiner, merge: Merge) -> Cut:
         """The cut at this point."""
         self.is_in_step |= not self._stops
-        self.stop(merge, Idle(0))
+        self.stop(merge, 0)
         impressions, clicks = merge.at
         return Cut(
             steps=tuple(self._stops),

@@ -22,7 +22,7 @@ from typing import Literal
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import Idle, with_idle_advances
+from joiner.core.kernel_types import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
 from joiner.core.outputs import JoinOutput
 from joiner.core.row_store import Spill
 from joiner.protocol.cut import Needed, OpenCut
@@ -32,9 +32,11 @@ from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter
 from streams.errors import ClickloopError, DataError
+from streams.events import SOURCES
 from streams.labelled_log import Base, Block, Claim, Cut, Entry
-from streams.merge import SOURCES, Merge
-from streams.record import Chunk, Position, Record, rows_through
+from streams.merge import Merge
+from streams.position import ReadCursor, rows_through
+from streams.record import RecordType, RowChunk
 from streams.schema import EventSchema
 
 MAX_IN_FLIGHT = 16  # blocks published and not acknowledged
@@ -153,13 +155,13 @@ class JoinPartition:
                     )
                 return self._count()
 
-    def read(self, source: int, chunk: Chunk) -> None:
+    def read(self, source: int, chunk: RowChunk) -> None:
         """The next rows of an input log (IMPRESSION or CLICK); those known are ignored."""
         place = self._merge.read_to(source)
         known = rows_through(chunk.rows, place)
-        letters = tuple(letter for letter in chunk.rejects if letter.place > place)
+        letters = tuple(letter for letter in chunk.rejected if letter.position > place)
         clock = None if chunk.clock is None else chunk.clock[known:]
-        self._merge.push(source, Chunk(chunk.rows.slice(known), letters, clock))
+        self._merge.push(source, RowChunk(chunk.rows.slice(known), letters, clock))
 
     def advance(
         self,
@@ -236,8 +238,8 @@ class JoinPartition:
         setup = self._setup
         newest = (None, None) if cut is None else cut.newest
         self._merge = Merge(
-            (Record("impressions", setup.schema), Record("clicks", setup.schema)),
-            (Position(base.impressions, newest[0]), Position(base.clicks, newest[1])),
+            (RecordType("impressions", setup.schema), RecordType("clicks", setup.schema)),
+            (ReadCursor(base.impressions, newest[0]), ReadCursor(base.clicks, newest[1])),
         )
         self._joiner = (
             Joiner(setup.schema, setup.join, setup.sampling, setup.spill)
@@ -284,25 +286,23 @@ class JoinPartition:
         effects: list[Effect] = []
         lifts = waited or not self._joiner.breaker.open
         done = tuple(lifts and idle[s] and self._merge.needs(s) for s in SOURCES)
-        logs = Idle(0)
-        for source, bit in zip(SOURCES, (Idle.IMPRESSIONS, Idle.CLICKS), strict=True):
-            logs |= bit if done[source] else Idle(0)
-        logs |= Idle.EVEN_IF_OPEN if logs and waited else Idle(0)
+        logs = done[0] * IDLE_IMPRESSIONS + done[1] * IDLE_CLICKS
+        logs += EVEN_IF_OPEN if logs and waited else 0
         self._behind = False
         if logs:
             # What is taken without waiting for a log is not in the order of later rows of it.
-            self._open.stop(self._merge, Idle(0))
+            self._open.stop(self._merge, 0)
             if self._joiner.is_held_back(logs):
                 output = self._joiner.lift(logs)
                 self._open.lifted(output)
                 effects += _reports((), output)
         while not self._behind and (step := self._merge.take((done[0], done[1]))) is not None:
-            self._joiner.count_letters(step.rejects)
-            order = with_idle_advances(step.order, logs)
+            self._joiner.count_letters(step.rejected)
+            order = with_lifts(step.order, logs)
             clocks = step.impression_clock, step.click_clock
             output = self._joiner.process(step.impressions, step.clicks, order, clocks)
             self._open.add(step, output)
-            effects += _reports(step.rejects, output)
+            effects += _reports(step.rejected, output)
             self._behind = self._open.read >= self._setup.cut_rows
         if logs:
             self._open.stop(self._merge, logs)

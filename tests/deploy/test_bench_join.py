@@ -70,7 +70,7 @@ def test_the_files_are_the_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
     for source, table in zip(sources, expected, strict=True):
         log = open_log(tmp_path / "logs" / f"{source}.ndjson", SCHEMA, source)
         chunks = list(log)
-        assert not any(chunk.rejects for chunk in chunks)
+        assert not any(chunk.rejected for chunk in chunks)
         found = pa.Table.from_batches([chunk.rows for chunk in chunks])
         assert found.drop_columns(places).to_pylist() == table.drop_columns(places).to_pylist()
     ndjson_join.main(tmp_path / "logs")

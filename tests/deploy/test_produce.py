@@ -10,7 +10,7 @@ from deploy.cli import produce
 from deploy.cli.app import app
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.record import Record
+from streams.record import RecordType
 from streams.schema import EventSchema, Field
 from tests.support.log_files import Row, write_lines
 from tests.system.kafka.messages import stored
@@ -48,10 +48,10 @@ def run(config: Path, source: str, path: Path, *options: str) -> Result:
 def ids(kafka: str, topic: str) -> list[str]:
     rows: list[Row] = []
     for number in range(PARTITIONS):
-        record = Record("impressions", SCHEMA)
+        record = RecordType("impressions", SCHEMA)
         decoder = Decoder(record, Partition(topic, number), PARTITIONS, 60_000)
         chunk = decoder.decode(stored(kafka, topic, number))
-        assert not chunk.rejects
+        assert not chunk.rejected
         rows += chunk.rows.to_pylist()
     return sorted((row["impression_id"] for row in rows), key=lambda text: int(text[1:]))
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from joiner import Joiner
 from joiner.core.joiner import FLOOR
-from joiner.core.kernel_types import NOT_ACCEPTED, NOT_EARLY
+from joiner.core.kernel_types import MET, NEVER, PASSED
 from joiner.core.ring import DECIDED
-from streams.merge import NEVER
 from tests.joiner.test_joiner import cases
 from tests.oracles.join import OracleJoin
 from tests.support.join_events import Event, click, impression, settings_of, step
@@ -19,7 +18,7 @@ from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-CODES = {"impressions": NOT_ACCEPTED, "clicks": NOT_EARLY}
+CODES = {"impressions": PASSED, "clicks": MET}
 
 
 def take(joiner: Joiner, event: Event, types: tuple[str, ...], code: int | None = None) -> bool:
@@ -28,7 +27,7 @@ def take(joiner: Joiner, event: Event, types: tuple[str, ...], code: int | None 
     if code is not None:
         order = np.array([code], np.uint8)
     output = joiner.process(shown, clicked, order)
-    return bool(np.concatenate([output.accepted, output.early]).any())
+    return bool(np.concatenate([output.accepted, output.waited]).any())
 
 
 def known(joiner: Joiner, oracle: OracleJoin) -> list[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.compute.arrays import I64
 from streams.errors import DataError
 from streams.formats import lines as lines_module
-from streams.formats.bad_row_search import separated
+from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.lines import MAX_LINE_BYTES, Lines, read_lines
 from streams.record import BadRow
 from tests.support.tiers import tries
@@ -217,7 +217,7 @@ def test_bad_lines_are_found_whatever_is_guessed(
         return lambda: [i for i in lines if i in good]
 
     index = np.array(sorted(good), np.int64)
-    blocks, bad = separated(index, read, [guess(lines) for lines in guesses])
+    blocks, bad = split_bad_rows(index, read, [guess(lines) for lines in guesses])
     assert bad == [i for i in sorted(good) if not good[i]]
     assert [i for _, block in blocks for i in block] == [i for i in sorted(good) if good[i]]
     assert all(some.tolist() == block for some, block in blocks)

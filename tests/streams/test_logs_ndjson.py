@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streams.formats.duplicate_keys import repeats
-from streams.formats.json_faults import explain
+from streams.formats.json_faults import json_fault
 from streams.formats.lines import MAX_LINE_BYTES, Lines
 from streams.formats.ndjson import JsonParser
-from streams.record import Record
+from streams.record import RecordType
 from tests.support.log_files import (
     FIELDS,
     SCHEMA,
@@ -30,7 +30,7 @@ from tests.support.log_files import (
 )
 from tests.support.tiers import tries
 
-IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
+IMPRESSIONS, CLICKS = RecordType("impressions", SCHEMA), RecordType("clicks", SCHEMA)
 
 GOOD = line(impression(5))
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -264,7 +264,7 @@ WORDS = ["NaN", "Infinity", "-Inf", "nan", "true", "false", "null"]
 STRINGS = ['"a"', '""', '"é"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\x"']
 NESTED = ["[]", "{}", "[1]", "[NaN]", '["a"]', '["a",null]', '[["a"]]', '{"a":1,"a":2}']
 TOKENS = [*INTS, *FLOATS, *WORDS, *STRINGS, *NESTED]
-NAMES = [*IMPRESSIONS.own, *CLICKS.own, "zz", "\\u0074s", "features"]
+NAMES = [*IMPRESSIONS.members, *CLICKS.members, "zz", "\\u0074s", "features"]
 
 
 @st.composite
@@ -287,7 +287,7 @@ def joined(members: list[tuple[str, str, str]]) -> str:
     return "{" + ",".join(f'"{name}"{space}:{value}' for name, space, value in members) + "}"
 
 
-def alone(text: bytes, record: Record) -> bool:
+def alone(text: bytes, record: RecordType) -> bool:
     """Whether pyarrow takes the line as a record."""
     ends = np.array([len(text)])
     lines = Lines(text + b"\n", np.array([0]), ends, np.array([1]), (), intact=True)
@@ -300,8 +300,8 @@ def alone(text: bytes, record: Record) -> bool:
 @example(b'{"zz":Inf}', IMPRESSIONS)
 @example(b'{"zz":' + DEEP + b"}", IMPRESSIONS)
 @example(b'{"offset":' + LEAST_INFINITE.encode() + b"}", IMPRESSIONS)
-def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: Record) -> None:
-    if explain(text, record) is not None:
+def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: RecordType) -> None:
+    if json_fault(text, record) is not None:
         assert not alone(text, record)
 
 

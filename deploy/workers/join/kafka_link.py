@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from joiner import dead_letters_of
+from joiner import letters_of
 from joiner.protocol import Beginnings, Report, Setup
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows
@@ -67,7 +67,7 @@ class KafkaLink:
     async def report(self, report: Report) -> None:
         """Send dead letters and late clicks, and wait until they are there."""
         join = self._setup.join
-        letters = report.letters + dead_letters_of(report.rejected, join, self._file)
+        letters = report.letters + letters_of(report.rejected, join, self._file)
         sent = [await self._send_letter(letter) for letter in letters]
         if report.late.num_rows:
             value = encode_rows([report.late], report.late.schema)

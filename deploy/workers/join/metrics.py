@@ -8,8 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from deploy.workers.join.worker import JoinWorker
-from joiner import Joiner
-from streams.merge import FOREVER, NEVER
+from joiner import FOREVER, NEVER, Joiner
 
 SOURCES = ("impressions", "clicks")
 _IMPRESSIONS = ("positives", "negatives", "sampled_out", "duplicates", "rejected", "corrections")
