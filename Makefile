@@ -1,8 +1,10 @@
 # make run: set everything up and do the main job. make test: set everything up and check it.
-# Variables: PYTHON (the interpreter to use), ARGS (further arguments of `clickloop demo`).
+# Variables: PYTHON (the interpreter to use; it has a virtual environment of its own),
+# ARGS (further arguments of `clickloop demo`).
 
 SHELL := /bin/sh
-VENV := .venv
+VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print("-%d.%d" % sys.version_info[:2])'))
+VENV := .venv$(VERSION)
 BIN := $(VENV)/bin
 DEMO_DATA := .cache/demo
 READY := $(VENV)/.ready-run
@@ -11,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start Python hundreds of times, and pytest rewrites every test module: both only once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check kernels faults soak lock clean bad-input quality results kafka
+.PHONY: help run test test-all rest quick slow setup check warm kernels pythons on-a-python faults soak \
+	lock clean bad-input quality results kafka
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,19 +22,51 @@ help: ## this list
 run: $(READY) $(DEMO_DATA)/.ready ## the main job on real logs, with everything set up
 	@$(BIN)/clickloop demo --data $(DEMO_DATA) $(ARGS)
 
-test: $(READY_DEV) $(DEMO_DATA)/.ready check ## everything set up, lint, types, all tests
-	@echo "compiling the kernels"
-	@$(BIN)/python -m tests.support.warm_up
-	@$(BIN)/python -m pytest -n 4 --dist worksteal
-	@$(MAKE) --no-print-directory kernels
+TIMED := sh .ci/timed
+PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+# Hypothesis tries a quarter as much in `make test`; each test without the mark `slow` is in it.
+QUICK := --hypothesis-profile=quick -m "not slow"
+REST := -m "slow or hypothesis"
 
-check: $(READY_DEV)
+test: $(READY_DEV) $(DEMO_DATA)/.ready ## lint, types, unit and property tests, the loop on Kafka once
+	@$(TIMED) "make test" $(MAKE) --no-print-directory quick
+
+test-all: test rest ## and all that takes longer: Kafka, faults, real logs, no compiler, browser
+
+rest: $(READY_DEV) $(DEMO_DATA)/.ready ## of test-all, what `make test` leaves out
+	@$(TIMED) "the slow tests" $(MAKE) --no-print-directory slow
+	@$(TIMED) "make kernels" $(MAKE) --no-print-directory kernels
+
+quick: check warm
+	@$(PYTEST) $(QUICK)
+
+slow: warm
+	@$(PYTEST) $(REST)
+
+setup: $(READY_DEV) $(DEMO_DATA)/.ready ## all that the tests need
+
+check: $(READY_DEV) ## lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+warm: $(READY_DEV)
+	@echo "compiling the kernels"
+	@$(BIN)/python -m tests.support.warm_up
+
 kernels: $(READY_DEV) ## the kernels once more as plain Python, without the compiler
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 -m kernel -W ignore::RuntimeWarning
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernel -W ignore::RuntimeWarning
+
+pythons: ## the kernels' tests and a replay on the other Pythons that are supported
+	@sh .ci/pythons $(MAKE) --no-print-directory
+
+on-a-python: $(READY_DEV)
+	@$(BIN)/python -m tests.support.warm_up
+	@$(PYTEST) -m "kernel and not slow" --hypothesis-profile=quick
+	@rm -rf $(VENV)/replay
+	@$(BIN)/clickloop replay --config docs/examples/small/config.toml \
+		--impressions docs/examples/small/impressions.ndjson \
+		--clicks docs/examples/small/clicks.ndjson --out $(VENV)/replay
 
 bad-input: $(READY_DEV) ## what each kind of bad input gives
 	@$(BIN)/python -m tests.system.bad_inputs
@@ -84,4 +119,4 @@ lock: $(READY_DEV) ## renew the pinned dependencies
 		-o requirements/dev.txt pyproject.toml
 
 clean: ## remove what set-up and runs made
-	@rm -rf $(VENV) .cache build *.egg-info
+	@rm -rf $(VENV) .venv-* .cache build *.egg-info

@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy import console
 from streams.errors import ClickloopError
-from tests.support import trivago
+from tests.support import needs, trivago
 from tests.system.kafka.jars import NoKafkaError
 
 Figures = Iterable[Mapping[str, Any]]
@@ -27,7 +27,7 @@ def command(
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args()
     if not trivago.THERE:
-        sys.exit(trivago.MISSING)
+        sys.exit(needs.REAL_LOGS)
     before = os.getloadavg()
     try:
         found = run(args)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.replay.replay import EXAMPLES
 from tests import ROOT
-from tests.support import trivago
+from tests.support import needs, trivago
 from tests.support.outcomes import outcome
 from tests.system.fault_cases import Case, cases, trivago_cases
 
@@ -54,7 +54,7 @@ def every_case(folder: Path) -> list[Case]:
         crosses = trivago.example("trivago-crosses.toml")
         found.append(Case("trivago", crosses, trivago.IMPRESSIONS, trivago.CLICKS))
     else:
-        print(trivago.MISSING)
+        print(needs.REAL_LOGS)
     return found
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from deploy import settings
 from deploy.replay import checkpoint
 from deploy.replay.pipeline import Loop
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from ftrl.learner import Learner
 from ftrl.table.layout import LAYOUTS
@@ -108,17 +108,17 @@ def main() -> None:
     table = Table(*columns, box=None, title="In brackets: without a core", title_justify="left")
     waits: list[Taken] = []
     with tempfile.TemporaryDirectory() as name, Store(Path(name) / "s", create=True) as store:
-        kept = Kept(store)
+        checkpoints = CheckpointStore(store)
         for save, batches in enumerate((0, 20, 200, 2000)):
             for _ in range(batches):
                 learn(learner, rng.choice(ids, 5000))
             watch = Stopwatch()
             values, arrays = checkpoint.state_of(loop)
             touched = learner.take_touched()
-            kept.save(learner.slots, touched, arrays, values)
+            checkpoints.save(learner.slots, touched, arrays, values)
             copied = watch.taken()
             meanwhile = [Taken(0.0)]
-            while kept.busy:
+            while checkpoints.busy:
                 meanwhile.append(learn(learner, rng.choice(ids, ROWS * FEATURES_A_ROW), usual))
             count = int(np.bitwise_count(touched).sum())
             written = f"{watch.taken().ms / 1000:.2f}"

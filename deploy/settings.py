@@ -169,9 +169,9 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     @classmethod
-    def load(cls, path: Path) -> "Settings":
+    def load(cls, path: Path | str) -> "Settings":
         """The settings in the TOML file at `path`. Raises ConfigError that lists every problem."""
-        return load(path)
+        return load(Path(path))
 
     @property
     def events(self) -> EventSchema:

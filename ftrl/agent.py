@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 
 import faust
 
-from streams.kafka import Chunk
+from streams.kafka import MessageChunk
 from streams.kafka.consume import App, chunks
 
 
-def learn_from(app: App, topic: str, take: Callable[[Chunk], Awaitable[None]]) -> None:
+def learn_from(app: App, topic: str, take: Callable[[MessageChunk], Awaitable[None]]) -> None:
     """Have `app` read `topic`: `take` gets each chunk, and the next when it is done with it."""
 
-    async def learn(stream: faust.StreamT[Chunk]) -> None:
+    async def learn(stream: faust.StreamT[MessageChunk]) -> None:
         async for chunk in chunks(stream):
             await take(chunk)
 

@@ -19,7 +19,7 @@ from ftrl.learner import Learner
 from ftrl.logistic import probabilities
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.compute.arrays import F64, I8, I64
-from streams.record import places_of, seeds
+from streams.position import packed_positions, rounding_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Training:
 
     def _learn(self, batch: pa.RecordBatch, partition: int | None) -> Predicted:
         column = batch.column
-        place = places_of(batch, partition)
+        place = packed_positions(batch, partition)
         label: I8 = column("label").to_numpy()
         ts: I64 = column("ts").to_numpy()
         coordinates = self.features.coordinates(batch)
@@ -107,7 +107,7 @@ class Training:
             rate=column("keep_rate").to_numpy(),
             kind=column("kind").to_numpy(),
             kept=column("kept").to_numpy(zero_copy_only=False),
-            place=seeds(place, partition),
+            place=rounding_seeds(place, partition),
             ts=ts,
             bars=coordinates.bars,
         )

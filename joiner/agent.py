@@ -5,12 +5,12 @@ from typing import Any
 
 import faust
 
-from streams.kafka import Chunk
+from streams.events import SOURCES
+from streams.kafka import MessageChunk
 from streams.kafka.consume import App, chunks
-from streams.merge import SOURCES
 
 
-def join_from(app: App, topics: tuple[str, str], take: Callable[[int, Chunk], None]) -> None:
+def join_from(app: App, topics: tuple[str, str], take: Callable[[int, MessageChunk], None]) -> None:
     """Have `app` read `topics` (impressions, clicks): `take` gets each chunk and its source."""
 
     def reads(source: int) -> Callable[[faust.StreamT[Any]], Any]:

@@ -16,13 +16,15 @@
   machine
 - `arrow_batches`: small helpers over Arrow record batches
 - `arrow_ipc`: record batches as Kafka messages: one Arrow IPC stream, compressed, many events
-- `deadletter`: dead letters: rows that were refused, each with its place and the reason
+- `deadletter`: dead letters: rows that were refused, each with its position and the reason
 - `duration`: durations in settings: written `30m`, kept as whole milliseconds
 - `errors`: what can go wrong that an operator must handle, and how the process ends
+- `events`: the codes of events in the merged stream, and times beyond all times
 - `labelled_log`: messages of the labelled topic: what their headers say, and which of them count
 - `merge`: two logs as one stream of events, in the order of their times
 - `ndjson_writer`: NDJSON files that a resumed run goes on with
-- `record`: what a file holds of a record, and what a reader found of it
+- `position`: where a row stands in its log, and how far a log has been read
+- `record`: the columns of a log's records, and the rows that a reader parsed
 - `schema`: the records of the pipeline as Arrow schemas, built from the declared fields
 - `spill`: batches moved out of memory: into files without a name, mapped into the address space
 - `validate`: the values of records, checked column by column: the same for every file format
@@ -34,9 +36,11 @@ __all__ = [
     "deadletter",
     "duration",
     "errors",
+    "events",
     "labelled_log",
     "merge",
     "ndjson_writer",
+    "position",
     "record",
     "schema",
     "spill",

@@ -6,16 +6,16 @@ import pyarrow as pa
 from streams.compute.arrays import I64
 
 
-def empty(schema: pa.Schema) -> pa.RecordBatch:
+def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     """A batch of this schema with no rows."""
     return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
 
 
-def concat(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+def concat_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     """One batch with the rows of all of them; their dictionaries are unified."""
     if len(batches) == 1:
         return batches[0]
-    return pa.concat_batches(batches) if batches else empty(schema)
+    return pa.concat_batches(batches) if batches else empty_batch(schema)
 
 
 def take_each(batches: list[pa.RecordBatch], which: I64, rows: I64) -> list[pa.RecordBatch]:

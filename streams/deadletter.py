@@ -7,9 +7,9 @@ from typing import Literal
 import pyarrow as pa
 
 from streams.ndjson_writer import NdjsonWriter
+from streams.position import RowPosition
 
 Source = Literal["impressions", "clicks"]
-Place = tuple[int, int]  # (src_offset, src_row)
 
 # Why the edge refuses a row: the stable names, and what each means.
 REASONS = {
@@ -61,7 +61,7 @@ class DeadLetter:
     click_type: str | None = None
 
     @property
-    def place(self) -> Place:
+    def position(self) -> RowPosition:
         """(src_offset, src_row): letters and rows of a source are ordered by it."""
         return self.src_offset, self.src_row
 
@@ -92,7 +92,7 @@ def shown(value: object) -> str:
 class DeadLetterWriter(NdjsonWriter):
     """Dead letters as NDJSON, flushed after every call."""
 
-    def write(self, letters: tuple[DeadLetter, ...]) -> None:
+    def write(self, dead_letters: tuple[DeadLetter, ...]) -> None:
         """Append the letters in their order."""
-        if letters:
-            self.append(asdict(letter) for letter in letters)
+        if dead_letters:
+            self.append(asdict(dead_letter) for dead_letter in dead_letters)

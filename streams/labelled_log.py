@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from streams.deadletter import Place
 from streams.errors import DataError
+from streams.position import RowPosition
 
 HEADER = "clickloop"  # the Kafka header that holds a claim or a block
 FORMAT = 1
@@ -31,8 +31,8 @@ class Stop(msgspec.Struct, frozen=True, array_like=True):
     while the breaker was open.
     """
 
-    impressions: Place
-    clicks: Place
+    impressions: RowPosition
+    clicks: RowPosition
     idle: int
 
 
@@ -53,7 +53,7 @@ class Cut(msgspec.Struct, frozen=True):
     met: bytes
     newest: tuple[int | None, int | None]
     until: int
-    undecided: Place | None
+    undecided: RowPosition | None
     joiner: dict[str, Any]
     rows: tuple[int, int] | None = None
 
@@ -73,8 +73,8 @@ class Base(msgspec.Struct, frozen=True):
 
     offset: int
     number: int
-    impressions: Place
-    clicks: Place
+    impressions: RowPosition
+    clicks: RowPosition
 
 
 class Claim(msgspec.Struct, frozen=True, tag="claim"):

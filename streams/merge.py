@@ -20,25 +20,23 @@ import numpy as np
 import pyarrow as pa
 
 from streams.compute.arrays import I64, U8
-from streams.deadletter import DeadLetter, Place
-from streams.record import Chunk, Position, Record, place_of, rows_through
-
-IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
-SOURCES = (IMPRESSION, CLICK)
-NEVER, FOREVER = -(1 << 62), 1 << 62
+from streams.deadletter import DeadLetter
+from streams.events import CLICK, FOREVER, IMPRESSIONS_END, NEVER, SOURCES
+from streams.position import ReadCursor, RowPosition, row_position, rows_through
+from streams.record import RecordType, RowChunk
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MergedStep:
     """The next events of the merged stream.
 
     impressions, clicks: batches (perhaps of 0 rows) in the schemas of `EventSchema`.
     impression_clock, click_clock: int64, the time of each of their rows by which it moves its
-    log's watermark, ms: `ts`, unless the clock that wrote it ran ahead (`Chunk.clock`).
+    log's watermark, ms: `ts`, unless the clock that wrote it ran ahead (`RowChunk.clock`).
     order: uint8, the order of events: `IMPRESSION` or `CLICK` takes the next row of that
     batch; `IMPRESSIONS_END` and `CLICKS_END`, each once in the stream, stand directly after
     the last row of that log.
-    rejects: the dead letters of both logs up to these rows.
+    rejected: the dead letters of both logs up to these rows.
     impressions_at, clicks_at: how far each log is delivered after this step; a log opened
     after this position goes on with exactly what follows.
     """
@@ -48,26 +46,26 @@ class Step:
     impression_clock: I64
     click_clock: I64
     order: U8
-    rejects: tuple[DeadLetter, ...]
-    impressions_at: Position
-    clicks_at: Position
+    rejected: tuple[DeadLetter, ...]
+    impressions_at: ReadCursor
+    clicks_at: ReadCursor
 
 
-class Chunks(Protocol):
+class RowLog(Protocol):
     """One log to merge: `streams.files.logs.Log`, or anything else that gives chunks in order."""
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RecordType:
         """What its rows are."""
 
     @property
-    def after(self) -> Position:
+    def after(self) -> ReadCursor:
         """The position that it begins after."""
 
-    def __iter__(self) -> Iterator[Chunk]: ...
+    def __iter__(self) -> Iterator[RowChunk]: ...
 
 
-def merged(impressions: Chunks, clicks: Chunks) -> Iterator[Step]:
+def merged(impressions: RowLog, clicks: RowLog) -> Iterator[MergedStep]:
     """Merge two logs by time, as the module says; the impressions go first on a tie.
 
     Reads a chunk of a log only when the last one is used up, so it holds about one of each.
@@ -96,12 +94,14 @@ def merged(impressions: Chunks, clicks: Chunks) -> Iterator[Step]:
 class Merge:
     """Two logs being merged, as their chunks come."""
 
-    def __init__(self, records: tuple[Record, Record], after: tuple[Position, Position]) -> None:
+    def __init__(
+        self, records: tuple[RecordType, RecordType], after: tuple[ReadCursor, ReadCursor]
+    ) -> None:
         """records: of the impressions and the clicks. after: where each log begins."""
         self._heads = tuple(_Head(*each) for each in zip(records, after, strict=True))
 
     @property
-    def at(self) -> tuple[Position, Position]:
+    def at(self) -> tuple[ReadCursor, ReadCursor]:
         """How far each log is delivered."""
         a, b = self._heads
         return a.at, b.at
@@ -114,19 +114,19 @@ class Merge:
         """How many rows of this log wait to be delivered."""
         return self._heads[source].waiting
 
-    def read_to(self, source: int) -> Place:
+    def read_to(self, source: int) -> RowPosition:
         """The place of the last row or letter of this log that was given."""
         return self._heads[source].read_to
 
-    def push(self, source: int, chunk: Chunk) -> None:
+    def push(self, source: int, chunk: RowChunk) -> None:
         """The next chunk of a log."""
         self._heads[source].push(chunk)
 
     def take(
         self,
         done: tuple[bool, bool] = (False, False),
-        through: tuple[Place, Place] | None = None,
-    ) -> Step | None:
+        through: tuple[RowPosition, RowPosition] | None = None,
+    ) -> MergedStep | None:
         """What is certain to come before all that has not been given yet; None if that is nothing.
 
         done: the logs for whose next rows nothing waits. through: a place of each log; the
@@ -136,18 +136,18 @@ class Merge:
         limits = (None, None) if through is None else through
         visible = a.visible(limits[0]), b.visible(limits[1])
         over = tuple(
-            one or (limit is not None and head.reaches(limit))
-            for one, limit, head in zip(done, limits, self._heads, strict=True)
+            is_over or (limit is not None and head.reaches(limit))
+            for is_over, limit, head in zip(done, limits, self._heads, strict=True)
         )
         counts = _certain(a.keys[: visible[0]], b.keys[: visible[1]], over)
         order = _order(a.keys[: counts[0]], b.keys[: counts[1]])
         before = self.at
         step = self._step(order, counts, limits)
-        if len(order) == 0 and not step.rejects and before == self.at:
+        if len(order) == 0 and not step.rejected and before == self.at:
             return None
         return step
 
-    def nothing(self) -> Step:
+    def nothing(self) -> MergedStep:
         """A step of no events."""
         return self._step(np.empty(0, np.uint8), (0, 0), (None, None))
 
@@ -155,23 +155,25 @@ class Merge:
         self,
         order: U8,
         counts: tuple[int, int],
-        limits: tuple[Place | None, Place | None],
-    ) -> Step:
+        limits: tuple[RowPosition | None, RowPosition | None],
+    ) -> MergedStep:
         a, b = self._heads
-        rows_a, clock_a, letters_a = a.take(counts[0], limits[0])
-        rows_b, clock_b, letters_b = b.take(counts[1], limits[1])
-        return Step(rows_a, rows_b, clock_a, clock_b, order, letters_a + letters_b, a.at, b.at)
+        rows_a, clock_a, dead_letters_a = a.take(counts[0], limits[0])
+        rows_b, clock_b, dead_letters_b = b.take(counts[1], limits[1])
+        return MergedStep(
+            rows_a, rows_b, clock_a, clock_b, order, dead_letters_a + dead_letters_b, a.at, b.at
+        )
 
 
 class _Head:
     """What of one log was given and is not delivered yet: the chunk being merged, and those
     after it."""
 
-    def __init__(self, record: Record, after: Position) -> None:
+    def __init__(self, record: RecordType, after: ReadCursor) -> None:
         self._rows = pa.RecordBatch.from_pylist([], schema=record.arrow)
         self._clock: I64 = np.empty(0, np.int64)
-        self._letters: tuple[DeadLetter, ...] = ()
-        self._next: deque[Chunk] = deque()
+        self._dead_letters: tuple[DeadLetter, ...] = ()
+        self._next: deque[RowChunk] = deque()
         self.keys: I64 = np.empty(0, np.int64)  # running maxima of the rows left
         self.waiting = 0
         self.at = after
@@ -179,60 +181,64 @@ class _Head:
 
     @property
     def is_empty(self) -> bool:
-        return len(self.keys) == 0 and not self._letters and not self._next
+        return len(self.keys) == 0 and not self._dead_letters and not self._next
 
-    def push(self, chunk: Chunk) -> None:
+    def push(self, chunk: RowChunk) -> None:
         self._next.append(chunk)
         if chunk.rows.num_rows:
-            self.read_to = max(self.read_to, place_of(chunk.rows, chunk.rows.num_rows - 1))
-        if chunk.rejects:
-            self.read_to = max(self.read_to, chunk.rejects[-1].place)
+            self.read_to = max(self.read_to, row_position(chunk.rows, chunk.rows.num_rows - 1))
+        if chunk.rejected:
+            self.read_to = max(self.read_to, chunk.rejected[-1].position)
         self.waiting += chunk.rows.num_rows
         self._load()
 
     def _load(self) -> None:
         """Go on to the next chunk when this one is used up."""
-        while self._next and len(self.keys) == 0 and not self._letters:
+        while self._next and len(self.keys) == 0 and not self._dead_letters:
             chunk = self._next.popleft()
-            self._rows, self._letters = chunk.rows, chunk.rejects
+            self._rows, self._dead_letters = chunk.rows, chunk.rejected
             self._clock = chunk.rows.column("ts").to_numpy() if chunk.clock is None else chunk.clock
             newest = -1 if self.at.newest is None else self.at.newest
             self.keys = np.maximum.accumulate(np.maximum(self._clock, newest))
 
-    def visible(self, limit: Place | None) -> int:
+    def visible(self, limit: RowPosition | None) -> int:
         """How many rows of the chunk come at or before `limit`."""
         return len(self.keys) if limit is None else rows_through(self._rows, limit)
 
-    def reaches(self, limit: Place) -> bool:
+    def reaches(self, limit: RowPosition) -> bool:
         """Whether all rows up to `limit` are delivered or in this chunk."""
-        last = self.at.place
+        last = self.at.position
         if len(self.keys):
-            last = place_of(self._rows, len(self.keys) - 1)
-        if self._letters:
-            last = max(self._letters[-1].place, last or self._letters[-1].place)
+            last = row_position(self._rows, len(self.keys) - 1)
+        if self._dead_letters:
+            last = max(self._dead_letters[-1].position, last or self._dead_letters[-1].position)
         return last is not None and last >= limit
 
     def take(
-        self, count: int, limit: Place | None
+        self, count: int, limit: RowPosition | None
     ) -> tuple[pa.RecordBatch, I64, tuple[DeadLetter, ...]]:
         """The next rows, and the letters up to the row that comes after them, or to `limit`."""
         rows, self._rows = self._rows.slice(0, count), self._rows.slice(count)
         clock, self._clock = self._clock[:count], self._clock[count:]
         self.waiting -= count
-        free = len(self._letters)
+        free = len(self._dead_letters)
         if free and self._rows.num_rows:
-            after = place_of(self._rows, 0)
-            free = bisect_left(self._letters, after, key=lambda letter: letter.place)
+            after = row_position(self._rows, 0)
+            free = bisect_left(
+                self._dead_letters, after, key=lambda dead_letter: dead_letter.position
+            )
         if free and limit is not None:
-            free = min(free, sum(letter.place <= limit for letter in self._letters))
-        freed, self._letters = self._letters[:free], self._letters[free:]
-        places = [freed[-1].place] if freed else []
+            free = min(
+                free, sum(dead_letter.position <= limit for dead_letter in self._dead_letters)
+            )
+        freed, self._dead_letters = self._dead_letters[:free], self._dead_letters[free:]
+        places = [freed[-1].position] if freed else []
         newest = self.at.newest
         if count:
-            places.append(place_of(rows, count - 1))
+            places.append(row_position(rows, count - 1))
             newest = int(self.keys[count - 1])
         if places:
-            self.at = Position(max(places), newest)
+            self.at = ReadCursor(max(places), newest)
         self.keys = self.keys[count:]
         self._load()
         return rows, clock, freed

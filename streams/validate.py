@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from streams.compute.arrays import I16, Bool
 from streams.deadletter import DeadLetter, shown
-from streams.record import BadRow, Check, Chunk, Found, Origin, Record
+from streams.record import BadRow, ColumnCheck, Origin, ParsedRows, RecordType, RowChunk
 from streams.schema import CLICK, MAX_ID_BYTES
 
 MAX_TS = 253_402_300_799_999  # the last millisecond of the year 9999
@@ -22,25 +22,27 @@ _EXPECTED_ID = f"a string of 1 to {MAX_ID_BYTES} bytes"
 _DEFAULTS = {"offset": 0.0, "weight": 1.0}
 
 
-def accepted(found: Found, record: Record, origin: Origin, more: tuple[Check, ...] = ()) -> Chunk:
+def validate(
+    parsed: ParsedRows, record: RecordType, origin: Origin, more: tuple[ColumnCheck, ...] = ()
+) -> RowChunk:
     """The rows whose values are all right, as a batch; letters for all others.
 
     origin: where the rows are from. more: what else can be wrong with the values, looked at last.
     """
-    own = (*found.checks, *_checks(record, found.columns), *more)
-    checks = [check for check in own if check.bad.any()]
-    batch = _batch(found, record, origin)
-    bad: list[tuple[BadRow, str | None]] = [(row, None) for row in found.bad]
+    members = (*parsed.checks, *_checks(record, parsed.columns), *more)
+    checks = [check for check in members if check.bad.any()]
+    batch = _batch(parsed, record, origin)
+    bad: list[tuple[BadRow, str | None]] = [(row, None) for row in parsed.bad]
     if checks:
-        first = _first(checks)
+        first = _first_failed(checks)
         for i in np.flatnonzero(first >= 0).tolist():
             check = checks[first[i]]
-            row = BadRow(int(found.rows[i]), check.reason, _detail(check, i), found.raw(i))
-            bad.append((row, _click_type(record, found, i)))
+            row = BadRow(int(parsed.rows[i]), check.reason, _detail(check, i), parsed.raw(i))
+            bad.append((row, _click_type(record, parsed, i)))
         batch = batch.filter(pa.array(first < 0))
         bad.sort(key=lambda pair: pair[0].row)
-    offsets, rows = origin.places(np.array([row.row for row, _ in bad], np.int64))
-    letters = (
+    offsets, rows = origin.positions(np.array([row.row for row, _ in bad], np.int64))
+    dead_letters = (
         DeadLetter(
             record.source, origin.name, offset, number, row.reason, row.detail, row.raw, click_type
         )
@@ -48,14 +50,14 @@ def accepted(found: Found, record: Record, origin: Origin, more: tuple[Check, ..
             offsets.tolist(), rows.tolist(), bad, strict=True
         )
     )
-    return Chunk(batch, tuple(letters))
+    return RowChunk(batch, tuple(dead_letters))
 
 
-def _checks(record: Record, columns: dict[str, pa.Array]) -> Iterator[Check]:
+def _checks(record: RecordType, columns: dict[str, pa.Array]) -> Iterator[ColumnCheck]:
     """What is to be checked, the most telling first: a row gets one letter."""
     yield from _id_checks(columns["impression_id"])
     ts = columns["ts"]
-    yield Check("ts", "missing_ts", _nulls(ts), ts, EXPECTED_TS)
+    yield ColumnCheck("ts", "missing_ts", _nulls(ts), ts, EXPECTED_TS)
     yield _ts_check("ts", ts)
     if record.source == "clicks":
         yield _ts_check("impression_ts", columns["impression_ts"])
@@ -65,8 +67,10 @@ def _checks(record: Record, columns: dict[str, pa.Array]) -> Iterator[Check]:
     not_positive = ~((weight > 0.0) & np.isfinite(weight))
     not_probability = ~((served_p >= 0.0) & (served_p <= 1.0))
     yield _finite_check("offset", columns["offset"])
-    yield Check("weight", "out_of_range", not_positive, columns["weight"], "a positive number")
-    yield Check(
+    yield ColumnCheck(
+        "weight", "out_of_range", not_positive, columns["weight"], "a positive number"
+    )
+    yield ColumnCheck(
         "served_p", "out_of_range", not_probability, columns["served_p"], "a number from 0 to 1"
     )
     for field in record.fields:
@@ -76,42 +80,42 @@ def _checks(record: Record, columns: dict[str, pa.Array]) -> Iterator[Check]:
             yield _list_check(field.column, columns[field.column])
 
 
-def _id_checks(ids: pa.Array) -> Iterator[Check]:
+def _id_checks(ids: pa.Array) -> Iterator[ColumnCheck]:
     size = _numbers(pc.binary_length(ids), 1)
     for reason, bad in (
         ("missing_id", _nulls(ids)),
         ("empty_id", size == 0),
         ("id_too_long", size > MAX_ID_BYTES),
     ):
-        yield Check("impression_id", reason, bad, ids, _EXPECTED_ID)
+        yield ColumnCheck("impression_id", reason, bad, ids, _EXPECTED_ID)
 
 
-def _ts_check(column: str, values: pa.Array) -> Check:
+def _ts_check(column: str, values: pa.Array) -> ColumnCheck:
     ts = _numbers(values, 0)
-    return Check(column, "bad_ts", (ts < 0) | (ts > MAX_TS), values, EXPECTED_TS)
+    return ColumnCheck(column, "bad_ts", (ts < 0) | (ts > MAX_TS), values, EXPECTED_TS)
 
 
-def _finite_check(column: str, values: pa.Array) -> Check:
+def _finite_check(column: str, values: pa.Array) -> ColumnCheck:
     infinite = ~np.isfinite(_numbers(values, 0.0))
-    return Check(column, "out_of_range", infinite, values, "a finite number")
+    return ColumnCheck(column, "out_of_range", infinite, values, "a finite number")
 
 
-def _type_check(types: pa.Array, declared: tuple[str, ...]) -> Check:
+def _type_check(types: pa.Array, declared: tuple[str, ...]) -> ColumnCheck:
     known = pc.is_in(types, value_set=pa.array([*declared, None], pa.string()))
     unknown = ~known.to_numpy(zero_copy_only=False)
     expected = "one of the declared click types (" + ", ".join(declared) + ")"
-    return Check("type", "unknown_click_type", unknown, types, expected)
+    return ColumnCheck("type", "unknown_click_type", unknown, types, expected)
 
 
-def _list_check(column: str, lists: pa.Array) -> Check:
+def _list_check(column: str, lists: pa.Array) -> ColumnCheck:
     bad = np.zeros(len(lists), np.bool_)
     if lists.flatten().null_count:
         rows = pc.list_parent_indices(lists).to_numpy()
         bad[rows[_nulls(lists.flatten())]] = True
-    return Check(column, "wrong_type", bad, lists, "a list of strings")
+    return ColumnCheck(column, "wrong_type", bad, lists, "a list of strings")
 
 
-def _first(checks: list[Check]) -> I16:
+def _first_failed(checks: list[ColumnCheck]) -> I16:
     """The index of the first check that each row fails; -1 if it passes all."""
     first = np.full(len(checks[0].bad), -1, np.int16)
     for k in reversed(range(len(checks))):
@@ -119,22 +123,22 @@ def _first(checks: list[Check]) -> I16:
     return first
 
 
-def _detail(check: Check, i: int) -> str:
+def _detail(check: ColumnCheck, i: int) -> str:
     value = check.values[i].as_py()
-    found = "missing" if value is None else shown(value)
-    return f"{check.column} is {found}; {check.expected} is expected"
+    parsed = "missing" if value is None else shown(value)
+    return f"{check.column} is {parsed}; {check.expected} is expected"
 
 
-def _click_type(record: Record, found: Found, i: int) -> str | None:
+def _click_type(record: RecordType, parsed: ParsedRows, i: int) -> str | None:
     if record.source == "impressions":
         return None
-    name = found.columns["type"][i].as_py() or CLICK
+    name = parsed.columns["type"][i].as_py() or CLICK
     return name if name in record.schema.click_types else None
 
 
-def _batch(found: Found, record: Record, origin: Origin) -> pa.RecordBatch:
-    columns = dict(found.columns)
-    columns["src_offset"], columns["src_row"] = map(pa.array, origin.places(found.rows))
+def _batch(parsed: ParsedRows, record: RecordType, origin: Origin) -> pa.RecordBatch:
+    columns = dict(parsed.columns)
+    columns["src_offset"], columns["src_row"] = map(pa.array, origin.positions(parsed.rows))
     if record.source == "impressions":
         for name, default in _DEFAULTS.items():
             columns[name] = columns[name].fill_null(default)

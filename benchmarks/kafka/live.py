@@ -13,7 +13,7 @@ from benchmarks.kafka.traffic import Traffic
 from streams.compute.arrays import F64, I64
 from streams.compute.murmur2 import partitions_of
 from streams.deadletter import Source
-from streams.kafka.produce.producer import Producer
+from streams.kafka.produce.producer import EventProducer
 
 TICK_S = 0.05
 BATCH = 10_000
@@ -40,7 +40,7 @@ class Live:
         self._rows = shown, clicks.take(pa.array(order))
         self._due: tuple[F64, F64] = np.arange(count) / rate, due[order]
 
-    def fill(self, producers: Sequence[Producer], begun: float) -> None:
+    def fill(self, producers: Sequence[EventProducer], begun: float) -> None:
         """Send all of it at once, as if it had begun at that time, s since the epoch."""
         for source, (rows, due) in enumerate(zip(self._rows, self._due, strict=True)):
             for start in range(0, rows.num_rows, BATCH):
@@ -48,7 +48,7 @@ class Live:
                 ts = _ms(begun + due[start : start + BATCH])
                 producers[source].send_rows(some.set_column(1, "ts", ts), as_json=True)
 
-    def send(self, producers: Sequence[Producer]) -> "Sent":
+    def send(self, producers: Sequence[EventProducer]) -> "Sent":
         """Send all of it at its time; returns when the time is over."""
         sent = Sent(producers[0].partitions)
         done = [0, 0]

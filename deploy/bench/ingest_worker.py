@@ -56,7 +56,7 @@ def _in_chunks(address: str, topic: str, group: str, meter: _Meter) -> None:
 
     async def count(stream: faust.StreamT[Any]) -> None:
         async for chunk in chunks(stream):
-            meter.add(len(chunk.records))
+            meter.add(len(chunk.messages))
             app.edge.commit_through(chunk.partition, chunk.end, chunk.epoch)
 
     app.agent(app.chunk_topic(topic))(count)

@@ -24,8 +24,10 @@ from deploy.bench.replay import figure
 from deploy.console import err
 from joiner import Joiner, SamplingSettings
 from streams.errors import ClickloopError, ConfigError
-from streams.merge import SOURCES, Merge
-from streams.record import Chunk, Position, Record
+from streams.events import SOURCES
+from streams.merge import Merge
+from streams.position import ReadCursor
+from streams.record import RecordType, RowChunk
 from streams.spill import FileSpill
 
 SEED = 1
@@ -87,7 +89,8 @@ class Stream:
         """joiners: nothing read yet."""
         self._traffic, self._joiners = traffic, joiners
         self._merge = Merge(
-            (Record("impressions", SCHEMA), Record("clicks", SCHEMA)), (Position(), Position())
+            (RecordType("impressions", SCHEMA), RecordType("clicks", SCHEMA)),
+            (ReadCursor(), ReadCursor()),
         )
 
     def rates(self, start: int, stop: int) -> tuple[float, ...]:
@@ -100,7 +103,7 @@ class Stream:
             events += part.events
             began = time.perf_counter()
             for source in SOURCES:
-                self._merge.push(source, Chunk(part[source], ()))
+                self._merge.push(source, RowChunk(part[source], ()))
             steps = list(iter(self._merge.take, None))
             merging += time.perf_counter() - began
             for which, joiner in enumerate(self._joiners):

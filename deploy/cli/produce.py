@@ -13,7 +13,7 @@ from deploy.settings import Settings
 from streams.deadletter import DeadLetterWriter, Source
 from streams.files import OFF, open_log
 from streams.kafka import Format
-from streams.kafka.produce import ClickProducer, ImpressionProducer, Producer, ProducerSettings
+from streams.kafka.produce import ClickProducer, EventProducer, ImpressionProducer, ProducerSettings
 
 # At a given rate, what is due is sent so often.
 _TICK_S = 0.05
@@ -72,8 +72,8 @@ def produce(
         with DeadLetterWriter(letters) as dead:
             for chunk in log:
                 rows += pace.send(chunk.rows)
-                dead.write(chunk.rejects)
-                rejected.update(letter.reason for letter in chunk.rejects)
+                dead.write(chunk.rejected)
+                rejected.update(letter.reason for letter in chunk.rejected)
                 if progress is not None:
                     progress(log.bytes_read, log.bytes_total)
                 if stop():
@@ -89,7 +89,7 @@ class _Pace:
     """Sends rows no faster than at a rate."""
 
     def __init__(
-        self, producer: Producer, form: Format, rate: float | None, stop: Callable[[], bool]
+        self, producer: EventProducer, form: Format, rate: float | None, stop: Callable[[], bool]
     ) -> None:
         self._producer = producer
         self._as_json = form == "json"

@@ -11,11 +11,12 @@ from deploy.settings import Settings
 from ftrl.features import FeatureConfig, FormerNames
 from joiner import FOREVER, Watermarks
 from streams.compute.arrays import I64
-from streams.deadletter import Place, Source
+from streams.deadletter import Source
 from streams.errors import DataError
+from streams.events import CLICKS_END, IMPRESSIONS_END
 from streams.files import OFF, GuardSettings, Log, open_log
-from streams.merge import CLICKS_END, IMPRESSIONS_END, Step, merged
-from streams.record import Position, places, places_of
+from streams.merge import MergedStep, merged
+from streams.position import ReadCursor, RowPosition, pack_positions, packed_positions
 from streams.schema import EventSchema
 
 
@@ -28,13 +29,13 @@ class Input:
         """Raises DataError when there is no log at `path`."""
         self.path = path
         self._events, self._source, self._guard = events, source, guard
-        self.at = Position()
+        self.at = ReadCursor()
         self.log = self._open()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
         """Go on after what `state` told. Raises DataError when the files before have changed."""
         place, newest = saved["at"]
-        self.at = Position(None if place is None else (place[0], place[1]), newest)
+        self.at = ReadCursor(None if place is None else (place[0], place[1]), newest)
         delivered = 0 if place is None else place[0] + 1
         now = [str(file) for file in self.log.files]
         if now[:delivered] != saved["files"][:delivered]:
@@ -48,7 +49,7 @@ class Input:
         """What `resume` needs, as plain JSON."""
         return {
             "files": [str(file) for file in self.log.files],
-            "at": [self.at.place, self.at.newest],
+            "at": [self.at.position, self.at.newest],
         }
 
     def rows_at(self, files: I64, rows: I64, events: EventSchema) -> list[pa.RecordBatch]:
@@ -58,11 +59,11 @@ class Input:
         """
         if len(rows) == 0:
             return []
-        wanted = places(files, rows)
-        before = Position((int(files[0]), int(rows[0]) - 1), self.at.newest)
+        wanted = pack_positions(files, rows)
+        before = ReadCursor((int(files[0]), int(rows[0]) - 1), self.at.newest)
         found, count = [], 0
         for chunk in open_log(self.path, events, self._source, guard=OFF, after=before):
-            place = places_of(chunk.rows)
+            place = packed_positions(chunk.rows)
             at = np.searchsorted(wanted, place)
             hit = wanted[np.minimum(at, len(wanted) - 1)] == place
             if hit.any():
@@ -86,7 +87,7 @@ class Input:
 class _Era:
     """A part of the impressions, through `until`, and the features they were read with."""
 
-    until: Place
+    until: RowPosition
     features: FeatureConfig
 
 
@@ -100,7 +101,7 @@ class Inputs:
         self.impressions = Input(impressions, settings.events, "impressions", settings.logs)
         self.clicks = Input(clicks, settings.events, "clicks", settings.logs)
 
-    def steps(self, watermarks: Watermarks) -> Iterator[Step]:
+    def steps(self, watermarks: Watermarks) -> Iterator[MergedStep]:
         """The merged events from where the logs are; watermarks: the joiner's, at this point."""
         ended = [
             code
@@ -126,8 +127,8 @@ class Inputs:
             _Era((file, row), FeatureConfig.model_validate(values))
             for file, row, values in saved.get("eras", ())
         ]
-        if self.impressions.at.place is not None and features != self._settings.features:
-            self._eras.append(_Era(self.impressions.at.place, features))
+        if self.impressions.at.position is not None and features != self._settings.features:
+            self._eras.append(_Era(self.impressions.at.position, features))
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as plain JSON."""
@@ -144,11 +145,11 @@ class Inputs:
         fields added since: there its values are missing. Raises DataError when the log no longer
         holds them.
         """
-        now, wanted = self._settings.features, places(files, rows)
+        now, wanted = self._settings.features, pack_positions(files, rows)
         found: list[pa.RecordBatch] = []
         start = 0
         for era in [*self._eras, _Era((int(files[-1]), int(rows[-1])), now)] if len(files) else []:
-            until = places(*(np.array([number]) for number in era.until))
+            until = pack_positions(*(np.array([number]) for number in era.until))
             stop = int(np.searchsorted(wanted, until[0], "right"))
             events = era.features.event_schema(self._settings.join.click_types)
             part = self.impressions.rows_at(files[start:stop], rows[start:stop], events)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from deploy.settings import Settings
 from ftrl import Training
 from joiner import Joiner, JoinOutput, Spill
-from streams.merge import Step
+from streams.merge import MergedStep
 
 
 class Loop(Training):
@@ -28,6 +28,6 @@ class Loop(Training):
         self.run_settings = settings
         self.joiner = Joiner(settings.events, settings.join, settings.sampling, spill)
 
-    def join(self, step: Step) -> JoinOutput:
+    def join(self, step: MergedStep) -> JoinOutput:
         """Take one step of the merged logs."""
         return self.joiner.process(step.impressions, step.clicks, step.order)

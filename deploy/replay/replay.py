@@ -19,7 +19,7 @@ from deploy.replay.inputs import Inputs
 from deploy.replay.pipeline import Loop
 from deploy.report.report import write_report
 from deploy.settings import Settings, differences
-from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from ftrl.features import FeatureConfig
@@ -27,7 +27,7 @@ from joiner import letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
-from streams.merge import Step
+from streams.merge import MergedStep
 from streams.ndjson_writer import NdjsonWriter
 from streams.spill import spill_of
 
@@ -112,15 +112,15 @@ class _Replay:
         self._settings = settings
         self._inputs = inputs
         self._store = store
-        self._kept = Kept(store)
+        self._checkpoints = CheckpointStore(store)
         self._loop = Loop(settings, self.publish, spill_of(settings.spill))
         self._rejections: Counter[str] = Counter()
         self._published: list[dict[str, Any]] = []
         self._seconds = self._compiling = 0.0  # of the runs that this one goes on with
         self.finished = False
-        if self._kept.values is not None:
-            self._check(self._kept.values)
-        saved = self._kept.last(self._loop.learner.slots.dtype)
+        if self._checkpoints.values is not None:
+            self._check(self._checkpoints.values)
+        saved = self._checkpoints.last(self._loop.learner.slots.dtype)
         # Saving it again would only put new settings in place of those it can go back to.
         self.as_saved = saved is not None
         if saved is not None:
@@ -155,7 +155,7 @@ class _Replay:
             if stop():
                 raise Stopped
             due = every and self._loop.joiner.ledger.impressions - self._saved_at >= every
-            if due and not self._kept.busy:
+            if due and not self._checkpoints.busy:
                 self.save(finished=False)
 
     def save(self, *, finished: bool) -> None:
@@ -181,12 +181,12 @@ class _Replay:
             "finished": finished,
         }
         learner = self._loop.learner
-        self._kept.save(learner.slots, learner.take_touched(), arrays, values)
+        self._checkpoints.save(learner.slots, learner.take_touched(), arrays, values)
         self._saved_at = self._loop.joiner.ledger.impressions
 
     def wait(self) -> None:
         """Return when the last checkpoint is on disk."""
-        self._kept.wait()
+        self._checkpoints.wait()
 
     def publish(self, ts: int | None) -> None:
         """Publish a serving version, at the event-time mark `ts` or for the end."""
@@ -215,7 +215,7 @@ class _Replay:
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Raise ConfigError if these settings cannot go on with the run that was saved."""
-        self._kept.check_format("replay into a new folder")
+        self._checkpoints.check_format("replay into a new folder")
         before = saved["settings"]
         different = differences(self._settings, before, _FREE_TO_CHANGE)
         if not different and saved["finished"] and self._changed(before):
@@ -254,11 +254,11 @@ class _Replay:
             "compiling_s": self._compiling + compiling_s() - self._compiled,
         }
 
-    def _reject(self, step: Step) -> None:
+    def _reject(self, step: MergedStep) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""
-        if step.rejects:
-            self._loop.joiner.count_letters(step.rejects)
-            self._write(step.rejects)
+        if step.rejected:
+            self._loop.joiner.count_letters(step.rejected)
+            self._write(step.rejected)
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""

@@ -68,8 +68,8 @@ def score_file(
             write(scored)
             rows += scored.num_rows
             total += float(np.sum(scored.column("p").to_numpy()))
-            dead.write(chunk.rejects)
-            rejected.update(letter.reason for letter in chunk.rejects)
+            dead.write(chunk.rejected)
+            rejected.update(letter.reason for letter in chunk.rejected)
             if progress is not None:
                 progress(log.bytes_read, log.bytes_total)
     if not rejected:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joiner.core.kernel_types import NEVER, Int
-from streams.arrow_batches import empty, with_small_tail
+from streams.arrow_batches import empty_batch, with_small_tail
 from streams.compute.arrays import I32, I64, U64
 from streams.compute.jit import kernel
 from streams.compute.murmur3 import hash128
@@ -179,7 +179,7 @@ class WaitingClicks:
     def take(self, rows: I64) -> pa.RecordBatch:
         """The clicks of these rows of the queue."""
         if not self._rows:
-            return empty(self._schema)
+            return empty_batch(self._schema)
         table = pa.Table.from_batches(self._rows, self._schema).take(pa.array(rows))
         return pa.RecordBatch.from_arrays(
             [column.combine_chunks() for column in table.columns], schema=self._schema

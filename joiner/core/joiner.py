@@ -37,10 +37,10 @@ from joiner.core.row_store import Spill
 from joiner.core.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
 from joiner.core.step_input import StepReader
 from joiner.settings import JoinSettings, SamplingSettings
-from streams.arrow_batches import empty
+from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, U8
-from streams.deadletter import DeadLetter, Place
-from streams.record import place_of
+from streams.deadletter import DeadLetter
+from streams.position import RowPosition, row_position
 from streams.schema import EventSchema
 
 FLOOR = 2  # index into a joiner's marks
@@ -100,7 +100,7 @@ class Joiner:
         self._reader = StepReader(schema)
         self._labeller = Labeller(schema, sampling.keep_rate)
         self._reporter = Reporter(schema)
-        self._nothing = empty(schema.impressions), empty(schema.clicks)
+        self._nothing = empty_batch(schema.impressions), empty_batch(schema.clicks)
 
     def process(
         self,
@@ -224,11 +224,11 @@ class Joiner:
         return self._pending.following - self._pending.retired
 
     @property
-    def undecided(self) -> Place | None:
+    def undecided(self) -> RowPosition | None:
         """The place of the first impression that is open."""
         pending = self._pending
         rows = pending.rows.slices(pending.decided, min(pending.decided + 1, pending.following))
-        return next((place_of(first, 0) for first in rows), None)
+        return next((row_position(first, 0) for first in rows), None)
 
     @property
     def oldest_open(self) -> int:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from joiner.core.pending import Pending
 from joiner.core.ring import CLICK_BIAS, DROPPED, NO_CLICK
-from streams.arrow_batches import concat
+from streams.arrow_batches import concat_batches
 from streams.compute.arrays import F64, I8, I64, Bool
 from streams.compute.jit import kernel
 from streams.schema import EventSchema
@@ -77,7 +77,7 @@ class Labeller:
         kept = start + np.flatnonzero(labels.kept)
         # A correction precedes the first label of the impression that was then undecided.
         order = np.argsort(np.concatenate([2 * kept + 1, 2 * before]), kind="stable")
-        return [concat([*firsts, rows], self._schema).take(pa.array(order))]
+        return [concat_batches([*firsts, rows], self._schema).take(pa.array(order))]
 
     def _first_labels(self, pending: Pending, start: int, labels: Labels) -> list[pa.RecordBatch]:
         columns = _columns(labels, kind=0)

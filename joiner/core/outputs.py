@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from joiner.core.early_clicks import WaitingClicks
 from joiner.core.kernel_types import LATE, REASONS, REJECTED, TOO_LATE, Facts
-from streams.arrow_batches import empty
+from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, Bool
 from streams.schema import PLACE, EventSchema
 
@@ -33,7 +33,7 @@ REJECTED_SCHEMA = pa.schema(
 )
 # Made once: pyarrow takes long to make an array of Python strings.
 _SOURCES, _REASONS = pa.array(["impressions", "clicks"]), pa.array(REASONS)
-_NO_LATE, _NO_REJECTED = empty(LATE_SCHEMA), empty(REJECTED_SCHEMA)
+_NO_LATE, _NO_REJECTED = empty_batch(LATE_SCHEMA), empty_batch(REJECTED_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)

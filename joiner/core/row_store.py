@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from streams.arrow_batches import concat, take_each, with_small_tail
+from streams.arrow_batches import concat_batches, take_each, with_small_tail
 from streams.compute.arrays import I64
 
 _SMALL_BATCH = 1 << 10  # rows that are kept together
@@ -95,7 +95,7 @@ class KeptRows:
         pieces = take_each(self._batches, which[by_batch], rows)
         back = np.empty_like(by_batch)
         back[by_batch] = np.arange(len(sequence))
-        return concat(pieces, self._schema).take(pa.array(back))
+        return concat_batches(pieces, self._schema).take(pa.array(back))
 
     def _end(self, at: int) -> int:
         return self._starts[at] + int(self._batches[at].num_rows)

@@ -11,7 +11,7 @@ from joiner.core.outputs import JoinOutput
 from joiner.settings import JoinSettings
 from streams.compute.arrays import Bool
 from streams.labelled_log import Base, Cut, Stop
-from streams.merge import Merge, Step
+from streams.merge import Merge, MergedStep
 
 
 class _Held(NamedTuple):
@@ -71,7 +71,7 @@ class OpenCut:
         self._passed: list[Bool] = []
         self._met: list[Bool] = []
 
-    def add(self, step: Step, output: JoinOutput) -> None:
+    def add(self, step: MergedStep, output: JoinOutput) -> None:
         """A step and what came of it."""
         self.labelled += output.labelled
         self.read += len(step.order)

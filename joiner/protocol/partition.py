@@ -32,9 +32,11 @@ from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter
 from streams.errors import ClickloopError, DataError
+from streams.events import SOURCES
 from streams.labelled_log import Base, Block, Claim, Cut, Entry
-from streams.merge import SOURCES, Merge
-from streams.record import Chunk, Position, Record, rows_through
+from streams.merge import Merge
+from streams.position import ReadCursor, rows_through
+from streams.record import RecordType, RowChunk
 from streams.schema import EventSchema
 
 MAX_IN_FLIGHT = 16  # blocks published and not acknowledged
@@ -153,13 +155,13 @@ class JoinPartition:
                     )
                 return self._count()
 
-    def read(self, source: int, chunk: Chunk) -> None:
+    def read(self, source: int, chunk: RowChunk) -> None:
         """The next rows of an input log (IMPRESSION or CLICK); those known are ignored."""
         place = self._merge.read_to(source)
         known = rows_through(chunk.rows, place)
-        letters = tuple(letter for letter in chunk.rejects if letter.place > place)
+        letters = tuple(letter for letter in chunk.rejected if letter.position > place)
         clock = None if chunk.clock is None else chunk.clock[known:]
-        self._merge.push(source, Chunk(chunk.rows.slice(known), letters, clock))
+        self._merge.push(source, RowChunk(chunk.rows.slice(known), letters, clock))
 
     def advance(
         self,
@@ -236,8 +238,8 @@ class JoinPartition:
         setup = self._setup
         newest = (None, None) if cut is None else cut.newest
         self._merge = Merge(
-            (Record("impressions", setup.schema), Record("clicks", setup.schema)),
-            (Position(base.impressions, newest[0]), Position(base.clicks, newest[1])),
+            (RecordType("impressions", setup.schema), RecordType("clicks", setup.schema)),
+            (ReadCursor(base.impressions, newest[0]), ReadCursor(base.clicks, newest[1])),
         )
         self._joiner = (
             Joiner(setup.schema, setup.join, setup.sampling, setup.spill)
@@ -295,12 +297,12 @@ class JoinPartition:
                 self._open.lifted(output)
                 effects += _reports((), output)
         while not self._behind and (step := self._merge.take((done[0], done[1]))) is not None:
-            self._joiner.count_letters(step.rejects)
+            self._joiner.count_letters(step.rejected)
             order = with_lifts(step.order, logs)
             clocks = step.impression_clock, step.click_clock
             output = self._joiner.process(step.impressions, step.clicks, order, clocks)
             self._open.add(step, output)
-            effects += _reports(step.rejects, output)
+            effects += _reports(step.rejected, output)
             self._behind = self._open.read >= self._setup.cut_rows
         if logs:
             self._open.stop(self._merge, logs)

@@ -19,8 +19,9 @@ from joiner.settings import JoinSettings, SamplingSettings
 from streams.compute.arrays import Bool
 from streams.deadletter import DeadLetter
 from streams.errors import DataError
+from streams.events import CLICK, IMPRESSION
 from streams.labelled_log import Base, Block, Claim, Cut, Entry, Lineage
-from streams.merge import CLICK, IMPRESSION, Merge, Step
+from streams.merge import Merge, MergedStep
 
 FIRST_LOOK = 64  # messages; twice as many each time
 
@@ -147,7 +148,7 @@ class Rebuild:
             self._stop += 1
         return True
 
-    def _take(self, step: Step, idle: int, written: Written) -> None:
+    def _take(self, step: MergedStep, idle: int, written: Written) -> None:
         shown, clicked = step.impressions.num_rows, step.clicks.num_rows
         self._rows = self._rows[0] + shown, self._rows[1] + clicked
         passed, self._passed = self._passed[:shown], self._passed[shown:]
@@ -161,7 +162,7 @@ class Rebuild:
         same = np.array_equal(output.accepted, ~passed) and np.array_equal(output.waited, ~met)
         if not same:
             raise _changed(written.cut)
-        self._keep(output, step.rejects, written)
+        self._keep(output, step.rejected, written)
 
     def _keep(self, output: JoinOutput, letters: tuple[DeadLetter, ...], written: Written) -> None:
         if not written.complete:

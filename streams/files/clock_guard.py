@@ -28,7 +28,8 @@ from streams.compute.arrays import I64, Bool
 from streams.compute.jit import kernel
 from streams.deadletter import DeadLetter, raw_row
 from streams.duration import Duration, readable
-from streams.record import Chunk, Record, place_of
+from streams.position import row_position
+from streams.record import RecordType, RowChunk
 
 _NOTHING = -1  # the newest time while no row has been accepted
 
@@ -98,7 +99,7 @@ class Guard:
     """
 
     def __init__(
-        self, settings: GuardSettings, record: Record, files: list[str], newest: int | None
+        self, settings: GuardSettings, record: RecordType, files: list[str], newest: int | None
     ) -> None:
         """files: the log's files in order. newest: M, in a log that is read on."""
         self._settings = settings
@@ -107,20 +108,20 @@ class Guard:
         self._newest = _NOTHING if newest is None else newest
         self._ts = np.empty(0, np.int64)  # of the rows held back
         self._held: deque[pa.RecordBatch] = deque()
-        self._letters: list[DeadLetter] = []
+        self._dead_letters: list[DeadLetter] = []
 
-    def feed(self, chunk: Chunk) -> Iterator[Chunk]:
+    def feed(self, chunk: RowChunk) -> Iterator[RowChunk]:
         """Take the next chunk of the log; give what can be judged now."""
         self._held.append(chunk.rows)
-        self._letters += chunk.rejects
+        self._dead_letters += chunk.rejected
         self._ts = np.concatenate([self._ts, chunk.rows.column("ts").to_numpy()])
         return self._judged(complete=False)
 
-    def finish(self) -> Iterator[Chunk]:
+    def finish(self) -> Iterator[RowChunk]:
         """The log has ended: give the rest."""
         return self._judged(complete=True)
 
-    def _judged(self, complete: bool) -> Iterator[Chunk]:
+    def _judged(self, complete: bool) -> Iterator[RowChunk]:
         good = np.empty(len(self._ts), np.bool_)
         jump, agree = self._settings.max_jump, self._settings.agree_rows
         count, self._newest = judge(self._ts, self._newest, jump, agree, complete, good)
@@ -131,27 +132,34 @@ class Guard:
             if len(part) < len(batch):
                 self._held.appendleft(batch.slice(len(part)))
             chunk = self._chunk(part, good[: len(part)])
-            if len(chunk.rows) or chunk.rejects:
+            if len(chunk.rows) or chunk.rejected:
                 yield chunk
             if len(part) < len(batch):
                 return
             good, count = good[len(part) :], count - len(part)
 
-    def _chunk(self, rows: pa.RecordBatch, good: Bool) -> Chunk:
+    def _chunk(self, rows: pa.RecordBatch, good: Bool) -> RowChunk:
         """The good ones of these rows, and the letters that come before the rows still held."""
         if not good.all():
-            self._letters += [self._letter(rows, i) for i in np.flatnonzero(~good).tolist()]
-            self._letters.sort(key=lambda letter: letter.place)
+            self._dead_letters += [
+                self._dead_letter(rows, i) for i in np.flatnonzero(~good).tolist()
+            ]
+            self._dead_letters.sort(key=lambda dead_letter: dead_letter.position)
             rows = rows.filter(pa.array(good))
-        next_row = next((place_of(batch, 0) for batch in self._held if len(batch)), None)
-        free = len(self._letters)
+        next_row = next((row_position(batch, 0) for batch in self._held if len(batch)), None)
+        free = len(self._dead_letters)
         if next_row is not None:
-            free = bisect_left(self._letters, next_row, key=lambda letter: letter.place)
-        letters, self._letters = tuple(self._letters[:free]), self._letters[free:]
-        return Chunk(rows, letters)
+            free = bisect_left(
+                self._dead_letters, next_row, key=lambda dead_letter: dead_letter.position
+            )
+        dead_letters, self._dead_letters = (
+            tuple(self._dead_letters[:free]),
+            self._dead_letters[free:],
+        )
+        return RowChunk(rows, dead_letters)
 
-    def _letter(self, rows: pa.RecordBatch, i: int) -> DeadLetter:
-        src_offset, src_row = place_of(rows, i)
+    def _dead_letter(self, rows: pa.RecordBatch, i: int) -> DeadLetter:
+        src_offset, src_row = row_position(rows, i)
         click_type = None
         if self._record.source == "clicks":
             click_type = self._record.schema.click_types[rows.column("type")[i].as_py()]

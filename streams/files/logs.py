@@ -11,9 +11,10 @@ from streams.formats.csv import read_csv
 from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS
 from streams.formats.ndjson import read_ndjson
 from streams.formats.parquet import read_parquet
-from streams.record import Chunk, FileOrigin, Found, Position, Record
+from streams.position import ReadCursor
+from streams.record import FileOrigin, ParsedRows, RecordType, RowChunk
 from streams.schema import EventSchema
-from streams.validate import accepted
+from streams.validate import validate
 
 ENDINGS = (".ndjson", ".ndjson.gz", ".parquet", ".csv", ".csv.gz")
 
@@ -31,18 +32,18 @@ def discover(path: str | Path) -> tuple[Path, ...]:
     try:
         if named.is_dir():
             entries = (p for p in named.iterdir() if not p.name.startswith("."))
-            found = [p for p in entries if p.name.endswith(ENDINGS) and p.is_file()]
+            parsed = [p for p in entries if p.name.endswith(ENDINGS) and p.is_file()]
         else:
-            found = [named] if named.exists() else [Path(p) for p in glob.glob(str(path))]
+            parsed = [named] if named.exists() else [Path(p) for p in glob.glob(str(path))]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Check the path and its rights.") from error
-    if not found:
+    if not parsed:
         raise DataError(f"{path}: there are no log files. {_WHAT_TO_GIVE}.")
-    for file in found:
+    for file in parsed:
         if not file.name.endswith(ENDINGS):
             raise DataError(f"{file}: this kind of file is not known. {_WHAT_TO_GIVE}.")
         _open(file)
-    return tuple(sorted(found))
+    return tuple(sorted(parsed))
 
 
 def _open(file: Path) -> None:
@@ -56,7 +57,7 @@ def _open(file: Path) -> None:
 class Log:
     """One log: the files a path names, one after another.
 
-    Iterating gives `Chunk`s, in the order of the files and their rows; a log is iterated once.
+    Iterating gives `RowChunk`s, in the order of the files and their rows; a log is iterated once.
     At most about a block of a file is held. Iteration raises DataError where a file turns out
     to be unreadable, after all rows before that.
 
@@ -67,10 +68,10 @@ class Log:
 
     def __init__(
         self,
-        record: Record,
+        record: RecordType,
         files: tuple[Path, ...],
         guard: GuardSettings,
-        after: Position,
+        after: ReadCursor,
         block_bytes: int,
         block_rows: int,
     ) -> None:
@@ -83,7 +84,7 @@ class Log:
         self._block_bytes = block_bytes
         self._block_rows = block_rows
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[RowChunk]:
         names = [str(file) for file in self.files]
         guard = Guard(self._guard, self.record, names, self.after.newest)
         try:
@@ -94,16 +95,16 @@ class Log:
             raise
         yield from guard.finish()
 
-    def _chunks(self) -> Iterator[Chunk]:
-        first, row = self.after.place or (0, 0)
+    def _chunks(self) -> Iterator[RowChunk]:
+        first, row = self.after.position or (0, 0)
         for src_offset, file in enumerate(self.files):
             if src_offset < first:
                 self._advance(file.stat().st_size)
                 continue
-            for found in self._found(file, row if src_offset == first else 0):
-                yield accepted(found, self.record, FileOrigin(str(file), src_offset))
+            for parsed in self._parsed(file, row if src_offset == first else 0):
+                yield validate(parsed, self.record, FileOrigin(str(file), src_offset))
 
-    def _found(self, file: Path, after: int) -> Iterator[Found]:
+    def _parsed(self, file: Path, after: int) -> Iterator[ParsedRows]:
         if file.suffix == ".parquet":
             return read_parquet(
                 file,
@@ -132,21 +133,21 @@ def open_log(
     source: Source,
     *,
     guard: GuardSettings | None = None,
-    after: Position | None = None,
+    after: ReadCursor | None = None,
     block_bytes: int = BLOCK_BYTES,
     block_rows: int = MAX_BLOCK_ROWS,
 ) -> Log:
     """The log at a path: a file, a folder or a glob of `ENDINGS`.
 
-    after: read on from here (`Step.impressions_at`, `.clicks_at`); default: from the start.
+    after: read on from here (`MergedStep.impressions_at`, `.clicks_at`); default: from the start.
     block_bytes, block_rows: how much is read at once; neither changes what comes out. Raises
     DataError as `discover` does.
     """
     return Log(
-        Record(source, schema),
+        RecordType(source, schema),
         discover(path),
         guard or GuardSettings(),
-        after or Position(),
+        after or ReadCursor(),
         block_bytes,
         block_rows,
     )

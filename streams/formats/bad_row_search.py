@@ -10,7 +10,7 @@ from streams.compute.arrays import I64
 T = TypeVar("T")
 
 
-def separated(
+def split_bad_rows(
     index: I64, read: Callable[[I64], T | None], guesses: Sequence[Callable[[], list[int]]]
 ) -> tuple[list[tuple[I64, T]], list[int]]:
     """Read the good ones of some lines (ascending indices) in few blocks; find the bad ones.

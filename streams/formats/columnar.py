@@ -15,7 +15,7 @@ from streams.compute.arrays import I64, Bool
 from streams.compute.floats import float64
 from streams.deadletter import raw_row
 from streams.errors import DataError
-from streams.record import FEATURES, TIMES, BadRow, Check, Found, Record, plain_type
+from streams.record import FEATURES, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
 from streams.schema import FEATURE_PREFIX, ValueType
 
 
@@ -27,7 +27,7 @@ class Layout:
     `features`, if that is in `members`. types: their Arrow types, by their names.
     """
 
-    record: Record
+    record: RecordType
     columns: dict[str, str]
     members: frozenset[str]
     types: dict[str, pa.DataType]
@@ -40,7 +40,7 @@ class Layout:
 
 
 def layout_of(
-    where: Path | str, record: Record, schema: pa.Schema, *, partial: bool = False
+    where: Path | str, record: RecordType, schema: pa.Schema, *, partial: bool = False
 ) -> Layout:
     """How columns with this schema, to be found at `where`, hold records.
 
@@ -54,11 +54,11 @@ def layout_of(
     if FEATURES in types and pa.types.is_struct(types[FEATURES]):
         members = {FEATURE_PREFIX + member.name: member.type for member in types[FEATURES]}
         members = {name: found for name, found in members.items() if name not in types}
-    columns = record.located(where, [*schema.names, *members], partial=partial)
+    columns = record.locate_columns(where, [*schema.names, *members], partial=partial)
     written = where if isinstance(where, str) else "the file"
     types |= members
     for name, column in columns.items():
-        expected = _expected(types[column], name, record.kinds[name], name in record.own)
+        expected = _expected(types[column], name, record.column_types[name], name in record.members)
         if expected is not None:
             raise DataError(
                 f"{where}: column {column} is {types[column]}; {expected} is expected. Cast it "
@@ -67,7 +67,7 @@ def layout_of(
     return Layout(record, columns, frozenset(members), types)
 
 
-def found_in(layout: Layout, batch: pa.RecordBatch, numbers: I64) -> Found:
+def parse_columns(layout: Layout, batch: pa.RecordBatch, numbers: I64) -> ParsedRows:
     """The records of a batch; its rows have these numbers (int64 [rows])."""
     bad: list[BadRow] = []
     fresh = not is_valid(batch)
@@ -77,7 +77,7 @@ def found_in(layout: Layout, batch: pa.RecordBatch, numbers: I64) -> Found:
         bad = [BadRow(int(row), "invalid_utf8", detail, None) for row in numbers[broken]]
         batch, numbers = batch.filter(pa.array(~broken)), numbers[~broken]
     columns, checks = _columns(layout, batch, fresh)
-    return Found(columns, numbers, checks, tuple(bad), lambda i: raw_row(batch, i))
+    return ParsedRows(columns, numbers, checks, tuple(bad), lambda i: raw_row(batch, i))
 
 
 def is_valid(batch: pa.RecordBatch) -> bool:
@@ -89,7 +89,7 @@ def is_valid(batch: pa.RecordBatch) -> bool:
     return True
 
 
-def _expected(found: pa.DataType, name: str, kind: ValueType, own: bool) -> str | None:
+def _expected(found: pa.DataType, name: str, kind: ValueType, members: bool) -> str | None:
     """What the type of a column should be; None if `found` will do."""
     is_ = pa.types
     value = found.value_type if is_.is_dictionary(found) else found
@@ -98,7 +98,7 @@ def _expected(found: pa.DataType, name: str, kind: ValueType, own: bool) -> str 
         case _ if is_.is_null(value):
             return None
         case "string":
-            fits, expected = _is_text(value) or (not own and is_.is_integer(value)), "string"
+            fits, expected = _is_text(value) or (not members and is_.is_integer(value)), "string"
         case "int":
             fits, expected = small, "int64"
             if name in TIMES:
@@ -124,22 +124,22 @@ def _is_list(found: pa.DataType) -> bool:
 
 def _columns(
     layout: Layout, batch: pa.RecordBatch, fresh: bool
-) -> tuple[dict[str, pa.Array], tuple[Check, ...]]:
+) -> tuple[dict[str, pa.Array], tuple[ColumnCheck, ...]]:
     """The record's columns; fresh: make new dictionaries, for the old ones are not to be used."""
     arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ColumnCheck, ...] = ()
     if layout.members & set(layout.columns.values()):
         struct = arrays[FEATURES]
         missing = struct.is_null().to_numpy(zero_copy_only=False)
-        checks = (Check(FEATURES, "missing_features", missing, struct, "an object"),)
+        checks = (ColumnCheck(FEATURES, "missing_features", missing, struct, "an object"),)
         names = [FEATURE_PREFIX + member.name for member in struct.type]
         arrays |= dict(zip(names, struct.flatten(), strict=True))
     record = layout.record
     columns: dict[str, pa.Array] = {}
-    for name, kind in record.kinds.items():
+    for name, kind in record.column_types.items():
         column = layout.columns.get(name)
         array = pa.nulls(len(batch)) if column is None else arrays[column]
-        if kind == "string" and name not in record.own:
+        if kind == "string" and name not in record.members:
             columns[name] = _encoded(array, fresh)
         else:
             columns[name] = _cast(array, kind)

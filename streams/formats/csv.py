@@ -17,10 +17,10 @@ import pyarrow.csv as pv
 from streams.compute.arrays import I64, Bool
 from streams.deadletter import raw_line
 from streams.errors import DataError
-from streams.formats.bad_row_search import separated
+from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.json_faults import INT64
 from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
-from streams.record import EXPECTED, TIMES, BadRow, Check, Found, Record, plain_type
+from streams.record import EXPECTED, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
 from streams.schema import ValueType
 from streams.validate import EXPECTED_TS
 
@@ -36,19 +36,19 @@ _BOOLS = pa.array(["true", "1", "false", "0"])
 
 def read_csv(
     path: Path,
-    record: Record,
+    record: RecordType,
     *,
     block_bytes: int = BLOCK_BYTES,
     block_rows: int = MAX_BLOCK_ROWS,
     after: int = 0,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Found]:
+) -> Iterator[ParsedRows]:
     """The records of a `.csv` or `.csv.gz` file after line `after`, a block at a time.
 
     Raises DataError if a column is missing, and as `read_lines` does.
     """
     header, number = _header(path, block_bytes)
-    parser = CsvParser(record, header, record.located(path, header))
+    parser = CsvParser(record, header, record.locate_columns(path, header))
     for lines in read_lines(
         path,
         block_bytes=block_bytes,
@@ -79,7 +79,7 @@ def _header(path: Path, block_bytes: int) -> tuple[list[str], int]:
 class CsvParser:
     """Makes columns of lines of cells."""
 
-    def __init__(self, record: Record, header: list[str], columns: dict[str, str]) -> None:
+    def __init__(self, record: RecordType, header: list[str], columns: dict[str, str]) -> None:
         """columns: the name in `header` of each column of the record that the file has."""
         self._record = record
         self._columns = columns
@@ -94,14 +94,14 @@ class CsvParser:
             quoted_strings_can_be_null=False,
         )
 
-    def parse(self, lines: Lines) -> Found:
+    def parse(self, lines: Lines) -> ParsedRows:
         """The columns of the good lines, and the bad ones with their reasons."""
         torn = _torn(lines)
         index = np.delete(np.arange(len(lines)), torn)
         whole = self._cells(lines, index)
         blocks, unclosed = [(index, whole)] if whole else [], list[int]()
         if whole is None:
-            blocks, unclosed = separated(
+            blocks, unclosed = split_bad_rows(
                 index, lambda some: self._cells(lines, some), [lambda: _odd(lines, index)]
             )
         apart = [*torn, *unclosed]
@@ -110,7 +110,7 @@ class CsvParser:
         columns, checks = self._typed([cells for _, (cells, _) in blocks], len(index))
         bad = [*lines.bad, *(_inseparable(lines, i) for i in apart)]
         bad += [self._wrong_width(lines, i, width) for i, width in widths.items()]
-        return Found(
+        return ParsedRows(
             columns=columns,
             rows=lines.numbers[index],
             checks=tuple(checks),
@@ -150,10 +150,12 @@ class CsvParser:
         detail = f"the row has {width} cells; {self._width} are expected, as in the header"
         return BadRow(int(lines.numbers[i]), "wrong_columns", detail, raw_line(lines.line(i)))
 
-    def _typed(self, tables: list[pa.Table], rows: int) -> tuple[dict[str, pa.Array], list[Check]]:
+    def _typed(
+        self, tables: list[pa.Table], rows: int
+    ) -> tuple[dict[str, pa.Array], list[ColumnCheck]]:
         columns: dict[str, pa.Array] = {}
-        checks: list[Check] = []
-        for name, kind in self._record.kinds.items():
+        checks: list[ColumnCheck] = []
+        for name, kind in self._record.column_types.items():
             if name in self._columns:
                 chunks = [c for t in tables for c in t.column(self._columns[name]).chunks]
                 cells = pa.chunked_array(chunks, pa.string()).combine_chunks()
@@ -167,8 +169,8 @@ class CsvParser:
             ):
                 if name in TIMES:
                     reason, expected = "bad_ts", EXPECTED_TS
-                checks.append(Check(name, reason, bad, cells, expected))
-            if kind == "string" and name not in self._record.own:
+                checks.append(ColumnCheck(name, reason, bad, cells, expected))
+            if kind == "string" and name not in self._record.members:
                 columns[name] = columns[name].dictionary_encode()
         return columns, checks
 

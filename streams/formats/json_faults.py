@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streams.deadletter import shown
-from streams.record import EXPECTED, FEATURES, TIMES, Record
+from streams.record import EXPECTED, FEATURES, TIMES, RecordType
 from streams.schema import ValueType
 from streams.validate import EXPECTED_TS
 
@@ -47,7 +47,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def explain(line: bytes, record: Record) -> Fault | None:
+def json_fault(line: bytes, record: RecordType) -> Fault | None:
     """The reason and the detail if a UTF-8 line is surely not one JSON object of `record`.
 
     None says nothing: pyarrow, too, has to read the line. Whatever is a fault here pyarrow
@@ -68,7 +68,7 @@ def explain(line: bytes, record: Record) -> Fault | None:
     return "not_one_object", f"after the object there is {rest}; {_ONE}"
 
 
-def unexplained(record: Record) -> Fault:
+def unexplained_fault(record: RecordType) -> Fault:
     """The reason and the detail for a line that pyarrow refuses for a cause not found here."""
     what = "its nesting is too deep or a number in it too big"
     return "bad_json", f"the line cannot be read as one of the {record.source}; perhaps {what}"
@@ -86,8 +86,8 @@ def _not_json(text: str, position: int) -> Fault | None:
     return "bad_json", f"character {position + 1} on is not JSON: {there}; {_ONE}"
 
 
-def _faults(value: _Object, record: Record) -> Iterator[Fault]:
-    yield from _members(value, record.own, "")
+def _faults(value: _Object, record: RecordType) -> Iterator[Fault]:
+    yield from _members(value, record.members, "")
     if record.source == "impressions":
         features = value.get(FEATURES)
         if FEATURES in value.repeated:

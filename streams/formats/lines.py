@@ -160,11 +160,11 @@ class _Blocks:
             stop = int(some[-1]) + 1
             if skip < len(some):
                 text = data if stop - start == len(data) else data[start:stop]
-                yield checked(text, some[skip:] - start, first + row + skip)
+                yield checked_lines(text, some[skip:] - start, first + row + skip)
             start = stop
 
 
-def checked(data: bytes, ends: I64, first: int, *, blank: bool = False) -> Lines:
+def checked_lines(data: bytes, ends: I64, first: int, *, blank: bool = False) -> Lines:
     """The lines of `data` that end at `ends`, the first of them with number `first`.
 
     data: ends with a line end. blank: keep lines without anything on them.

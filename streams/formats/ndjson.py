@@ -3,7 +3,7 @@
 pyarrow decides whether a line is a record, and decides the same alone as in a block: so what
 becomes of a line never depends on its neighbours. It takes two objects on a line, one object
 over two lines, and NaN; what is checked around it closes those gaps. Reading a line alone is
-slow, so where `explain` finds a fault, which pyarrow is known to refuse, it is not asked.
+slow, so where `json_fault` finds a fault, which pyarrow is known to refuse, it is not asked.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ import pyarrow.json as pj
 
 from streams.compute.arrays import I64
 from streams.deadletter import raw_line
-from streams.formats.bad_row_search import separated
+from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.duplicate_keys import repeats
-from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, explain, unexplained
+from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, json_fault, unexplained_fault
 from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
-from streams.record import FEATURES, BadRow, Check, Found, Record, plain_type
+from streams.record import FEATURES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
 from streams.schema import ValueType
 
 _BLANKS = JSON_WHITESPACE.encode()
@@ -30,13 +30,13 @@ _BLANKS = JSON_WHITESPACE.encode()
 
 def read_ndjson(
     path: Path,
-    record: Record,
+    record: RecordType,
     *,
     block_bytes: int = BLOCK_BYTES,
     block_rows: int = MAX_BLOCK_ROWS,
     after: int = 0,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Found]:
+) -> Iterator[ParsedRows]:
     """The records of a `.ndjson` or `.ndjson.gz` file after line `after`, a block at a time.
 
     Members that are not declared are ignored. Raises DataError as `read_lines` does.
@@ -51,7 +51,7 @@ def read_ndjson(
 class JsonParser:
     """Makes columns of lines that hold one JSON object each."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: RecordType) -> None:
         self._record = record
         self._options = pj.ParseOptions(
             explicit_schema=_json_schema(record), unexpected_field_behavior="ignore"
@@ -60,7 +60,7 @@ class JsonParser:
         self._expect_bad = False
         self._expect_repeats = False
 
-    def parse(self, lines: Lines) -> Found:
+    def parse(self, lines: Lines) -> ParsedRows:
         """The columns of the good lines, and the bad ones with their reasons."""
         index, shapeless = _shaped(lines)
         faults = {i: self._fault(lines, i) for i in shapeless}
@@ -76,7 +76,7 @@ class JsonParser:
             BadRow(int(lines.numbers[i]), *fault, raw_line(lines.line(i)))
             for i, fault in faults.items()
         ]
-        return Found(
+        return ParsedRows(
             columns=self._columns(table),
             rows=lines.numbers[index],
             checks=self._checks(table),
@@ -109,7 +109,7 @@ class JsonParser:
 
         def read(some: I64) -> pa.Table | None:
             if len(some) == 1:
-                fault = explain(lines.line(some[0]), self._record)
+                fault = json_fault(lines.line(some[0]), self._record)
                 if fault is not None:
                     faults[int(some[0])] = fault
                     return None
@@ -124,9 +124,9 @@ class JsonParser:
         guesses = [undecodable, repetitive]
         if self._expect_repeats:
             guesses = [lambda: [*undecodable(), *repetitive()]]
-        blocks, bad = separated(index, read, guesses)
+        blocks, bad = split_bad_rows(index, read, guesses)
         for i in bad:
-            faults.setdefault(i, unexplained(self._record))
+            faults.setdefault(i, unexplained_fault(self._record))
         tables = [table for _, table in blocks] or [self._options.explicit_schema.empty_table()]
         return pa.concat_tables(tables), np.setdiff1d(index, bad, assume_unique=True), faults
 
@@ -142,10 +142,10 @@ class JsonParser:
         return refused
 
     def _fault(self, lines: Lines, i: int) -> Fault:
-        return explain(lines.line(i), self._record) or unexplained(self._record)
+        return json_fault(lines.line(i), self._record) or unexplained_fault(self._record)
 
     def _columns(self, table: pa.Table) -> dict[str, pa.Array]:
-        columns = {name: _whole(table.column(name)) for name in self._record.own}
+        columns = {name: _whole(table.column(name)) for name in self._record.members}
         if self._record.fields:
             # `flatten` makes the members of a null object null.
             members = _whole(table.column(FEATURES)).flatten()
@@ -154,12 +154,12 @@ class JsonParser:
                 columns[field.column] = member.dictionary_encode() if string else member
         return columns
 
-    def _checks(self, table: pa.Table) -> tuple[Check, ...]:
+    def _checks(self, table: pa.Table) -> tuple[ColumnCheck, ...]:
         if self._record.source == "clicks" or table.column(FEATURES).null_count == 0:
             return ()
         features = _whole(table.column(FEATURES))
         missing = features.is_null().to_numpy(zero_copy_only=False)
-        return (Check(FEATURES, "missing_features", missing, features, "an object"),)
+        return (ColumnCheck(FEATURES, "missing_features", missing, features, "an object"),)
 
 
 def _shaped(lines: Lines) -> tuple[I64, list[int]]:
@@ -194,8 +194,8 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _json_schema(record: Record) -> pa.Schema:
-    columns = [(name, plain_type(kind)) for name, kind in record.own.items()]
+def _json_schema(record: RecordType) -> pa.Schema:
+    columns = [(name, plain_type(kind)) for name, kind in record.members.items()]
     if record.source == "impressions":
         fields = [(field.name, plain_type(field.type)) for field in record.fields]
         columns.append((FEATURES, pa.struct(fields)))
@@ -212,13 +212,13 @@ _DECODED: dict[ValueType, Any] = {
 }
 
 
-def _struct(record: Record) -> type[msgspec.Struct]:
+def _struct(record: RecordType) -> type[msgspec.Struct]:
     """A type that msgspec decodes about the same lines as that pyarrow reads."""
-    own: dict[str, Any] = {name: _DECODED[kind] for name, kind in record.own.items()}
+    members: dict[str, Any] = {name: _DECODED[kind] for name, kind in record.members.items()}
     if record.source == "impressions":
         fields = {field.name: _DECODED[field.type] for field in record.fields}
-        own[FEATURES] = _defined("Features", fields) | None
-    return _defined(record.source, own)
+        members[FEATURES] = _defined("Features", fields) | None
+    return _defined(record.source, members)
 
 
 def _defined(name: str, members: dict[str, Any]) -> type[msgspec.Struct]:

@@ -8,21 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.errors import DataError
-from streams.formats.columnar import Layout, found_in, layout_of
+from streams.formats.columnar import Layout, layout_of, parse_columns
 from streams.formats.lines import MAX_BLOCK_ROWS
-from streams.record import Found, Record
+from streams.record import ParsedRows, RecordType
 
 _PAGE_BUFFER = 1 << 20  # bytes read ahead of a column; without it, whole columns are held
 
 
 def read_parquet(
     path: Path,
-    record: Record,
+    record: RecordType,
     *,
     block_rows: int = MAX_BLOCK_ROWS,
     after: int = 0,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Found]:
+) -> Iterator[ParsedRows]:
     """The records of a `.parquet` file after row `after`, at most `block_rows` at a time.
 
     Raises DataError if the file is unreadable, after all row groups before the damage, or if a
@@ -52,8 +52,8 @@ def _dictionaries(layout: Layout) -> list[str]:
     return [
         column
         for name, column in layout.columns.items()
-        if record.kinds[name] == "string"
-        and name not in record.own
+        if record.column_types[name] == "string"
+        and name not in record.members
         and pa.types.is_string(layout.types[column])
         # Not inside a struct: pyarrow cannot read one there whose dictionary changes on the way.
         and column not in layout.members
@@ -67,7 +67,7 @@ def _batches(
     block_rows: int,
     after: int,
     advance: Callable[[int], None],
-) -> Iterator[Found]:
+) -> Iterator[ParsedRows]:
     groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     row = group = 0
     while group < len(groups) and row + groups[group] <= after:
@@ -81,7 +81,7 @@ def _batches(
         advance(size * row // file.metadata.num_rows - done)
         done = size * row // file.metadata.num_rows
         if len(numbers):
-            yield found_in(layout, batch.slice(skip), numbers)
+            yield parse_columns(layout, batch.slice(skip), numbers)
 
 
 def _blocks(

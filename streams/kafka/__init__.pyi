@@ -1,6 +1,6 @@
-from .chunk import Chunk as Chunk
+from .chunk import MessageChunk as MessageChunk
 from .chunk import Partition as Partition
-from .chunk import joined as joined
+from .chunk import concat_chunks as concat_chunks
 from .codec import Decoder as Decoder
 from .security import client_options as client_options
 from .security import faust_options as faust_options

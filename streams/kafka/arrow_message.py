@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from streams.errors import DataError
 from streams.formats.columnar import Layout, is_valid, layout_of
-from streams.record import Record
+from streams.record import RecordType
 
 MAX_MESSAGE_ROWS = 1 << 20
 
@@ -26,7 +26,7 @@ class ArrowMessage:
     valid: bool
 
 
-def read_message(value: bytes, record: Record) -> ArrowMessage:
+def read_message(value: bytes, record: RecordType) -> ArrowMessage:
     """The rows of a message. Raises DataError if it is not an Arrow stream of such records."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(value), options=_READ) as stream:

@@ -15,7 +15,7 @@ class Partition(NamedTuple):
         return f"{self.topic}-{self.number}"
 
 
-class Record(Protocol):
+class Message(Protocol):
     """What a consumer hands out; times are milliseconds since the epoch, UTC."""
 
     @property
@@ -40,7 +40,7 @@ class Record(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class MessageChunk:
     """All records that the log holds from offset `begin` up to, not including, `end`.
 
     Offsets without a record (marks of transactions, records that compaction removed) are part of
@@ -51,18 +51,18 @@ class Chunk:
     partition: Partition
     begin: int
     end: int
-    records: Sequence[Record]
+    messages: Sequence[Message]
     epoch: int
 
-    def since(self, offset: int) -> "Chunk":
+    def since(self, offset: int) -> "MessageChunk":
         """Its part from `offset` on; `begin` ≤ `offset` ≤ `end`."""
-        kept = [record for record in self.records if record.offset >= offset]
-        return replace(self, begin=offset, records=kept)
+        kept = [message for message in self.messages if message.offset >= offset]
+        return replace(self, begin=offset, messages=kept)
 
 
-def joined(chunks: Sequence[Chunk]) -> Chunk:
+def concat_chunks(chunks: Sequence[MessageChunk]) -> MessageChunk:
     """Chunks that follow one another as one; at least one."""
     if len(chunks) == 1:
         return chunks[0]
-    records = [record for chunk in chunks for record in chunk.records]
-    return replace(chunks[0], end=chunks[-1].end, records=records)
+    messages = [message for chunk in chunks for message in chunk.messages]
+    return replace(chunks[0], end=chunks[-1].end, messages=messages)

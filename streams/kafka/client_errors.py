@@ -16,13 +16,13 @@ _VAGUE = ("timed out", "disconnected")
 
 
 class _Refusals(logging.Handler):
-    said = ""
+    reason = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember why a connection failed: of several reasons the most telling, then the last."""
         found = _FAILED.search(record.getMessage())
-        if found and _telling(found[1]) >= _telling(self.said):
-            self.said = found[1]
+        if found and _telling(found[1]) >= _telling(self.reason):
+            self.reason = found[1]
 
 
 def _telling(reason: str) -> int:
@@ -34,7 +34,7 @@ def _telling(reason: str) -> int:
 
 
 @contextmanager
-def reaching(servers: str) -> Iterator[None]:
+def translated_errors(servers: str) -> Iterator[None]:
     """Turn a client's KafkaError into a ClickloopError that says what, where, and why."""
     refusals = _Refusals(logging.WARNING)
     logger = logging.getLogger("kafka.net.manager")
@@ -42,7 +42,7 @@ def reaching(servers: str) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        said = refusals.said or str(error) or type(error).__name__
-        raise ClickloopError(f"{servers}: {said}; is Kafka there, and [kafka] right?") from error
+        reason = refusals.reason or str(error) or type(error).__name__
+        raise ClickloopError(f"{servers}: {reason}; is Kafka there, and [kafka] right?") from error
     finally:
         logger.removeHandler(refusals)

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from streams.arrow_batches import concat_batches
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.compute.arrays import I64
 from streams.compute.murmur2 import partitions_of
 from streams.deadletter import DeadLetter, shown
 from streams.duration import readable
 from streams.errors import DataError
-from streams.formats.columnar import found_in
-from streams.formats.lines import MAX_BLOCK_ROWS, Lines, checked
+from streams.formats.columnar import parse_columns
+from streams.formats.lines import MAX_BLOCK_ROWS, Lines, checked_lines
 from streams.formats.ndjson import JsonParser
-from streams.kafka.arrow_message import ArrowMessage, joined, read_message
-from streams.kafka.chunk import Partition
-from streams.kafka.chunk import Record as Message
-from streams.record import Check, Chunk, Found, Record
-from streams.validate import MAX_TS, accepted
+from streams.kafka.arrow_message import ArrowMessage, read_message
+from streams.kafka.chunk import Message, Partition
+from streams.record import ColumnCheck, ParsedRows, RecordType, RowChunk
+from streams.validate import MAX_TS, validate
 
 _NEWLINE, _TAB = ord("\n"), ord("\t")
 
@@ -44,10 +44,10 @@ class Messages:
 
     def of(self, rows: I64) -> I64:
         """The index of the message that each of these row numbers is in."""
-        found: I64 = np.searchsorted(self.starts, rows, side="right") - 1
-        return found
+        parsed: I64 = np.searchsorted(self.starts, rows, side="right") - 1
+        return parsed
 
-    def places(self, rows: I64) -> tuple[I64, I64]:
+    def positions(self, rows: I64) -> tuple[I64, I64]:
         """The message's offset, and the row's index in the message."""
         message = self.of(rows)
         return self.offsets[message], rows - self.starts[message]
@@ -61,7 +61,7 @@ class Decoder:
     """
 
     def __init__(
-        self, record: Record, partition: Partition, partitions: int, max_skew: int
+        self, record: RecordType, partition: Partition, partitions: int, max_skew: int
     ) -> None:
         self._record = record
         self._partition = partition
@@ -69,7 +69,7 @@ class Decoder:
         self._max_skew = max_skew
         self._parser = JsonParser(record)
 
-    def decode(self, messages: Sequence[Message]) -> Chunk:
+    def decode(self, messages: Sequence[Message]) -> RowChunk:
         """The rows of consecutive messages (ascending offsets), and letters for what was refused.
 
         `clock` is the lesser of `ts` and the append time; a message without an append time (-1)
@@ -78,8 +78,8 @@ class Decoder:
         offsets = np.array([message.offset for message in messages], np.int64)
         appended = np.array([message.timestamp for message in messages], np.int64)
         appended[appended < 0] = MAX_TS
-        single, batched, letters = self._kinds(messages)
-        chunks = [Chunk(joined([], self._record.arrow), tuple(letters))]
+        single, batched, dead_letters = self._kinds(messages)
+        chunks = [RowChunk(concat_batches([], self._record.arrow), tuple(dead_letters))]
         for start in range(0, len(single), MAX_BLOCK_ROWS):
             some = np.array(single[start : start + MAX_BLOCK_ROWS])
             origin = self._origin(offsets[some], appended[some], np.ones(len(some), np.int64))
@@ -88,28 +88,30 @@ class Decoder:
             some = np.array(batched)
             values = [messages[i].value or b"" for i in batched]
             chunks += self._batches(values, offsets[some], appended[some])
-        rows, rejects = _in_order(chunks, self._record.arrow)
+        rows, rejected = _in_order(chunks, self._record.arrow)
         message = np.searchsorted(offsets, rows.column("src_offset").to_numpy())
         clock = np.minimum(rows.column("ts").to_numpy(), appended[message])
-        return Chunk(rows, rejects, clock)
+        return RowChunk(rows, rejected, clock)
 
     def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
         """The indices of the messages in JSON and of those in Arrow; letters for the others."""
         kinds = [content_type(one.headers) if one.headers else JSON for one in messages]
         single = [i for i, kind in enumerate(kinds) if kind == JSON]
         batched = [i for i, kind in enumerate(kinds) if kind == ARROW]
-        letters = []
+        dead_letters = []
         if len(single) + len(batched) < len(kinds):
             for message, kind in zip(messages, kinds, strict=True):
                 if kind not in (JSON, ARROW):
                     detail = f"{CONTENT_TYPE} is {shown(kind)}; {JSON} or {ARROW} is expected"
-                    letters.append(self._letter(message.offset, "unknown_content_type", detail))
-        return single, batched, letters
+                    dead_letters.append(
+                        self._dead_letter(message.offset, "unknown_content_type", detail)
+                    )
+        return single, batched, dead_letters
 
-    def _singles(self, values: list[bytes], origin: Messages) -> Chunk:
-        return self._accepted(self._parser.parse(as_lines(values)), origin)
+    def _singles(self, values: list[bytes], origin: Messages) -> RowChunk:
+        return self._validated(self._parser.parse(as_lines(values)), origin)
 
-    def _batches(self, values: list[bytes], offsets: I64, appended: I64) -> list[Chunk]:
+    def _batches(self, values: list[bytes], offsets: I64, appended: I64) -> list[RowChunk]:
         """Messages in Arrow, those alike together: what is done for each costs more than a row."""
         alike: dict[pa.Schema, list[tuple[int, ArrowMessage]]] = {}
         chunks = []
@@ -129,28 +131,28 @@ class Decoder:
 
     def _together(
         self, group: list[tuple[int, ArrowMessage]], offsets: I64, appended: I64
-    ) -> list[Chunk]:
+    ) -> list[RowChunk]:
         """The rows of messages that have one schema."""
         index = np.array([i for i, _ in group])
         parts = [message.rows for _, message in group]
         sizes = np.array([len(part) for part in parts], np.int64)
         try:
-            rows = joined(parts, parts[0].schema)
-            found = found_in(group[0][1].layout, rows, np.arange(len(rows)))
+            rows = concat_batches(parts, parts[0].schema)
+            parsed = parse_columns(group[0][1].layout, rows, np.arange(len(rows)))
         except pa.ArrowException as error:  # a value that does not fit, such as a huge timestamp
             if len(group) == 1:
                 return [self._bad(int(offsets[index[0]]), f"the message cannot be cast ({error})")]
             each = (self._together([one], offsets, appended) for one in group)
             return [chunk for chunks in each for chunk in chunks]
-        return [self._accepted(found, self._origin(offsets[index], appended[index], sizes))]
+        return [self._validated(parsed, self._origin(offsets[index], appended[index], sizes))]
 
-    def _accepted(self, found: Found, origin: Messages) -> Chunk:
-        return accepted(found, self._record, origin, self._checks(found, origin))
+    def _validated(self, parsed: ParsedRows, origin: Messages) -> RowChunk:
+        return validate(parsed, self._record, origin, self._checks(parsed, origin))
 
-    def _checks(self, found: Found, origin: Messages) -> tuple[Check, Check]:
+    def _checks(self, parsed: ParsedRows, origin: Messages) -> tuple[ColumnCheck, ColumnCheck]:
         """What only a message's place in Kafka can tell."""
-        ts, ids = found.columns["ts"], found.columns["impression_id"]
-        limit = origin.appended[origin.of(found.rows)] + self._max_skew
+        ts, ids = parsed.columns["ts"], parsed.columns["impression_id"]
+        limit = origin.appended[origin.of(parsed.rows)] + self._max_skew
         ahead = ts.fill_null(0).to_numpy() > limit
         skew = f"at most {readable(self._max_skew)} more than the time its message was appended"
         number = self._partition.number
@@ -160,19 +162,19 @@ class Decoder:
             "(with librdkafka, set partitioner=murmur2_random)"
         )
         return (
-            Check("ts", "too_far_ahead", ahead, ts, skew),
-            Check("impression_id", "wrong_partition", foreign, ids, here),
+            ColumnCheck("ts", "too_far_ahead", ahead, ts, skew),
+            ColumnCheck("impression_id", "wrong_partition", foreign, ids, here),
         )
 
     def _origin(self, offsets: I64, appended: I64, sizes: I64) -> Messages:
         starts = np.cumsum(sizes) - sizes
         return Messages(str(self._partition), offsets, appended, starts)
 
-    def _bad(self, offset: int, detail: str) -> Chunk:
-        letter = self._letter(offset, "bad_arrow", detail)
-        return Chunk(joined([], self._record.arrow), (letter,))
+    def _bad(self, offset: int, detail: str) -> RowChunk:
+        dead_letter = self._dead_letter(offset, "bad_arrow", detail)
+        return RowChunk(concat_batches([], self._record.arrow), (dead_letter,))
 
-    def _letter(self, offset: int, reason: str, detail: str) -> DeadLetter:
+    def _dead_letter(self, offset: int, reason: str, detail: str) -> DeadLetter:
         name = str(self._partition)
         return DeadLetter(self._record.source, name, offset, 0, reason, detail)
 
@@ -199,17 +201,17 @@ def as_lines(values: Sequence[bytes]) -> Lines:
         text[text == _NEWLINE] = _TAB
         text[ends] = _NEWLINE
         data = text.tobytes()
-    return checked(data, ends, 0, blank=True)
+    return checked_lines(data, ends, 0, blank=True)
 
 
 def _in_order(
-    chunks: list[Chunk], schema: pa.Schema
+    chunks: list[RowChunk], schema: pa.Schema
 ) -> tuple[pa.RecordBatch, tuple[DeadLetter, ...]]:
     """The rows and the letters of some chunks, each ordered by place."""
     filled = [chunk.rows for chunk in chunks if len(chunk.rows)]
-    rows = joined(filled, schema)
+    rows = concat_batches(filled, schema)
     if len(filled) > 1:
         offsets, numbers = (rows.column(name).to_numpy() for name in ("src_offset", "src_row"))
         rows = rows.take(pa.array(np.lexsort((numbers, offsets))))
-    letters = [letter for chunk in chunks for letter in chunk.rejects]
-    return rows, tuple(sorted(letters, key=lambda letter: letter.place))
+    dead_letters = [dead_letter for chunk in chunks for dead_letter in chunk.rejected]
+    return rows, tuple(sorted(dead_letters, key=lambda dead_letter: dead_letter.position))

@@ -9,7 +9,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.duration import readable
 from streams.errors import ClickloopError
-from streams.kafka.client_errors import reaching
+from streams.kafka.client_errors import translated_errors
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings, TopicSettings
 
@@ -192,7 +192,7 @@ def _words(answer: Mapping[str, object]) -> str:
 @contextmanager
 def admin(kafka: KafkaSettings) -> Iterator[Admin]:
     """Administer the cluster. Raises ConfigError for credentials, else ClickloopError."""
-    with reaching(kafka.bootstrap_servers):
+    with translated_errors(kafka.bootstrap_servers):
         client = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=_PATIENCE_MS)
         try:
             yield Admin(client, kafka.bootstrap_servers)

@@ -6,10 +6,10 @@ import numpy as np
 
 from streams.simulator.traffic import Rows
 
-BLOCK = 65_536
+BATCH_ROWS = 65_536
 
 
-class Blocks:
+class RowBatcher:
     """Cuts a sequence of rows into blocks of `BLOCK` rows."""
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class Blocks:
         """Take rows in; give the blocks that are full."""
         self._parts.append(rows)
         self._rows += len(rows)
-        if self._rows >= BLOCK:
+        if self._rows >= BATCH_ROWS:
             rows = np.concatenate(self._parts)
-            whole = len(rows) // BLOCK * BLOCK
+            whole = len(rows) // BATCH_ROWS * BATCH_ROWS
             self._parts, self._rows = [rows[whole:]], len(rows) - whole
-            for begin in range(0, whole, BLOCK):
-                yield rows[begin : begin + BLOCK]
+            for begin in range(0, whole, BATCH_ROWS):
+                yield rows[begin : begin + BATCH_ROWS]
 
     def finish(self) -> Iterator[Rows]:
         """Give the rest, if there is any."""

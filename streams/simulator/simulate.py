@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.duration import readable
 from streams.schema import EventSchema
-from streams.simulator.arrivals import Arrivals, Blocks
+from streams.simulator.arrivals import Arrivals, RowBatcher
 from streams.simulator.log_writers import LogFile, LogFormat, click_log, impression_log, truth_file
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.tally import Tally
@@ -105,27 +105,27 @@ def simulate(
 
 
 class _Output:
-    """Rows on their way to a file: put in order, if they need it, and cut into blocks."""
+    """Rows on their way to a file: put in order, if they need it, and cut into even batches."""
 
     def __init__(self, file: LogFile, arrivals: Arrivals | None) -> None:
         self._file = file
         self._arrivals = arrivals
-        self._blocks = Blocks()
+        self._batcher = RowBatcher()
 
     def write(self, rows: Rows, frontier: int) -> None:
-        """Take a chunk's rows; see `Chunk.frontier`."""
+        """Take a chunk's rows; see `TrafficChunk.frontier`."""
         if self._arrivals:
             rows = self._arrivals.push(rows, frontier)
-        for block in self._blocks.push(rows):
-            self._file.write(block)
+        for batch in self._batcher.push(rows):
+            self._file.write(batch)
 
     def finish(self) -> None:
         """Write what is left."""
         for rows in self._arrivals.finish() if self._arrivals else ():
-            for block in self._blocks.push(rows):
-                self._file.write(block)
-        for block in self._blocks.finish():
-            self._file.write(block)
+            for batch in self._batcher.push(rows):
+                self._file.write(batch)
+        for batch in self._batcher.finish():
+            self._file.write(batch)
 
 
 def replay_settings(world: World) -> str:

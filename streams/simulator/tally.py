@@ -8,7 +8,7 @@ import numpy as np
 from streams.simulator import malformed
 from streams.simulator.reproducible import log
 from streams.simulator.settings import SimulatorSettings
-from streams.simulator.traffic import DUPLICATE, ORIGINAL, ORPHAN, Chunk, Rows
+from streams.simulator.traffic import DUPLICATE, ORIGINAL, ORPHAN, Rows, TrafficChunk
 
 
 class Tally:
@@ -26,7 +26,7 @@ class Tally:
         self._clicks = {name: Counter[str]() for name in settings.click_types}
         self._sums = np.zeros(3)  # of true p, of clicks, of log loss
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: TrafficChunk) -> None:
         """Count a chunk."""
         self._add_log("impressions", chunk.impressions)
         self._add_log("clicks", chunk.clicks)

@@ -57,7 +57,7 @@ TRUTH = np.dtype(
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class TrafficChunk:
     """What a range of impressions leads to.
 
     impressions, clicks: rows for the logs, in no order. truth: one row an impression, in order.
@@ -85,13 +85,13 @@ class Traffic:
         self._truth = Truth(self.world)
         self._random = self.world.random
 
-    def chunk(self, begin: int, end: int) -> Chunk:
+    def chunk(self, begin: int, end: int) -> TrafficChunk:
         """What impressions `begin` to `end` − 1 lead to."""
         shown = self.world.shown(np.arange(begin, end))
         impressions = self._impressions(shown)
         truth = self._outcome(shown, impressions)
         clicks = self._clicks(shown, truth)
-        return Chunk(
+        return TrafficChunk(
             impressions=self._with_faults(impressions, "impression"),
             clicks=self._with_faults(clicks, "click"),
             truth=truth,

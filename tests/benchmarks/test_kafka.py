@@ -19,7 +19,7 @@ from benchmarks.kafka.two_workers import lost_and_repeated
 from deploy import settings
 from streams.arrow_ipc import encode
 from streams.compute.murmur2 import partition_of
-from streams.kafka.chunk import Chunk, Partition, joined
+from streams.kafka.chunk import MessageChunk, Partition, concat_chunks
 from streams.labelled_log import Base, Block, Cut, Stop
 from tests.support import trivago
 from tests.system.kafka.messages import Message
@@ -111,11 +111,11 @@ def test_closers_are_of_their_partition() -> None:
 
 def test_chunks_become_one() -> None:
     where = Partition("t", 0)
-    first = Chunk(where, 5, 8, [Message(5, b"a"), Message(7, b"b")], 1)
-    second = Chunk(where, 8, 9, [Message(8, b"c")], 1)
-    assert joined([first]) is first
-    both = joined([first, second])
-    assert (both.begin, both.end, [one.offset for one in both.records]) == (5, 9, [5, 7, 8])
+    first = MessageChunk(where, 5, 8, [Message(5, b"a"), Message(7, b"b")], 1)
+    second = MessageChunk(where, 8, 9, [Message(8, b"c")], 1)
+    assert concat_chunks([first]) is first
+    both = concat_chunks([first, second])
+    assert (both.begin, both.end, [one.offset for one in both.messages]) == (5, 9, [5, 7, 8])
 
 
 def test_the_naive_pipeline_labels_and_learns() -> None:

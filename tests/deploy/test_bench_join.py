@@ -70,7 +70,7 @@ def test_the_files_are_the_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
     for source, table in zip(sources, expected, strict=True):
         log = open_log(tmp_path / "logs" / f"{source}.ndjson", SCHEMA, source)
         chunks = list(log)
-        assert not any(chunk.rejects for chunk in chunks)
+        assert not any(chunk.rejected for chunk in chunks)
         found = pa.Table.from_batches([chunk.rows for chunk in chunks])
         assert found.drop_columns(places).to_pylist() == table.drop_columns(places).to_pylist()
     ndjson_join.main(tmp_path / "logs")
@@ -98,6 +98,7 @@ def environment(folder: Path, script: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for Flink, and a clock by which it takes ten times as long as ours."""
     monkeypatch.setattr(join, "PART", 4_096)
@@ -143,6 +144,7 @@ def test_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert value["ratio_flink"] == pytest.approx(10)
 
 
+@pytest.mark.slow
 def test_without_files_or_flink(tmp_path: Path) -> None:
     command = ["bench", "join", "--open", "50000", "--rounds", "1", "--events", "0"]
     done = CliRunner().invoke(app, command)
@@ -154,6 +156,7 @@ def test_without_files_or_flink(tmp_path: Path) -> None:
     assert "no bin/python" in missing.stderr
 
 
+@pytest.mark.slow
 def test_a_flink_that_fails_is_quoted(tmp_path: Path) -> None:
     flink = environment(tmp_path / "flink", 'echo "no Java here" >&2; exit 3')
     command = ["bench", "join", "--open", "50000", "--rounds", "1", "--events", "30000"]

@@ -147,6 +147,7 @@ def names(prefix: str, river: int) -> list[str]:
     return [prefix + name for name in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [True, False])
 def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     for module in (learn_module, comparison):
@@ -183,7 +184,7 @@ def test_the_document(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
             assert 0.5 < figure["value"] < 0.9
 
 
-@pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
+@pytest.mark.usefixtures("real_logs")
 def test_real_logs_have_figures_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,20 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.storage import checkpoint_store
-from deploy.storage.checkpoint_store import FOLD, Kept
+from deploy.storage.checkpoint_store import FOLD, CheckpointStore
 from deploy.storage.rocksdb import Store, StoreError
 from ftrl.table.layout import LAYOUTS
 from streams.compute.arrays import U64
+from tests.support.tiers import tries
 
 PAGE = 64
 SLOTS = 32 * PAGE
 SLOT_NUMBER = 8  # bytes
 PREFIX = b"training/"
-
-
-@pytest.fixture(autouse=True)
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_store, "PAGE_SLOTS", PAGE)
 
 
 def bits(touched: set[int]) -> U64:
@@ -51,7 +47,7 @@ some = st.one_of(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(
-    max_examples=12,
+    max_examples=tries(12),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(saves=st.lists(some, min_size=1, max_size=FOLD + 9), seed=st.integers(0, 99))
@@ -61,15 +57,15 @@ def test_a_save_writes_whichever_is_smaller(
     dtype = LAYOUTS[layout]
     table, rng = np.zeros(SLOTS, dtype), np.random.default_rng(seed)
     with Store(tmp_path_factory.mktemp("pages") / "store", create=True) as store:
-        kept = Kept(store)
-        kept.save(table, bits(set(range(SLOTS))), {}, {})
-        kept.wait()
+        checkpoints = CheckpointStore(store, PAGE)
+        checkpoints.save(table, bits(set(range(SLOTS))), {}, {})
+        checkpoints.wait()
         before = dict.fromkeys(store.keys(PREFIX))
         for number, touched in enumerate(saves, 2):
             for slot in touched:
                 table[slot] = np.frombuffer(rng.bytes(dtype.itemsize), dtype)[0]
-            kept.save(table, bits(touched), {}, {"number": number})
-            kept.wait()
+            checkpoints.save(table, bits(touched), {}, {"number": number})
+            checkpoints.wait()
             now = dict.fromkeys(store.keys(PREFIX))
             new = [key for key in now if key not in before]
             lists = [key for key in new if b"/touched-" in key]
@@ -89,12 +85,12 @@ def test_a_save_writes_whichever_is_smaller(
             assert len(alive) <= FOLD
             before = now
         # Nothing is left of what no commit names, and the whole is the table.
-        again = Kept(store)
+        again = CheckpointStore(store, PAGE)
         saved = again.last(dtype)
         assert saved is not None
         assert saved.slots.tobytes() == table.tobytes()
         assert saved.values == {"number": len(saves) + 1}
-        named = checkpoint_store._names(again._pages, again._blobs)
+        named = checkpoint_store._keys_of(again._pages, again._blobs)
         assert set(before) == named | {PREFIX + b"commit"}
 
 
@@ -106,17 +102,17 @@ def test_whatever_a_save_fails_of_is_told_and_the_one_before_stays(tmp_path: Pat
         raise MemoryError("no memory to encode it")
 
     with Store(tmp_path / "store", create=True) as store:
-        kept = Kept(store)
-        kept.save(table, bits(set()), {"a": lambda: b"whole"}, {"number": 1})
-        kept.wait()
+        checkpoints = CheckpointStore(store, PAGE)
+        checkpoints.save(table, bits(set()), {"a": lambda: b"whole"}, {"number": 1})
+        checkpoints.wait()
         table["key"][3] = 7
-        kept.save(table, bits({3}), {"a": broken}, {"number": 2})
+        checkpoints.save(table, bits({3}), {"a": broken}, {"number": 2})
         for _ in range(2):
             with pytest.raises(MemoryError, match="no memory to encode it"):
-                kept.wait()
+                checkpoints.wait()
         with pytest.raises(MemoryError):  # else it would name pages that were never written
-            kept.save(table, bits(set()), {}, {"number": 3})
-        saved = Kept(store).last(dtype)
+            checkpoints.save(table, bits(set()), {}, {"number": 3})
+        saved = CheckpointStore(store).last(dtype)
         assert saved is not None
         assert saved.values == {"number": 1}
         assert saved.arrays == {"a": b"whole"}
@@ -127,23 +123,23 @@ def saved_as(format: int, folder: Path) -> Path:
     """A store whose checkpoint has such a format."""
     with Store(folder, create=True) as store, pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint_store, "FORMAT", format)
-        kept = Kept(store)
-        kept.save(np.zeros(SLOTS, LAYOUTS["float32"]), bits(set()), {}, {"format": format})
-        kept.wait()
+        checkpoints = CheckpointStore(store, PAGE)
+        checkpoints.save(np.zeros(SLOTS, LAYOUTS["float32"]), bits(set()), {}, {"format": format})
+        checkpoints.wait()
     return folder
 
 
 def test_formats_are_told_apart(tmp_path: Path) -> None:
     with Store(saved_as(checkpoint_store.FORMAT, tmp_path / "now")) as store:
-        Kept(store).check_format("start anew")
+        CheckpointStore(store).check_format("start anew")
     with Store(saved_as(1, tmp_path / "older")) as store:
-        kept = Kept(store)
-        assert kept.values == {"format": 1}  # for those who only take the weights
+        checkpoints = CheckpointStore(store, PAGE)
+        assert checkpoints.values == {"format": 1}  # for those who only take the weights
         with pytest.raises(StoreError, match=r"older clickloop.*version that began.*start anew, o"):
-            kept.check_format("start anew")
+            checkpoints.check_format("start anew")
     newer = checkpoint_store.FORMAT + 1
     with (
         Store(saved_as(newer, tmp_path / "newer")) as store,
         pytest.raises(StoreError, match=rf"format {newer}, this clickloop reads up to.*upgrade"),
     ):
-        Kept(store)
+        CheckpointStore(store)

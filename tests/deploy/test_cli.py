@@ -11,7 +11,7 @@ import pytest
 
 from deploy.demo import open_bandit
 from tests import ROOT
-from tests.support import commands, small_logs
+from tests.support import commands, needs, small_logs
 from tests.support.small_logs import SmallLogs
 
 WHEELS = ROOT / ".cache" / "demo"
@@ -139,7 +139,7 @@ def test_interrupt_saves_and_a_resumed_run_goes_on(logs: SmallLogs, tmp_path: Pa
 
 @pytest.mark.skipif(
     not (WHEELS / open_bandit.WHEEL).exists(),
-    reason="the demo's logs are not here; `make run` fetches them",
+    reason=needs.DEMO_LOGS,
 )
 def test_demo_is_the_whole_job(tmp_path: Path) -> None:
     out = tmp_path / "demo"

@@ -14,6 +14,7 @@ from deploy.report.charts import counts
 from deploy.report.report import page, write_report
 from streams.errors import DataError
 from tests.support.report_page import PAIRS, PANELS, own, sections, sparse, usual
+from tests.support.tiers import tries
 
 
 def test_the_page_holds_everything_and_asks_for_nothing() -> None:
@@ -75,7 +76,7 @@ def some_holes(draw: st.DrawFn) -> list[tuple[str | int, ...]]:
     return draw(st.lists(st.sampled_from(holes), max_size=6))
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(12), suppress_health_check=[HealthCheck.too_slow])
 @given(some_holes(), st.booleans())
 def test_missing_parts_are_left_out(holes: list[tuple[str | int, ...]], drop: bool) -> None:
     document = copy.deepcopy(sparse())

@@ -1,9 +1,7 @@
 """The report in a real browser: it opens without network, errors or a line too wide."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +10,6 @@ import pytest
 
 from deploy.report.report import page, write_report
 from tests.support.report_page import PAIRS, Document, sections, sparse, usual
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail("CI must have chromium on the PATH")
-    if path is None:
-        pytest.skip("chromium is not on the PATH")
-    return path
 
 
 def opened(chromium: str, path: Path, width: int) -> tuple[str, list[str]]:

@@ -18,7 +18,7 @@ from deploy.replay import inputs
 from deploy.replay import replay as replay_module
 from deploy.replay.replay import STORE, Stopped, replay
 from deploy.storage import checkpoint_store
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store, StoreError
 from deploy.workers.learn.metrics import LearnMetrics
 from deploy.workers.learn.online_trainer import Learning
@@ -29,6 +29,7 @@ from streams.spill import FileSpill
 from tests.support import small_logs
 from tests.support.outcomes import outcome
 from tests.support.small_logs import SmallLogs
+from tests.support.tiers import tries
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +98,7 @@ def test_everything_is_on(straight: tuple[str, dict[str, Any]]) -> None:
 
 
 @hypothesis_settings(
-    max_examples=6,
+    max_examples=tries(6),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example is too slow to shrink
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -172,7 +173,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
     logs: SmallLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, out = (str(logs.impressions), str(logs.clicks)), tmp_path / "out"
-    monkeypatch.setattr(checkpoint_store, "FORMAT", checkpoint_store.UNTOLD_FORMAT)
+    monkeypatch.setattr(checkpoint_store, "FORMAT", checkpoint_store.UNSTATED_FORMAT)
     with pytest.raises(Stopped):
         replay(loaded(logs), *paths, out, stop=stops_after(5))
     monkeypatch.undo()
@@ -181,7 +182,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
             replay(values, *paths, out, resume=True)
     metrics = LearnMetrics(dict, lambda: True)
     with Store(out / STORE, read_only=True) as store:
-        saved = Kept(store).last(LAYOUTS["float32"])
+        saved = CheckpointStore(store).last(LAYOUTS["float32"])
     assert saved is not None
     learner = Learning(loaded(logs), tmp_path / "learner", "labelled", 1, out / STORE, metrics)
     held = learner.training.learner.state()

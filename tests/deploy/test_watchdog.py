@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -72,10 +71,8 @@ asyncio.run(main(sys.argv[1]))
     ],
 )
 def test_a_real_process(how: str, code: int, says: str) -> None:
-    begun = time.monotonic()
     child = [sys.executable, "-c", CHILD, how]
     done = subprocess.run(child, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == code, done.stderr
     assert done.stderr.count("\n") == (1 if says else 0)
     assert says in done.stderr
-    assert time.monotonic() - begun < 15

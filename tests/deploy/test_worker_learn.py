@@ -14,11 +14,10 @@ from deploy import settings
 from tests import ROOT
 from tests.support import small_logs
 from tests.support.labelled_logs import LabelledLog, labelled_logs
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.system.kafka.topics import committed, create, fill, unique
 from tests.system.kafka.workers.learning import ANY, LearnProcess, answer, state
 
-STOPS_WITHIN_S = 10.0
 CONFIG = (
     small_logs.FORGETFUL.replace('every = "20m"', 'every = "20m"\ncheckpoint_every = 150')
     + '\n[worker]\nsave_every = "1s"\n'
@@ -78,7 +77,7 @@ def straight(one: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     folder = tmp_path_factory.mktemp("straight")
     with one.learner(folder) as worker:
         worker.until_ready()
-        assert worker.stop() < STOPS_WITHIN_S
+        worker.stop()
         assert worker.trained() == one.expected
     return state(folder / "store")
 
@@ -90,7 +89,7 @@ def test_stopped_in_the_middle_it_comes_to_the_same_weights(
         with one.learner(tmp_path, slow_s=0.1) as worker:
             before = len(worker.trained())
             worker.until_more_than(before)
-            assert worker.stop() < STOPS_WITHIN_S
+            worker.stop()
             assert before < len(worker.trained()) < len(one.expected)
     with one.learner(tmp_path) as worker:
         worker.until_ready()
@@ -146,7 +145,7 @@ def test_health_and_metrics(one: Case, tmp_path: Path) -> None:
             assert 0.2 < found[f'clickloop_learn_calibration{{labels="{labels}"}}'] < 5
         assert found['clickloop_learn_step_seconds_count{step="learn"}'] > 10
         assert worker.get("/tables")[0] == 404
-        assert worker.stop() < STOPS_WITHIN_S
+        worker.stop()
 
 
 def test_a_second_learner_stands_by_and_takes_over(two: Case, tmp_path: Path) -> None:
@@ -184,7 +183,7 @@ def test_a_topic_that_comes_later_is_noticed(one: Case, tmp_path: Path) -> None:
         worker.until_waiting_for(f"the topic {topic} is not there; create it")
         create(one.address, topic, partitions=1)
         worker.until_ready()
-        assert worker.stop() < STOPS_WITHIN_S
+        worker.stop()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +231,7 @@ def test_the_command(one: Case, tmp_path: Path) -> None:
         ready = said.split()[-1] + "/readyz"
         eventually(lambda: answer(ready)[0] == 200)
         worker.terminate()
-        assert worker.wait(STOPS_WITHIN_S) == 0
+        assert worker.wait(PATIENCE_S) == 0
     assert state(tmp_path / "store")["values"]["cut"][0] == len(one.expected)
 
 

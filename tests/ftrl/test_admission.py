@@ -14,10 +14,11 @@ from ftrl.admission.admission import Admission
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from streams.compute.arrays import U64
 from tests.support.learning import counter
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=40)
+quick = settings(max_examples=tries(40))
 
 
 LINE = 64 / 2**20  # MiB

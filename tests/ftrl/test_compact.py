@@ -16,12 +16,12 @@ from streams.compute.arrays import U64, Bool
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support import learning
-from tests.support.kernels import examples
 from tests.support.learning import arrays, bloom, learn, least, of, random_rows, same_state
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with many keys, which are slow in pure Python
 
-quick = settings(max_examples=examples(50))
+quick = settings(max_examples=tries(50))
 OFF = AdmissionSettings()
 GROUPS = 256  # of a MiB
 NO_VALUES = np.empty(0)

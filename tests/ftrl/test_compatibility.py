@@ -17,7 +17,7 @@ from deploy import settings
 from deploy.replay import inputs
 from deploy.replay.replay import EXAMPLES, STORE, Stopped, replay
 from deploy.storage import versions
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
 from deploy.workers.learn.online_trainer import Learning
@@ -194,7 +194,7 @@ def test_a_replay_goes_on_with_more_features(
                 replay(values, *paths, out, resume=True, stop=stops_after(steps))
             if number == 0:
                 with Store(out / STORE, read_only=True) as store:
-                    at = (Kept(store).values or {})["inputs"]["impressions"]["at"][0][1]
+                    at = (CheckpointStore(store).values or {})["inputs"]["impressions"]["at"][0][1]
         with pytest.raises(ConfigError, match=r"\[features\] fields\.city: kind was 'categorical'"):
             replay(other, *paths, out, resume=True)
         replay(more, *paths, out, resume=True)

@@ -4,9 +4,7 @@ import datetime
 import gzip
 import itertools
 import json
-import os
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from ftrl.features.hashing import GOLDEN, Hashed, Hasher, cross
 from ftrl.settings import AdmissionSettings
 from streams.compute.murmur3 import hash128
 from tests.oracles.features import FeatureOracle
+from tests.support import trivago
 from tests.support.columns import (
     INDICES,
     arrays,
@@ -31,6 +30,7 @@ from tests.support.columns import (
     plain_type,
     rows_of,
 )
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
@@ -129,7 +129,7 @@ def tables(draw: st.DrawFn) -> tuple[FeatureConfig, list[Row]]:
     return config(*crosses, **{n: FIELDS[n][0] for n in names}), rows
 
 
-@settings(max_examples=120)
+@settings(max_examples=tries(120))
 @given(table=tables(), serving=st.booleans(), data=st.data())
 def test_any_batch_equals_the_oracle(
     table: tuple[FeatureConfig, list[Row]], serving: bool, data: st.DataObject
@@ -144,7 +144,7 @@ def test_any_batch_equals_the_oracle(
     assert rows_of(found) == [oracle.row(row, serving) for row in rows]
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(table=tables(), data=st.data())
 def test_every_coordinate_has_the_threshold_of_its_field_or_cross(
     table: tuple[FeatureConfig, list[Row]], data: st.DataObject
@@ -165,11 +165,9 @@ def test_every_coordinate_has_the_threshold_of_its_field_or_cross(
     assert found.bars.tolist() == expected
 
 
+@pytest.mark.usefixtures("real_logs")
 def test_real_rows_equal_the_oracle() -> None:
-    root = os.environ.get("CLICKLOOP_TEST_DATA")
-    if root is None:
-        pytest.skip("CLICKLOOP_TEST_DATA is not set")
-    with gzip.open(Path(root) / "trivago" / "impressions.ndjson.gz", "rt") as lines:
+    with gzip.open(trivago.IMPRESSIONS, "rt") as lines:
         rows = [json.loads(line)["features"] for line in itertools.islice(lines, 1000)]
     settings_ = config(
         "item_id^platform",
@@ -202,7 +200,7 @@ def held(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(values=st.lists(st.none() | st.integers(0, 127), max_size=6), data=st.data())
 def test_a_whole_number_hashes_alike_in_every_type(values: list[Any], data: st.DataObject) -> None:
     """And as the string, the element, the float and the number of a list that it would be."""
@@ -220,7 +218,7 @@ def test_a_whole_number_hashes_alike_in_every_type(values: list[Any], data: st.D
     assert keys_of({"kind": "list"}, wrap.from_arrays(offsets, array)) == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(
     values=st.lists(st.none() | st.integers(-999, 999).map(lambda n: n / 100), max_size=6),
     data=st.data(),
@@ -238,7 +236,7 @@ def test_a_fraction_hashes_alike_in_every_width(values: list[Any], data: st.Data
         assert keys_of(field, array) == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(values=st.lists(FLOATS | st.floats(1e-5, 1e17).map(lambda v: float(f"{v:.4g}")), max_size=8))
 def test_floats_are_written_as_python_does(values: list[float]) -> None:
     field = {"kind": "categorical", "dtype": "float"}

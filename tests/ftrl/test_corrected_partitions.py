@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ftrl.evaluation.corrected import Corrected
 from joiner import JoinSettings
 from streams.errors import DataError
-from streams.record import places_of, seeds
+from streams.position import packed_positions, rounding_seeds
 from streams.schema import EventSchema
 
 SCHEMA = EventSchema((), ("click",)).labelled
@@ -35,7 +35,7 @@ def at(offset: int, row: int = 0, label: int = 0, kind: int = 0, ts: int = 5) ->
 @given(st.lists(st.tuples(offsets, message_rows), min_size=1, unique=True))
 def test_places_in_a_topic_are_distinct_and_ascend(found: list[tuple[int, int]]) -> None:
     found.sort()
-    numbers = places_of(batch([at(*place) for place in found]), 3)
+    numbers = packed_positions(batch([at(*place) for place in found]), 3)
     assert numbers.min() >= 0
     assert (np.diff(numbers) > 0).all()
 
@@ -43,13 +43,13 @@ def test_places_in_a_topic_are_distinct_and_ascend(found: list[tuple[int, int]])
 @pytest.mark.parametrize("place", [(2**42, 0), (0, 2**21)])
 def test_a_place_without_a_number_is_refused(place: tuple[int, int]) -> None:
     with pytest.raises(DataError, match="partition 7: offset"):
-        places_of(batch([at(*place)]), 7)
+        packed_positions(batch([at(*place)]), 7)
 
 
 def test_seeds_differ_by_partition_and_are_the_places_of_files() -> None:
     place = np.arange(10_000, dtype=np.int64) << 21
-    assert (seeds(place) == place).all()
-    every = np.concatenate([seeds(place, partition) for partition in range(50)])
+    assert (rounding_seeds(place) == place).all()
+    every = np.concatenate([rounding_seeds(place, partition) for partition in range(50)])
     assert every.min() >= 0
     assert len(np.unique(every)) == len(every)
 
@@ -57,7 +57,7 @@ def test_seeds_differ_by_partition_and_are_the_places_of_files() -> None:
 def update(corrected: Corrected, partition: int, rows: list[dict[str, Any]], logit: float) -> None:
     """Count examples of one partition, all with one logit."""
     examples = batch(rows)
-    place = places_of(examples, partition)
+    place = packed_positions(examples, partition)
     corrected.update(examples, place, partition, np.full(len(rows), logit), np.ones(len(rows)))
 
 

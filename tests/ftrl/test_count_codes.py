@@ -17,10 +17,11 @@ from streams.errors import ConfigError
 from tests.oracles.ftrl import Ftrl, Row
 from tests.support import learning
 from tests.support.learning import arrays, learn, of, same_state
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with many steps, which are slow in pure Python
 
-quick = settings(max_examples=12)
+quick = settings(max_examples=tries(12))
 OFF = AdmissionSettings()
 HIGHEST_DRAW = np.uint64(2**32 - 1)
 NO_DRAW = np.uint64(0)

@@ -16,9 +16,10 @@ from ftrl.evaluation.metrics import Group, Metrics
 from streams.compute.arrays import F64, I8, I64
 from tests.oracles import evaluation as oracle
 from tests.oracles.evaluation import Example
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel
-quick = settings(max_examples=40)
+quick = settings(max_examples=tries(40))
 WIDTH = 1000  # ms
 
 

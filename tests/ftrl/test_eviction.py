@@ -21,7 +21,6 @@ from ftrl.table.layout import FIXED, GROUP, LAYOUTS, columns, find
 from tests.oracles.eviction import Forgetful
 from tests.oracles.ftrl import Row
 from tests.support import learning
-from tests.support.kernels import examples
 from tests.support.learning import (
     bloom,
     by_least,
@@ -32,6 +31,7 @@ from tests.support.learning import (
     random_rows,
     same_state,
 )
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with groups or many rows, slow in pure Python
 
@@ -62,7 +62,7 @@ def stretches(cap: int) -> int:
 @kernel
 @pytest.mark.parametrize("evicts", [True, False])
 @given(rows, st.integers(1, 12), st.sampled_from([0, 1, 5, 17, 40]), st.integers(0, 1))
-@settings(max_examples=examples(25))
+@settings(max_examples=tries(25))
 def test_what_leaves_is_what_the_oracle_says(
     evicts: bool, rows: list[Row], cap: int, expire_after: int, admit_after: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_what_leaves_is_what_the_oracle_says(
     st.integers(0, 3),
     st.booleans(),
 )
-@settings(max_examples=examples(25))
+@settings(max_examples=tries(25))
 def test_the_bar_is_higher_while_the_table_is_full(
     rows: list[Row], cap: int, expire_after: int, raises: int, barred: bool
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_full_table_asks_for_more_until_there_is_room(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @given(rows, st.sampled_from([1, 5, 17, 40, 600]))
-@settings(max_examples=20)
+@settings(max_examples=tries(20))
 def test_what_expires_is_what_the_oracle_says(
     layout: str, rows: list[Row], expire_after: int
 ) -> None:
@@ -184,7 +184,7 @@ crowd = random_rows(500, fields=6, features=900, seed=4)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("admission", [OFF, bloom(1, rotate_every=70)])
 @given(learning.cuts, st.lists(st.integers(0, len(crowd)), max_size=5), st.integers(0, 10**6))
-@settings(max_examples=4)
+@settings(max_examples=tries(4))
 def test_kill_and_resume_changes_no_byte(
     layout: str, admission: AdmissionSettings, cuts: list[int], kills: list[int], seed: int
 ) -> None:

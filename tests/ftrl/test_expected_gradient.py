@@ -21,7 +21,7 @@ from deploy.replay.inputs import Inputs
 from deploy.replay.pipeline import Loop
 from deploy.settings import Settings
 from streams.compute.arrays import F64
-from streams.merge import Step
+from streams.merge import MergedStep
 from tests.support.trivago import changed
 
 CONFIG = """
@@ -47,7 +47,7 @@ Batches = list[pa.RecordBatch]
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
+def steps(tmp_path_factory: pytest.TempPathFactory) -> list[MergedStep]:
     """Four hours of traffic, clicked with the probability that `offset` says, half of it late."""
     rng = np.random.default_rng(11)
     shown: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
     return list(Inputs(CORRECTED, *map(str, paths)).steps(watermarks))
 
 
-def joined(steps: list[Step], values: Settings) -> Batches:
+def joined(steps: list[MergedStep], values: Settings) -> Batches:
     """The labelled examples, corrections among them."""
     loop = Loop(values, on_mark=print)
     return [batch for step in steps for batch in loop.join(step).labelled]
@@ -116,7 +116,7 @@ def as_joined(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @pytest.fixture(scope="module")
-def sampled(steps: list[Step]) -> list[Batches]:
+def sampled(steps: list[MergedStep]) -> list[Batches]:
     """The examples under each seed of the sampling hash."""
     return [
         joined(steps, changed(CORRECTED, sampling__keep_rate=RATE, sampling__seed=seed))
@@ -125,7 +125,9 @@ def sampled(steps: list[Step]) -> list[Batches]:
 
 
 def distance(
-    rewrite: Callable[[pa.RecordBatch], pa.RecordBatch], steps: list[Step], sampled: list[Batches]
+    rewrite: Callable[[pa.RecordBatch], pa.RecordBatch],
+    steps: list[MergedStep],
+    sampled: list[Batches],
 ) -> F64:
     """How far the mean over the seeds is from the full stream, in standard errors."""
     full = gradients(joined(steps, WAITED))
@@ -137,20 +139,22 @@ def distance(
     return far
 
 
-def test_corrections_without_sampling_give_the_same_gradient(steps: list[Step]) -> None:
+def test_corrections_without_sampling_give_the_same_gradient(steps: list[MergedStep]) -> None:
     batches = joined(steps, CORRECTED)
     assert sum(pc.sum(batch.column("kind")).as_py() for batch in batches) > 200
     np.testing.assert_allclose(gradients(batches), gradients(joined(steps, WAITED)), atol=0.01)
 
 
 def test_under_sampling_the_gradient_is_right_on_average(
-    steps: list[Step], sampled: list[Batches]
+    steps: list[MergedStep], sampled: list[Batches]
 ) -> None:
     assert distance(as_joined, steps, sampled).max() < 3.5
 
 
 @pytest.mark.parametrize("wrong", [plain_difference, nothing_taken_back, no_corrections])
 def test_this_would_notice_a_wrong_correction(
-    wrong: Callable[[pa.RecordBatch], pa.RecordBatch], steps: list[Step], sampled: list[Batches]
+    wrong: Callable[[pa.RecordBatch], pa.RecordBatch],
+    steps: list[MergedStep],
+    sampled: list[Batches],
 ) -> None:
     assert distance(wrong, steps, sampled).min() > 10

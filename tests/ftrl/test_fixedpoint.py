@@ -21,11 +21,11 @@ from ftrl.table.fixedpoint import (
     uniform,
 )
 from streams.compute.arrays import F64
-from tests.support.kernels import examples
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=examples(80))
+quick = settings(max_examples=tries(80))
 
 
 def decoded(code: int) -> float:

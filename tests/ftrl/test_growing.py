@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from ftrl import learner
 from ftrl.learner import Learner
@@ -18,9 +18,10 @@ from ftrl.table.layout import LAYOUTS, columns, find, place_for
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support.learning import bloom, learn, of, random_rows, same_state
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel
-quick = settings(max_examples=40)
+quick = settings(max_examples=tries(40))
 OFF = AdmissionSettings()
 
 # Crowds at both ends and in the middle, so that runs of used slots are long and go over the end.
@@ -48,7 +49,7 @@ def put(table: Table, key: int, value: int) -> None:
 
 @kernel
 @given(keys, st.lists(st.integers(0, 12), min_size=150, max_size=150))
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 def test_every_key_is_found_at_every_step(keys: list[int], moves: list[int]) -> None:
     table = Table("float64", 1000, 0)
     before, touched = table.slots.copy(), np.zeros(0, np.uint64)
@@ -133,15 +134,15 @@ def test_what_is_saved_while_it_grows_is_the_table(
     rows = random_rows(6000, fields=20, features=60_000, seed=2)
     written = growing = 0
     with Store(tmp_path / "store", create=True) as store:
-        kept = Kept(store)
+        checkpoints = CheckpointStore(store)
         for start in range(0, len(rows), 250):
             learn(model, rows[start : start + 250], first=start)
             touched = model.take_touched()
-            kept.save(model.slots, touched, {}, {"rows": start})
-            kept.wait()
+            checkpoints.save(model.slots, touched, {}, {"rows": start})
+            checkpoints.wait()
             growing += model._table.growing
             written += int(np.bitwise_count(touched).sum())
-            saved = kept.last(LAYOUTS[layout])
+            saved = checkpoints.last(LAYOUTS[layout])
             assert saved is not None
             assert saved.slots.tobytes() == model.slots.tobytes()
     assert len(model.slots) >= 1 << 15
@@ -179,13 +180,13 @@ def test_a_restored_table_that_grows_keeps_nothing_of_the_one_before(
         for times in (200, 1, 1):
             for _ in range(times):
                 learn(model, [known])
-            kept = Kept(store)
-            kept.save(model.slots, model.take_touched(), {}, {})
-            kept.wait()
-            saved = kept.last(LAYOUTS["float32"])
+            checkpoints = CheckpointStore(store)
+            checkpoints.save(model.slots, model.take_touched(), {}, {})
+            checkpoints.wait()
+            saved = checkpoints.last(LAYOUTS["float32"])
             assert saved is not None
             assert saved.slots.tobytes() == model.slots.tobytes()
-            again = Kept(store).last(LAYOUTS["float32"])
+            again = CheckpointStore(store).last(LAYOUTS["float32"])
             assert again is not None
             assert again.slots.tobytes() == model.slots.tobytes()
             assert len(saved.slots) == 16384

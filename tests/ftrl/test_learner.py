@@ -14,12 +14,12 @@ from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table.layout import FIXED, LAYOUTS
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 from tests.support import learning
-from tests.support.kernels import examples
 from tests.support.learning import arrays, bloom, counter, learn, least, of, random_rows, same_state
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=examples(50))
+quick = settings(max_examples=tries(50))
 OFF = AdmissionSettings()
 
 

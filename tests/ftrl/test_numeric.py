@@ -15,6 +15,7 @@ from ftrl.features.hashing import Hasher
 from ftrl.features.numeric import Bucket, quantile_edges
 from tests.oracles.features import FeatureOracle
 from tests.support.columns import Rows, batch, config, keys_of, rows_of
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
@@ -86,7 +87,7 @@ def oracle_rows(features: FeatureConfig, table: pa.RecordBatch) -> Rows:
     return [oracle.row(dict(zip(columns, row.values(), strict=True))) for row in table.to_pylist()]
 
 
-@settings(max_examples=15)
+@settings(max_examples=tries(15))
 @given(
     seed=st.integers(0, 2**32 - 1),
     cuts=st.lists(st.integers(0, 150), max_size=6).map(sorted),

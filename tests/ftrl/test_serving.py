@@ -11,10 +11,11 @@ from ftrl.table.fixedpoint import dequantize
 from tests.oracles.ftrl import Row
 from tests.support import learning
 from tests.support.learning import arrays, learn, random_rows
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=tries(50))
 STEP = 2.0**-13
 NO_VALUES = np.empty(0)
 

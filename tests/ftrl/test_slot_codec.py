@@ -14,10 +14,11 @@ from ftrl.table.layout import LAYOUTS
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 from tests.support import learning
 from tests.support.learning import arrays, by_least, learn, least, of, random_rows, same_state
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=tries(50))
 OFF = AdmissionSettings()
 Codes = dict[int, tuple[int, int]]
 

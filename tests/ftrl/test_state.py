@@ -16,10 +16,11 @@ from streams.errors import ConfigError, DataError
 from tests.oracles.ftrl import Row
 from tests.support import learning
 from tests.support.learning import bloom, learn, of, random_rows, same_state
+from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those in which features leave, slow in pure Python
 
-quick = settings(max_examples=50)
+quick = settings(max_examples=tries(50))
 OFF = AdmissionSettings()
 POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})

@@ -20,11 +20,14 @@ from streams.compute.intrinsics import published
 from tests.oracles.ftrl import Row
 from tests.support import learning
 from tests.support.learning import arrays, bloom, learn, of, random_rows, same_state
+from tests.support.tiers import tries
 from tests.support.waiting import eventually
 
 kernel = pytest.mark.kernel  # of some only: in pure Python most would be slow
 
-quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    max_examples=tries(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 OFF = AdmissionSettings()
 POISSON = AdmissionSettings(kind="poisson", probability=0.4)
 TIMED = bloom(1).model_copy(update={"rotate_period": 7, "thresholds": {"some": 2}})

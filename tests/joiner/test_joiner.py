@@ -31,13 +31,13 @@ from tests.support.join_events import (
     settings_of,
     step,
 )
-from tests.support.kernels import examples
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
 TYPES = ("click", "long_click", "hide")
 EXAMPLES = settings(
-    max_examples=examples(80),
+    max_examples=tries(80),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
@@ -15,6 +14,7 @@ from joiner import Joiner, JoinSettings, SamplingSettings
 from streams.compute.arrays import U8
 from streams.schema import EventSchema
 from tests.oracles.join import OracleJoin, Row
+from tests.support import trivago
 from tests.support.join_events import plain_ledger
 
 STEP = 10_000
@@ -24,12 +24,9 @@ SCHEMA = EventSchema(())
 
 
 @pytest.fixture(scope="module")
-def events() -> list[tuple[int, Row]]:
+def events(real_logs: None) -> list[tuple[int, Row]]:  # noqa: ARG001 it skips
     """Both logs merged by time: code (0 impression, 1 click) and row, then the two ends."""
-    folder = os.environ.get("CLICKLOOP_TEST_DATA")
-    if not folder:
-        pytest.skip("set CLICKLOOP_TEST_DATA to the folder of real logs")
-    logs = [rows_of(Path(folder) / "trivago" / f"{n}.ndjson.gz") for n in ("impressions", "clicks")]
+    logs = [rows_of(path) for path in (trivago.IMPRESSIONS, trivago.CLICKS)]
     tagged = [[(code, row) for row in log] for code, log in enumerate(logs)]
     return [*merge(*tagged, key=lambda pair: int(pair[1]["ts"])), (2, {}), (3, {})]
 

@@ -14,7 +14,7 @@ from joiner.core.ring import DECIDED
 from tests.joiner.test_joiner import cases
 from tests.oracles.join import OracleJoin
 from tests.support.join_events import Event, click, impression, settings_of, step
-from tests.support.kernels import examples
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
@@ -60,7 +60,7 @@ def rebuilt(
 
 
 @settings(
-    max_examples=examples(100),
+    max_examples=tries(100),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -8,14 +8,15 @@ from pydantic import ValidationError
 
 from streams.deadletter import DeadLetter
 from streams.files.clock_guard import Guard, GuardSettings
-from streams.record import Chunk, Record
+from streams.record import RecordType, RowChunk
 from streams.schema import EventSchema
 from tests.oracles.guard import believed
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
 SCHEMA = EventSchema((), ("click", "hide"))
-RECORD = Record("clicks", SCHEMA)
+RECORD = RecordType("clicks", SCHEMA)
 HOUR = 3_600_000
 NIGHT = 8 * HOUR
 YEAR = 365 * 24 * HOUR
@@ -35,8 +36,8 @@ def letter(row: int) -> DeadLetter:
 
 
 def guarded(
-    chunks: list[Chunk], max_jump: int = HOUR, agree_rows: int = 3, newest: int | None = None
-) -> list[Chunk]:
+    chunks: list[RowChunk], max_jump: int = HOUR, agree_rows: int = 3, newest: int | None = None
+) -> list[RowChunk]:
     """What comes out of a guard."""
     settings = GuardSettings(max_jump=max_jump, agree_rows=agree_rows)
     guard = Guard(settings, RECORD, ["log"], newest)
@@ -44,17 +45,17 @@ def guarded(
     return [*out, *guard.finish()]
 
 
-def passed(chunks: list[Chunk]) -> list[int]:
+def passed(chunks: list[RowChunk]) -> list[int]:
     return [row for chunk in chunks for row in chunk.rows.column("src_row").to_pylist()]
 
 
-def refused(chunks: list[Chunk]) -> list[int]:
-    return [one.src_row for chunk in chunks for one in chunk.rejects]
+def refused(chunks: list[RowChunk]) -> list[int]:
+    return [one.src_row for chunk in chunks for one in chunk.rejected]
 
 
 def believe(ts: list[int], agree_rows: int = 3) -> list[int]:
     """The rows, counted from 1, that are accepted of a log."""
-    return passed(guarded([Chunk(clicks(ts), ())], agree_rows=agree_rows))
+    return passed(guarded([RowChunk(clicks(ts), ())], agree_rows=agree_rows))
 
 
 def test_a_fast_clock_is_not_believed() -> None:
@@ -103,10 +104,10 @@ def test_the_jump_itself_is_allowed() -> None:
 
 
 def test_the_letter_says_what_is_wrong() -> None:
-    out = guarded([Chunk(clicks([5, YEAR, 6, 7, 8]), ())])
-    (one,) = [one for chunk in out for one in chunk.rejects]
+    out = guarded([RowChunk(clicks([5, YEAR, 6, 7, 8]), ())])
+    (one,) = [one for chunk in out for one in chunk.rejected]
     assert (one.reason, one.click_type) == ("too_far_ahead", "hide")
-    assert (one.file, one.place) == ("log", (0, 2))
+    assert (one.file, one.position) == ("log", (0, 2))
     assert one.detail == (
         f"ts is {YEAR}, more than 1h ahead of most of the rows that follow it; "
         "at most 1h is expected"
@@ -117,18 +118,18 @@ def test_the_letter_says_what_is_wrong() -> None:
 
 def test_a_log_read_on_knows_its_newest_row() -> None:
     ts = [YEAR + 5, 10, 20, 30]
-    assert passed(guarded([Chunk(clicks(ts), ())], newest=YEAR)) == [1, 2, 3, 4]
-    assert passed(guarded([Chunk(clicks(ts), ())], newest=5)) == [2, 3, 4]
+    assert passed(guarded([RowChunk(clicks(ts), ())], newest=YEAR)) == [1, 2, 3, 4]
+    assert passed(guarded([RowChunk(clicks(ts), ())], newest=5)) == [2, 3, 4]
 
 
 def test_a_clean_chunk_passes_untouched_and_at_once() -> None:
     guard = Guard(GuardSettings(), RECORD, ["log"], 0)
-    chunk = Chunk(clicks(list(range(100))), (letter(0),))
+    chunk = RowChunk(clicks(list(range(100))), (letter(0),))
     (out,) = guard.feed(chunk)
     assert out.rows.equals(chunk.rows)
     before, after = (rows.column("ts").buffers()[1] for rows in (chunk.rows, out.rows))
     assert after.address == before.address
-    assert out.rejects == chunk.rejects
+    assert out.rejected == chunk.rejected
     assert list(guard.finish()) == []
 
 
@@ -144,7 +145,7 @@ times = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(times, st.integers(1, 40), st.integers(1, 9), st.lists(st.integers(0, 9)), st.data())
 def test_equals_the_oracle_however_the_log_is_cut(
     ts: list[int], max_jump: int, agree_rows: int, sizes: list[int], data: st.DataObject
@@ -158,7 +159,7 @@ def test_equals_the_oracle_however_the_log_is_cut(
         batch = clicks([ts[i] for i in rows])
         places = pa.array([2 * i for i in rows], pa.int64())
         batch = batch.set_column(batch.schema.get_field_index("src_row"), "src_row", places)
-        chunks.append(Chunk(batch, tuple(letter(2 * i + 1) for i in rows if is_letter[i])))
+        chunks.append(RowChunk(batch, tuple(letter(2 * i + 1) for i in rows if is_letter[i])))
         start = rows.stop
     out = guarded(chunks, max_jump, agree_rows)
     assert passed(out) == [2 * i for i in range(len(ts)) if good[i]]

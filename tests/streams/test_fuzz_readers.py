@@ -61,7 +61,7 @@ def read(path: Path, block: int, rows: int) -> tuple[Rows, list[DeadLetter], str
         for chunk in log:
             chunk.rows.validate(full=True)
             found += chunk.rows.to_pylist()
-            letters += chunk.rejects
+            letters += chunk.rejected
     except DataError as error:
         return found, letters, str(error)
     return found, letters, None

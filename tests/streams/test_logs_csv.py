@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streams.errors import DataError
 from tests.support.log_files import Read, read, write_lines
+from tests.support.tiers import tries
 
 HEADER = "impression_id,ts,item,price,size,tags,new,position"
 GOOD = "a,5,i,1.5,7,x|y,true,3"
@@ -136,7 +137,7 @@ def test_the_letters_say_what_is_wrong(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.sampled_from([GOOD, GOOD, '"q"' + GOOD[1:], "", *[b for b in BAD if len(b) < 99]]),

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from streams.compute.arrays import I64
 from streams.errors import DataError
 from streams.formats import lines as lines_module
-from streams.formats.bad_row_search import separated
+from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.lines import MAX_LINE_BYTES, Lines, read_lines
 from streams.record import BadRow
+from tests.support.tiers import tries
 
 MARK = b"\xef\xbb\xbf"
-ANY_FOLDER = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_FOLDER = settings(
+    max_examples=tries(150), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 Got = tuple[list[tuple[int, bytes]], list[BadRow]]
 
@@ -199,7 +202,7 @@ def test_bytes_read_are_told(tmp_path: Path) -> None:
         assert len(told) > 1 or name == "log.gz"
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     good=st.dictionaries(st.integers(0, 60), st.booleans(), max_size=40),
     guesses=st.lists(st.frozensets(st.integers(0, 60)), max_size=2),
@@ -214,7 +217,7 @@ def test_bad_lines_are_found_whatever_is_guessed(
         return lambda: [i for i in lines if i in good]
 
     index = np.array(sorted(good), np.int64)
-    blocks, bad = separated(index, read, [guess(lines) for lines in guesses])
+    blocks, bad = split_bad_rows(index, read, [guess(lines) for lines in guesses])
     assert bad == [i for i in sorted(good) if not good[i]]
     assert [i for _, block in blocks for i in block] == [i for i in sorted(good) if good[i]]
     assert all(some.tolist() == block for some, block in blocks)

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streams.formats.duplicate_keys import repeats
-from streams.formats.json_faults import explain
+from streams.formats.json_faults import json_fault
 from streams.formats.lines import MAX_LINE_BYTES, Lines
 from streams.formats.ndjson import JsonParser
-from streams.record import Record
+from streams.record import RecordType
 from tests.support.log_files import (
     FIELDS,
     SCHEMA,
@@ -28,8 +28,9 @@ from tests.support.log_files import (
     read,
     write_lines,
 )
+from tests.support.tiers import tries
 
-IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
+IMPRESSIONS, CLICKS = RecordType("impressions", SCHEMA), RecordType("clicks", SCHEMA)
 
 GOOD = line(impression(5))
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -235,7 +236,7 @@ def read_alone(text: bytes) -> Read:
         return read(write_lines(Path(folder) / "one.ndjson", [b"", text]))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=log_lines(),
     block_bytes=st.sampled_from([1, 7, 100, 500, 2000]),
@@ -263,7 +264,7 @@ WORDS = ["NaN", "Infinity", "-Inf", "nan", "true", "false", "null"]
 STRINGS = ['"a"', '""', '"é"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\x"']
 NESTED = ["[]", "{}", "[1]", "[NaN]", '["a"]', '["a",null]', '[["a"]]', '{"a":1,"a":2}']
 TOKENS = [*INTS, *FLOATS, *WORDS, *STRINGS, *NESTED]
-NAMES = [*IMPRESSIONS.own, *CLICKS.own, "zz", "\\u0074s", "features"]
+NAMES = [*IMPRESSIONS.members, *CLICKS.members, "zz", "\\u0074s", "features"]
 
 
 @st.composite
@@ -286,7 +287,7 @@ def joined(members: list[tuple[str, str, str]]) -> str:
     return "{" + ",".join(f'"{name}"{space}:{value}' for name, space, value in members) + "}"
 
 
-def alone(text: bytes, record: Record) -> bool:
+def alone(text: bytes, record: RecordType) -> bool:
     """Whether pyarrow takes the line as a record."""
     ends = np.array([len(text)])
     lines = Lines(text + b"\n", np.array([0]), ends, np.array([1]), (), intact=True)
@@ -294,18 +295,18 @@ def alone(text: bytes, record: Record) -> bool:
     return text.startswith(b"{") and parser.table(lines, np.array([0])) is not None
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(nasty(), st.sampled_from([IMPRESSIONS, CLICKS]))
 @example(b'{"zz":Inf}', IMPRESSIONS)
 @example(b'{"zz":' + DEEP + b"}", IMPRESSIONS)
 @example(b'{"offset":' + LEAST_INFINITE.encode() + b"}", IMPRESSIONS)
-def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: Record) -> None:
-    if explain(text, record) is not None:
+def test_what_is_called_a_fault_pyarrow_refuses(text: bytes, record: RecordType) -> None:
+    if json_fault(text, record) is not None:
         assert not alone(text, record)
 
 
 @pytest.mark.kernel
-@settings(max_examples=80)
+@settings(max_examples=tries(80))
 @given(
     st.recursive(
         st.none() | st.text(max_size=4),

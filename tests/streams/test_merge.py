@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.deadletter import DeadLetter, Source
-from streams.merge import CLICK, CLICKS_END, IMPRESSION, IMPRESSIONS_END, Step, merged
-from streams.record import Chunk, Position, Record
+from streams.events import CLICK, CLICKS_END, IMPRESSION, IMPRESSIONS_END
+from streams.merge import MergedStep, merged
+from streams.position import ReadCursor
+from streams.record import RecordType, RowChunk
 from streams.schema import EventSchema
 from tests.oracles import merge as oracle
 from tests.oracles.merge import Event
+from tests.support.tiers import tries
 
 SCHEMA = EventSchema(())
 NAMES = {
@@ -31,15 +34,15 @@ class Fake:
     source: Source
     chunks: list[list[int]]
     letters: frozenset[int] = frozenset()
-    after: Position = field(default_factory=Position)
+    after: ReadCursor = field(default_factory=ReadCursor)
     read: int = 0
 
     @property
-    def record(self) -> Record:
-        return Record(self.source, SCHEMA)
+    def record(self) -> RecordType:
+        return RecordType(self.source, SCHEMA)
 
-    def __iter__(self) -> Iterator[Chunk]:
-        place = self.after.place or (0, -1)
+    def __iter__(self) -> Iterator[RowChunk]:
+        place = self.after.position or (0, -1)
         row = 0
         for times in self.chunks:
             self.read += 1
@@ -50,14 +53,14 @@ class Fake:
                 if (0, 2 * row + 1) > place:
                     rows.append(self._row(ts, row))
                 row += 1
-            yield Chunk(pa.RecordBatch.from_pylist(rows, self.record.arrow), tuple(letters))
+            yield RowChunk(pa.RecordBatch.from_pylist(rows, self.record.arrow), tuple(letters))
 
     def _row(self, ts: int, row: int) -> dict[str, object]:
         own = {"impression_id": str(row), "ts": ts, "src_offset": 0, "src_row": 2 * row + 1}
         return own | ({"type": 0} if self.source == "clicks" else {"offset": 0.0, "weight": 1.0})
 
 
-def events(steps: list[Step]) -> list[Event]:
+def events(steps: list[MergedStep]) -> list[Event]:
     """Rows and ends of the logs in order, each row by its index in its log."""
     found = []
     for step in steps:
@@ -71,8 +74,8 @@ def events(steps: list[Step]) -> list[Event]:
     return found
 
 
-def letters(steps: list[Step], source: Source) -> list[int]:
-    return [one.src_row for step in steps for one in step.rejects if one.source == source]
+def letters(steps: list[MergedStep], source: Source) -> list[int]:
+    return [one.src_row for step in steps for one in step.rejected if one.source == source]
 
 
 def whole(impressions: list[int], clicks: list[int]) -> list[Event]:
@@ -129,7 +132,7 @@ def test_rows_are_not_copied() -> None:
 
     @dataclass
     class One(Fake):
-        def __iter__(self) -> Iterator[Chunk]:
+        def __iter__(self) -> Iterator[RowChunk]:
             yield chunk
 
     step = next(merged(One("impressions", []), Fake("clicks", [[9]])))
@@ -152,7 +155,7 @@ def fakes(draw: st.DrawFn, source: Source) -> Fake:
     return Fake(source, [times[a:b] for a, b in bounds], draw(rows))
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(fakes("impressions"), fakes("clicks"))
 def test_equals_the_oracle_however_the_logs_are_cut(impressions: Fake, clicks: Fake) -> None:
     steps = list(merged(impressions, clicks))
@@ -163,7 +166,7 @@ def test_equals_the_oracle_however_the_logs_are_cut(impressions: Fake, clicks: F
         assert letters(steps, log.source) == there
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(fakes("impressions"), fakes("clicks"), st.integers(0, 40))
 def test_reading_on_after_any_step_gives_the_rest(impressions: Fake, clicks: Fake, at: int) -> None:
     steps = list(merged(impressions, clicks))
@@ -182,7 +185,7 @@ def test_reading_on_after_any_step_gives_the_rest(impressions: Fake, clicks: Fak
     assert step.clicks_at.newest == newest(steps[: at + 1], "clicks")
 
 
-def newest(steps: list[Step], source: Source) -> int | None:
+def newest(steps: list[MergedStep], source: Source) -> int | None:
     """The greatest time of a log's rows in some steps."""
     batches = [step.impressions if source == "impressions" else step.clicks for step in steps]
     return max((ts for batch in batches for ts in batch.column("ts").to_pylist()), default=None)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as reference
 
 from streams.compute.murmur2 import murmur2, partition_of, partitions_of
+from tests.support.tiers import tries
 
 # From the tests of Apache Kafka itself (UtilsTest.testMurmur2), there as signed numbers.
 GOLDEN = {
@@ -26,7 +27,7 @@ def test_golden_vectors() -> None:
 
 
 @pytest.mark.kernel
-@settings(max_examples=50)
+@settings(max_examples=tries(50))
 @given(st.lists(st.text(max_size=20) | st.none(), max_size=9), st.integers(0, 3))
 def test_every_length_in_every_kind_of_array(texts: list[str | None], skip: int) -> None:
     expected = [reference((text or "").encode()) for text in texts[skip:]]

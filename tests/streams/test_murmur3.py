@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.compute.murmur3 import fmix64, hash128
+from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
@@ -34,7 +35,7 @@ def test_published_vectors() -> None:
     assert [int(fmix64(np.uint64(k))) for k in (0, 1)] == [0, 0xB456BCFC34C2CB2C]
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(
     values=st.lists(st.none() | st.text(max_size=50), max_size=12),
     seed=st.integers(0, 2**32 - 1),

@@ -23,6 +23,7 @@ from joiner.settings import JoinSettings
 from streams.simulator import Simulation, simulate
 from streams.simulator.malformed import NDJSON, PARQUET
 from streams.simulator.settings import SimulatorSettings
+from tests.support.tiers import tries
 
 SMALL = {"users": 200, "ads": 60, "publishers": 8, "advertisers": 5}
 CALM: dict[str, Any] = dict.fromkeys(
@@ -100,7 +101,7 @@ def test_the_same_on_every_machine(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=tries(15))
 @given(n=st.integers(1, 1_500), chunk=st.integers(20, 2_000), days=st.sampled_from([0.05, 3, 40]))
 def test_chunks_never_show(
     tmp_path_factory: pytest.TempPathFactory, n: int, chunk: int, days: float

@@ -128,7 +128,9 @@ def _input(
     """A line of the log is a message; those that are refused are partition 0's."""
     chunks = list(open_log(str(path), settings.events, source))
     rows = pa.Table.from_batches([chunk.rows for chunk in chunks]).combine_chunks().to_batches()[0]
-    letters = [replace(one, src_offset=one.src_row, src_row=0) for c in chunks for one in c.rejects]
+    letters = [
+        replace(one, src_offset=one.src_row, src_row=0) for c in chunks for one in c.rejected
+    ]
     ids = rows.column("impression_id").to_pylist()
     mine = [zlib.crc32(each.encode()) % partitions == partition for each in ids]
     rows = rows.filter(pa.array(mine))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from streams.deadletter import DeadLetter, Source
 from streams.files.clock_guard import GuardSettings
 from streams.files.logs import Log, open_log
-from streams.record import Position
+from streams.position import ReadCursor
 from streams.schema import EventSchema, Field
 
 Row = dict[str, Any]
@@ -121,7 +121,7 @@ class Read:
             assert chunk.rows.schema.equals(log.record.arrow)
             chunk.rows.validate(full=True)
             self.rows += chunk.rows.to_pylist()
-            self.letters += chunk.rejects
+            self.letters += chunk.rejected
             self.sizes.append(len(chunk.rows))
 
     @property
@@ -135,9 +135,9 @@ class Read:
         return self.rows, self.letters
 
 
-def after(src_row: int, newest: int | None = None, src_offset: int = 0) -> Position:
+def after(src_row: int, newest: int | None = None, src_offset: int = 0) -> ReadCursor:
     """The position behind a row."""
-    return Position((src_offset, src_row), newest)
+    return ReadCursor((src_offset, src_row), newest)
 
 
 def _value(row: Row, column: str) -> Any:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from deploy.replay.replay import DEAD_LETTERS, EXAMPLES, LATE_CLICKS, STORE
 from deploy.storage.checkpoint import AGES
-from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.rocksdb import Store
 from ftrl.table.layout import LAYOUTS, columns
 
@@ -24,7 +24,7 @@ def outcome(out: Path) -> dict[str, Any]:
     for name in ("throughput", "run"):
         del metrics[name]
     with Store(out / STORE, read_only=True) as store:
-        saved = Kept(store).last(LAYOUTS[layout])
+        saved = CheckpointStore(store).last(LAYOUTS[layout])
         assert saved is not None
         versions = {
             key: store.get(key)

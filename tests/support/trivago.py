@@ -15,7 +15,6 @@ IMPRESSIONS = DATA / "impressions.ndjson.gz"
 CLICKS = DATA / "clicks.ndjson.gz"
 ROWS = 312_539
 THERE = IMPRESSIONS.is_file() and CLICKS.is_file()
-MISSING = "set CLICKLOOP_TEST_DATA to a folder that holds trivago/"
 
 
 _SETTINGS = {

@@ -14,6 +14,7 @@ from ftrl.learner import Learner
 from ftrl.table.layout import LAYOUTS
 from tests.support import small_logs
 from tests.support.learning import bloom, learn, of, random_rows
+from tests.system.kafka.stage import compile_kernels
 
 
 def learners(layout: str) -> None:
@@ -37,11 +38,18 @@ def loop(layout: str) -> None:
         replay(settings.load(logs.config), *paths, Path(name) / "out")
 
 
+def workers() -> None:
+    """Those of the workers on Kafka."""
+    with tempfile.TemporaryDirectory() as name:
+        compile_kernels(Path(name))
+
+
 def main() -> None:
     """All of them, on all cores."""
     first, *others = LAYOUTS
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         tasks = [pool.submit(loop, first), *(pool.submit(learners, layout) for layout in others)]
+        tasks.append(pool.submit(workers))
         for task in tasks:
             task.result()
 

@@ -177,7 +177,7 @@ def small_steps() -> Iterator[None]:
     with (
         patch.object(inputs, "open_log", functools.partial(open_log, block_rows=BLOCK_ROWS)),
         patch.object(checkpoint_store, "PAGE_SLOTS", 64),
-        patch.object(checkpoint_store.Kept, "busy", new=False),
+        patch.object(checkpoint_store.CheckpointStore, "busy", new=False),
     ):
         yield
 

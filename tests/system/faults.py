@@ -25,7 +25,7 @@ from deploy.replay.examples_writer import ExamplesWriter
 from deploy.storage.rocksdb import Store
 from streams.ndjson_writer import NdjsonWriter
 from tests import ROOT
-from tests.support import trivago
+from tests.support import needs, trivago
 from tests.support.outcomes import outcome
 from tests.system.fault_cases import Case, cases, exercised, run, straight, trivago_cases
 
@@ -171,7 +171,7 @@ def main() -> None:
             table.add_row(str(cycle + 1), case.name, " ".join(deaths), str(died), words)
     Console().print(table)
     if not trivago.THERE:
-        print(f"without cycles on real logs: {trivago.MISSING}")
+        print(f"without cycles on real logs: {needs.REAL_LOGS}")
     print(
         f"{args.cycles} cycles, each killed at least once, {died_in_all} deaths ({redrawn} cycles "
         f"drawn again because nothing died), {wrong} outcomes differ, {vain} options without effect"

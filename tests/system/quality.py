@@ -21,7 +21,7 @@ from deploy.replay.replay import EXAMPLES, replay
 from deploy.simulation import simulate, truth_comparison
 from ftrl.table.layout import FIXED
 from streams.compute.arrays import F64, Bool
-from tests.support import trivago
+from tests.support import needs, trivago
 from tests.support.trivago import changed
 
 HOUR = 3_600_000
@@ -202,7 +202,7 @@ def main() -> None:
     holds = True
     for title, (measure, needs_real_logs) in TABLES.items():
         if needs_real_logs and not trivago.THERE:
-            print(f"{title}: left out: {trivago.MISSING}\n")
+            print(f"{title}: left out: {needs.REAL_LOGS}\n")
             continue
         with tempfile.TemporaryDirectory() as folder:
             figures = measure(Path(folder))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import trivago
 from tests.system.fault_cases import Case, cases, exercised, straight, trivago_cases
 from tests.system.faults import STEPS, resumed_after_kills
+
+pytestmark = pytest.mark.slow
 
 Runs = dict[str, tuple[Case, dict[str, Any]]]
 
@@ -74,7 +75,7 @@ def test_killed_at_any_moment_and_resumed(runs: Runs, tmp_path: Path) -> None:
         assert found[part] == value, part
 
 
-@pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
+@pytest.mark.usefixtures("real_logs")
 def test_killed_within_the_real_log_and_resumed(tmp_path: Path) -> None:
     (case,) = trivago_cases(tmp_path, ["middle"])
     expected = straight(case, tmp_path / "straight")

@@ -1,7 +1,6 @@
 """The whole loop on the real hotel-search logs: the quality that a faster kernel must not cost.
 
-Needs CLICKLOOP_TEST_DATA, a folder with trivago/impressions.ndjson.gz and clicks.ndjson.gz, but for
-the simulated traffic.
+All but the simulated traffic needs the real logs.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from tests.system import quality
 
 IMPRESSIONS, CLICKS = str(trivago.IMPRESSIONS), str(trivago.CLICKS)
 
-real = pytest.mark.skipif(not trivago.THERE, reason=trivago.MISSING)
+pytestmark = pytest.mark.slow
+real = pytest.mark.usefixtures("real_logs")
 
 Run = Callable[..., tuple[dict[str, Any], Path]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.support import commands, small_logs
+from tests.support import commands, needs, small_logs
 from tests.support.waiting import eventually
 from tests.system.kafka.jars import NoKafkaError
 from tests.system.kafka.secured import PASSWORD, USER, Secured, secured_broker
@@ -30,7 +30,7 @@ def secured(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         with secured_broker(tmp_path_factory.mktemp("secured")) as broker:
             yield broker
     except NoKafkaError as error:
-        pytest.skip(f"no Kafka: {error}")
+        needs.lacks(f"no Kafka: {error}", required=True)
 
 
 def settings(broker: Secured, way: str, *, ca: bool = True) -> str:
@@ -93,7 +93,7 @@ def test_the_loop(way: str, secured: Secured, tmp_path: Path) -> None:
             address = worker.said.split("http://")[1].split()[0]
             eventually(lambda at=address: answer(f"http://{at}/readyz")[0] == 200, 60)  # type: ignore[misc]
         for worker in workers:
-            assert worker.stop() < 10
+            worker.stop()
             assert PASSWORD not in worker.said
     finally:
         for worker in workers:

@@ -25,7 +25,10 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("part", range(SLICES))
+slow = [pytest.param(part, marks=pytest.mark.slow) for part in range(1, SLICES)]
+
+
+@pytest.mark.parametrize("part", [0, *slow])
 def test_no_schedule_loses_repeats_or_mislabels(part: int) -> None:
     size = SCHEDULES // SLICES
     happened, failed = run(range(part * size, (part + 1) * size))

@@ -22,11 +22,11 @@ from deploy.workers.join.worker import JoinWorker
 from deploy.workers.watchdog import Watch, Watchdog
 from joiner import Joiner
 from joiner.protocol import Setup
-from streams.arrow_batches import empty
+from streams.arrow_batches import empty_batch
 from streams.deadletter import Source
 from streams.kafka import Decoder, Partition, client_options, faust_options
 from streams.kafka.consume import App, create_app, range_reader, run
-from streams.record import Record
+from streams.record import RecordType
 from streams.spill import spill_of
 
 THREADS = 2  # turns of different partitions at a time; kernels and Arrow release the GIL
@@ -88,8 +88,10 @@ def join_app(setup: Setup, where: Where, pace: Pace) -> tuple[App, JoinWorker]:
 
     def decoders(partition: Partition) -> Decode:
         source: Source = "impressions" if partition.topic == where.topics.impressions else "clicks"
-        decoder = Decoder(Record(source, setup.schema), partition, where.partitions, where.max_skew)
-        return lambda messages: decoder.decode(messages.records)
+        decoder = Decoder(
+            RecordType(source, setup.schema), partition, where.partitions, where.max_skew
+        )
+        return lambda messages: decoder.decode(messages.messages)
 
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="clickloop-join")
     connect = partial(range_reader, where.clients)
@@ -104,9 +106,11 @@ def warm(setup: Setup) -> None:
     the group would hold its partitions and do nothing."""
     schema = setup.schema
     joiner = Joiner(schema, setup.join, setup.sampling)
-    joiner.process(empty(schema.impressions), empty(schema.clicks), np.empty(0, np.uint8))
+    joiner.process(
+        empty_batch(schema.impressions), empty_batch(schema.clicks), np.empty(0, np.uint8)
+    )
     for source in ("impressions", "clicks"):
-        Decoder(Record(source, schema), Partition("none", 0), 1, 0).decode([])
+        Decoder(RecordType(source, schema), Partition("none", 0), 1, 0).decode([])
 
 
 def join(settings: Settings) -> None:

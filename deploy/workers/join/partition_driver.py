@@ -28,11 +28,11 @@ from joiner.protocol import (
     Report,
     Seek,
 )
-from streams.kafka import Chunk as Messages
-from streams.kafka import joined
+from streams.events import CLICK, IMPRESSION, SOURCES
+from streams.kafka import MessageChunk as Messages
+from streams.kafka import concat_chunks
 from streams.labelled_log import Entry, Message
-from streams.merge import CLICK, IMPRESSION, SOURCES
-from streams.record import Chunk
+from streams.record import RowChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Link(Protocol):
         """Fetch nothing from an input log for now, or again."""
 
 
-Decode = Callable[[Messages], Chunk]
+Decode = Callable[[Messages], RowChunk]
 
 _TICK = 0.2  # seconds; how often time alone may change something
 
@@ -131,7 +131,7 @@ class Runner:
         """The next messages of an input log."""
         self._chunks.append((source, messages))
         self._position[source] = messages.end
-        if messages.records:
+        if messages.messages:
             self._heard[source] = time.monotonic()
         self._awake.set()
         self._pause(source)
@@ -223,9 +223,9 @@ class Runner:
         for source in SOURCES:
             # Together, for a chunk of a few messages takes as long to decode as one of hundreds.
             if some := [messages for of, messages in chunks if of == source]:
-                messages = joined(some)
+                messages = concat_chunks(some)
                 machine.read(source, self._decode[source](messages))
-                self.processed += len(messages.records)
+                self.processed += len(messages.messages)
         silent = [now - heard for heard in self._heard]
         idle = tuple(
             silent[s] >= self._pace.idle_timeout and self._has_read_all(s) for s in SOURCES

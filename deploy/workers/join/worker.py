@@ -17,9 +17,9 @@ from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
 from deploy.workers.join.partition_driver import Decode, Pace, Runner
 from joiner import join_from
 from joiner.protocol import JoinPartition, Setup, SupersededError
-from streams.kafka import Chunk, Partition
+from streams.events import CLICK, IMPRESSION, SOURCES
+from streams.kafka import MessageChunk, Partition
 from streams.kafka.consume import App, RangeReader
-from streams.merge import CLICK, IMPRESSION, SOURCES
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class JoinWorker:
         """Read the input topics of `app`."""
         self._app = app
 
-        def take(source: int, chunk: Chunk) -> None:
+        def take(source: int, chunk: MessageChunk) -> None:
             self._runners[chunk.partition.number].take(source, chunk)
 
         join_from(app, self._topics.inputs, take)

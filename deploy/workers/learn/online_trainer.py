@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from deploy.settings import Settings, differences
 from deploy.storage import checkpoint
-from deploy.storage.checkpoint_store import Kept, Saved
+from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
@@ -63,7 +63,7 @@ class Learning:
         self._training = Training(settings.training, self._publish)
         self._store = Store(folder, create=True)
         try:
-            self._kept = Kept(self._store)
+            self._checkpoints = CheckpointStore(self._store)
             self._published = 0
             self._examples = 0  # at the last save
             self._saved_at = float("-inf")
@@ -73,8 +73,8 @@ class Learning:
             self._sound = True
             self._former = FormerNames()
             self._told = False  # that examples lack columns of new fields
-            if self._kept.values is not None:
-                self._intake = self._resumed(self._kept.values, partitions)
+            if self._checkpoints.values is not None:
+                self._intake = self._resumed(self._checkpoints.values, partitions)
             else:
                 self._intake = Intake(partitions)
                 if source is not None:
@@ -120,7 +120,7 @@ class Learning:
         every = self._settings.snapshots.checkpoint_every
         full = self._due or bool(every and learned >= every)
         late = self._dirty and now - self._saved_at >= self._settings.worker.save_every / 1000
-        if (full or late) and self._sound and not self._kept.busy:
+        if (full or late) and self._sound and not self._checkpoints.busy:
             done = {**done, **self._committed()}
             self.save(now)
         return done
@@ -142,7 +142,7 @@ class Learning:
                 "former_names": self._former.names,
             }
             learner = self._training.learner
-            self._kept.save(learner.slots, learner.take_touched(), arrays, values)
+            self._checkpoints.save(learner.slots, learner.take_touched(), arrays, values)
         self._saving = self.following()
         self._saved_at = now
         self._examples = self._training.cut.examples
@@ -152,10 +152,10 @@ class Learning:
     def close(self, now: float, *, save: bool) -> Mapping[int, int]:
         """Give up the store, if asked with a last save; returns as `keep`. Raises StoreError."""
         try:
-            self._kept.wait()
+            self._checkpoints.wait()
             if save and self._sound and self._dirty:
                 self.save(now)
-            self._kept.wait()
+            self._checkpoints.wait()
             return self._committed()
         finally:
             self._store.close()
@@ -166,9 +166,9 @@ class Learning:
         return self._training
 
     def _committed(self) -> Mapping[int, int]:
-        if self._saving is None or self._kept.busy:
+        if self._saving is None or self._checkpoints.busy:
             return {}
-        self._kept.wait()
+        self._checkpoints.wait()
         done, self._saving = self._saving, None
         self._metrics.saved(time.time())
         return done
@@ -227,7 +227,7 @@ class Learning:
                 f"{self._store.path}: the store of a replay; start from a copy of its weights: "
                 "--from with this folder, --store with a new one"
             )
-        self._kept.check_format("start anew with --store")
+        self._checkpoints.check_format("start anew with --store")
         self._check(self._store.path, values["settings"], _FIXED)
         if values["topic"] != self._topic:
             raise ConfigError(
@@ -239,7 +239,7 @@ class Learning:
             intake = Intake(partitions, values["intake"])
         except ValueError as error:
             raise ConfigError(f"{self._store.path}: {error}") from error
-        checkpoint.restore_training(self._training, self._saved(self._kept, values))
+        checkpoint.restore_training(self._training, self._saved(self._checkpoints, values))
         self._former = self._formerly(values)
         self._published = values["published"]
         self._examples = self._training.cut.examples
@@ -249,17 +249,17 @@ class Learning:
     def _begin_from(self, source: Path) -> None:
         """Take the model of another store, and nothing else of it."""
         with Store(source, read_only=True) as store:
-            kept = Kept(store)
-            if kept.values is None:
+            checkpoints = CheckpointStore(store)
+            if checkpoints.values is None:
                 raise ConfigError(
                     f"{source}: holds no training state; name the store of a finished replay"
                 )
-            self._check(source, kept.values["settings"], ("features",))
-            checkpoint.restore_model(self._training, self._saved(kept, kept.values))
-            self._former = self._formerly(kept.values)
+            self._check(source, checkpoints.values["settings"], ("features",))
+            checkpoint.restore_model(self._training, self._saved(checkpoints, checkpoints.values))
+            self._former = self._formerly(checkpoints.values)
         log.info("starting with the weights of %s", source)
         self.save(float("-inf"))
-        self._kept.wait()
+        self._checkpoints.wait()
 
     def _formerly(self, values: Mapping[str, Any]) -> FormerNames:
         before = FeatureConfig.model_validate(values["settings"]["features"])
@@ -278,8 +278,8 @@ class Learning:
             )
 
     @staticmethod
-    def _saved(kept: Kept, values: Mapping[str, Any]) -> Saved:
-        saved = kept.last(LAYOUTS[values["settings"]["learner"]["layout"]])
+    def _saved(source: CheckpointStore, values: Mapping[str, Any]) -> Saved:
+        saved = source.last(LAYOUTS[values["settings"]["learner"]["layout"]])
         assert saved is not None, "there are values, so there is a save"
         return saved
 

@@ -29,8 +29,8 @@ from deploy.workers.learn.online_trainer import POISON, Learning
 from deploy.workers.watchdog import Watch, Watchdog
 from ftrl import Training, learn_from
 from streams.errors import ClickloopError, DataError
-from streams.kafka import Chunk, Partition, faust_options
-from streams.kafka.consume import create_app, entry_of, place_of, run
+from streams.kafka import MessageChunk, Partition, faust_options
+from streams.kafka.consume import create_app, entry_of, message_location, run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class LearnWorker:
             where.group,
             where.brokers,
             self,
-            one_owner=True,
+            exclusive=True,
             **where.more,
         )
         self.app.companions = (self.health, watchdog, _Ticking(self._tick))
@@ -174,7 +174,7 @@ class LearnWorker:
 
     # -- the agent's part
 
-    async def _take(self, chunk: Chunk) -> None:
+    async def _take(self, chunk: MessageChunk) -> None:
         if self.failure is None:
             await self._guarded(lambda: self._learn(chunk), chunk.epoch)
 
@@ -218,12 +218,12 @@ class LearnWorker:
         self._learning = learning
         return starts
 
-    def _learn(self, chunk: Chunk) -> Mapping[int, int]:
+    def _learn(self, chunk: MessageChunk) -> Mapping[int, int]:
         done: dict[int, int] = {}
-        for record in chunk.records:
+        for record in chunk.messages:
             if self._learning is None or self._leaving or chunk.epoch != self._epoch:
                 return {}
-            place = place_of(chunk.partition, record)
+            place = message_location(chunk.partition, record)
             try:
                 entry = entry_of(chunk.partition, record)
             except DataError as error:

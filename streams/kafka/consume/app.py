@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 
 from streams.errors import ClickloopError, explained
-from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.chunk import MessageChunk, Partition
 from streams.kafka.consume.assignment import Owner
-from streams.kafka.consume.exclusive_assignor import OneOwner
+from streams.kafka.consume.exclusive_assignor import ExclusiveAssignor
 from streams.kafka.consume.transport import Consumer
 
 SCHEME = "clickloop"
@@ -125,7 +125,7 @@ def create_app(
     chunk_records: int = 10_000,
     fetch_bytes: int = 4 << 20,
     request_bytes: int = 16 << 20,
-    one_owner: bool = False,
+    exclusive: bool = False,
     **more: Any,
 ) -> App:
     """An app in consumer group `group` at `brokers` (`host:port`, separated by commas).
@@ -133,11 +133,11 @@ def create_app(
     A worker that died is noticed after `session_timeout` seconds; offsets are committed every
     `commit_interval` seconds. A chunk has up to `chunk_records` records and, for each partition,
     at most what one fetch of `fetch_bytes` brings; a message to send has up to `request_bytes`.
-    With `one_owner` a single member of the group has all partitions, and the others stand by.
+    If `exclusive`, a single member of the group has all partitions, and the others stand by.
     `more` are further settings of Faust: credentials, and what a test needs.
     """
-    if one_owner:
-        more["PartitionAssignor"] = OneOwner
+    if exclusive:
+        more["PartitionAssignor"] = ExclusiveAssignor
     app = App(
         group,
         broker=";".join(f"{SCHEME}://{each.strip()}" for each in brokers.split(",")),
@@ -162,7 +162,7 @@ def create_app(
         # A broker that has just started may say that a topic is not there; by default that would be
         # believed for five minutes.
         consumer_metadata_max_age_ms=METADATA_AGE_MS,
-        # Where the log no longer holds a position, `Continuity` sees the jump.
+        # Where the log no longer holds a position, `GapDetector` sees the jump.
         consumer_auto_offset_reset="earliest",
         producer_max_request_size=request_bytes,
         producer_request_timeout=60.0,
@@ -182,7 +182,7 @@ async def _leave(app: App, **_: Any) -> None:
         await app.edge.leave()
 
 
-async def chunks(stream: faust.StreamT[Any]) -> AsyncIterator[Chunk]:
+async def chunks(stream: faust.StreamT[Any]) -> AsyncIterator[MessageChunk]:
     """What an agent on `chunk_topic`s reads: every offset of each partition once, in order.
 
     After a rebalance it starts again where the owner says. Raises GapError if records are missing.

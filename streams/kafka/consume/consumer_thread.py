@@ -79,7 +79,7 @@ class ChunkThread(AIOKafkaConsumerThread):
 
 def _unwrapped(held: Any) -> None:
     """Have aiokafka hand out what it has fetched as its own parser makes it: a record of that has
-    all that a `Record` needs, and copying it into a ConsumerRecord takes as long as parsing it.
+    all that a `Message` needs, and copying it into a ConsumerRecord takes as long as parsing it.
     """
     if isinstance(held, FetchResult) and held._partition_records is not None:
         held._partition_records._consumer_record = _as_it_is

@@ -11,7 +11,7 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 
 
-class OneOwner(PartitionAssignor):
+class ExclusiveAssignor(PartitionAssignor):
     """Gives everything to the member that had most, or to the first by name if none had any."""
 
     def _perform_assignment(self, cluster: Any, member_metadata: Any) -> MutableMapping[str, Any]:

@@ -1,14 +1,14 @@
 """Every offset of a partition once and in order."""
 
 from streams.errors import ClickloopError
-from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.chunk import MessageChunk, Partition
 
 
 class GapError(ClickloopError):
     """Records that should have come next were skipped."""
 
 
-class Continuity:
+class GapDetector:
     """Follows one partition: what was read before is cut off, what was skipped is an error."""
 
     def __init__(self, partition: Partition, start: int) -> None:
@@ -20,7 +20,7 @@ class Continuity:
         """The offset that comes next."""
         return self._expected
 
-    def accept(self, chunk: Chunk) -> Chunk | None:
+    def accept(self, chunk: MessageChunk) -> MessageChunk | None:
         """The part of `chunk` that is new; None if nothing is.
 
         Raises GapError if offsets are missing before it.

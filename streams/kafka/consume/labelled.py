@@ -1,17 +1,17 @@
 """Messages of the labelled topic, as a consumer hands them out."""
 
-from streams.kafka.chunk import Partition, Record
+from streams.kafka.chunk import Message, Partition
 from streams.labelled_log import HEADER, Entry, decode
 
 
-def place_of(partition: Partition, record: Record) -> str:
+def message_location(partition: Partition, message: Message) -> str:
     """Where a message is, for an operator."""
-    return f"topic {partition.topic}, partition {partition.number}, offset {record.offset}"
+    return f"topic {partition.topic}, partition {partition.number}, offset {message.offset}"
 
 
-def entry_of(partition: Partition, record: Record) -> Entry:
+def entry_of(partition: Partition, message: Message) -> Entry:
     """The claim or block that a message is. Raises DataError if its header cannot be read."""
-    for name, header in record.headers:
+    for name, header in message.headers:
         if name == HEADER:
-            return Entry(record.offset, decode(header, place_of(partition, record)))
-    return Entry(record.offset, None)
+            return Entry(message.offset, decode(header, message_location(partition, message)))
+    return Entry(message.offset, None)

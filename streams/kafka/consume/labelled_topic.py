@@ -15,12 +15,12 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
-from streams.arrow_batches import concat
+from streams.arrow_batches import concat_batches
 from streams.arrow_ipc import decode
 from streams.errors import ClickloopError, DataError
-from streams.kafka.chunk import Partition, Record
-from streams.kafka.client_errors import reaching
-from streams.kafka.consume.labelled import entry_of, place_of
+from streams.kafka.chunk import Message, Partition
+from streams.kafka.client_errors import translated_errors
+from streams.kafka.consume.labelled import entry_of, message_location
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings
 from streams.labelled_log import Lineage
@@ -60,7 +60,7 @@ class LabelledPartition:
         self._partition = partition
         self._lineage = Lineage(cursor.claim, cursor.number)
 
-    def take(self, record: Record) -> LabelledRows | None:
+    def take(self, record: Message) -> LabelledRows | None:
         """The examples of the next message; None if it has none, or is void.
 
         Raises DataError if messages are missing before it, or it cannot be read.
@@ -68,8 +68,8 @@ class LabelledPartition:
         block = self._lineage.take(entry_of(self._partition, record))
         if block is None or block.rows == 0:
             return None
-        batches = decode(record.value or b"", place_of(self._partition, record))
-        rows = concat(batches, batches[0].schema)
+        batches = decode(record.value or b"", message_location(self._partition, record))
+        rows = concat_batches(batches, batches[0].schema)
         cursor = Cursor(record.offset + 1, self._lineage.claim, self._lineage.number)
         return LabelledRows(self._partition.number, rows, cursor)
 
@@ -92,7 +92,7 @@ def read_labelled(
     broker or the topic; DataError where messages are missing or cannot be read.
     """
     options = client_options(kafka)
-    with reaching(kafka.bootstrap_servers):
+    with translated_errors(kafka.bootstrap_servers):
         consumer = KafkaConsumer(
             **options,
             group_id=None,

@@ -9,32 +9,32 @@ from collections.abc import Mapping
 from streams.kafka.chunk import Partition
 
 
-class Commits:
+class CommitOffsets:
     """The offsets of the partitions that are assigned now."""
 
     def __init__(self) -> None:
         self._epoch: int | None = None
-        self._read: dict[Partition, int] = {}
+        self._read_to: dict[Partition, int] = {}
         self._wanted: dict[Partition, int] = {}
         self._done: dict[Partition, int] = {}
 
     def begin(self, epoch: int, starts: Mapping[Partition, int]) -> None:
         """Partitions were assigned, each to be read from its start."""
         self._epoch = epoch
-        self._read = dict(starts)
+        self._read_to = dict(starts)
         self._wanted = {}
         self._done = dict(starts)
 
     def end(self) -> None:
         """They were taken away: from now on nothing of that epoch counts."""
         self._epoch = None
-        self._read = {}
+        self._read_to = {}
         self._wanted = {}
         self._done = {}
 
     def read(self, partition: Partition, end: int) -> None:
         """Records up to `end` were handed to the worker."""
-        self._read[partition] = end
+        self._read_to[partition] = end
 
     def through(self, partition: Partition, offset: int, epoch: int) -> bool:
         """Let `offset` be committed: nothing before it is needed any more.
@@ -42,11 +42,11 @@ class Commits:
         False, and nothing happens, if the partition was taken away since `epoch`. An offset lower
         than one said before changes nothing. Raises ValueError if it was not yet read.
         """
-        if epoch != self._epoch or partition not in self._read:
+        if epoch != self._epoch or partition not in self._read_to:
             return False
-        if offset > self._read[partition]:
+        if offset > self._read_to[partition]:
             raise ValueError(
-                f"{partition}: {offset} is beyond {self._read[partition]}, what was read"
+                f"{partition}: {offset} is beyond {self._read_to[partition]}, what was read"
             )
         self._wanted[partition] = max(offset, self._wanted.get(partition, offset))
         return True

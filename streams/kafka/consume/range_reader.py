@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.kafka.chunk import Partition, Record
+from streams.kafka.chunk import Message, Partition
 
 _POLL_MS = 500
 
@@ -31,11 +31,11 @@ class RangeReader:
         found = await self._consumer.end_offsets(wanted)
         return {Partition(*tp): offset for tp, offset in found.items()}
 
-    async def records(self, partition: Partition, start: int, stop: int) -> list[Record]:
+    async def records(self, partition: Partition, start: int, stop: int) -> list[Message]:
         """The records there are from offset `start` up to, not including, `stop`."""
         tp = TopicPartition(*partition)
         start = max(start, (await self.beginnings([partition]))[partition])
-        found: list[Record] = []
+        found: list[Message] = []
         if start >= stop:
             return found
         self._consumer.assign([tp])

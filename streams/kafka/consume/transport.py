@@ -2,7 +2,7 @@
 
 How it differs from Faust's, and why:
 
-- One message is a `Chunk`: Faust's work for a message is then done once for many records.
+- One message is a `MessageChunk`: Faust's work for a message is then done once for many records.
 - Faust commits behind what its streams acknowledge, and past offsets it never saw. Here only what
   the worker named in `commit_through` is committed.
 - Faust seeks to the committed offsets at the end of a rebalance, for a limited time, and goes on if
@@ -19,11 +19,11 @@ from typing import Any, ClassVar, Protocol, cast
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.chunk import MessageChunk, Partition
 from streams.kafka.consume.assignment import Owner, check_copartitioned, check_starts
 from streams.kafka.consume.consumer_thread import ChunkThread, Fetched
-from streams.kafka.consume.gap_detector import Continuity
-from streams.kafka.consume.offsets import Commits
+from streams.kafka.consume.gap_detector import GapDetector
+from streams.kafka.consume.offsets import CommitOffsets
 
 # How long leaving may take, in seconds: committing needs a broker that answers.
 LEAVE_S = 3.0
@@ -45,11 +45,11 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._commits = Commits()
+        self._offsets = CommitOffsets()
         self._epoch = 0
-        self._followed: dict[Partition, Continuity] | None = None  # None: not yet placed
-        self._placing: asyncio.Task[dict[Partition, Continuity]] | None = None
-        self._told: frozenset[Partition] | None = None  # what the owner believes is ours
+        self._gap_detectors: dict[Partition, GapDetector] | None = None  # None: not yet placed
+        self._placing: asyncio.Task[dict[Partition, GapDetector]] | None = None
+        self._announced: frozenset[Partition] | None = None  # what the owner believes is ours
         self._held: set[TP] = set()
         self._room = asyncio.Event()
 
@@ -60,17 +60,17 @@ class Consumer(driver.Consumer):
         """Which assignment this is; chunks of another one are stale."""
         return self._epoch
 
-    def take(self, chunk: Chunk) -> Chunk | None:
+    def take(self, chunk: MessageChunk) -> MessageChunk | None:
         """What is new in a chunk that Faust delivered; None if nothing is, or it is not ours now.
 
         Raises GapError if records before it are missing.
         """
-        followed = (self._followed or {}).get(chunk.partition)
-        if followed is None or chunk.epoch != self._epoch:
+        detector = (self._gap_detectors or {}).get(chunk.partition)
+        if detector is None or chunk.epoch != self._epoch:
             return None
-        new = followed.accept(chunk)
+        new = detector.accept(chunk)
         if new is not None:
-            self._commits.read(new.partition, new.end)
+            self._offsets.read(new.partition, new.end)
         return new
 
     def commit_through(self, partition: Partition, offset: int, epoch: int) -> bool:
@@ -79,7 +79,7 @@ class Consumer(driver.Consumer):
         Nothing before it is needed any more. False, and nothing happens, if the partition was
         taken away since `epoch`. Raises ValueError if it was not yet read.
         """
-        return self._commits.through(partition, offset, epoch)
+        return self._offsets.through(partition, offset, epoch)
 
     def log_end(self, partition: Partition) -> int | None:
         """The offset after the partition's last record, as of the last fetch; no request is made.
@@ -108,16 +108,16 @@ class Consumer(driver.Consumer):
     async def leave(self) -> None:
         """Tell the owner that the partitions go, and commit what it says then."""
         await self._stop_placing()
-        self._followed = None
-        told, self._told = self._told, None
-        if told is not None:
-            await cast(Owned, self.app).owner.on_revoked(told, self._epoch)
+        self._gap_detectors = None
+        announced, self._announced = self._announced, None
+        if announced is not None:
+            await cast(Owned, self.app).owner.on_revoked(announced, self._epoch)
             # Not cancelled when its time is over: Faust would begin another commit.
             committing = asyncio.ensure_future(self._last_commit())
             await asyncio.wait([committing], timeout=LEAVE_S)
             if not committing.done():
                 self.log.warning("No answer from Kafka: left without a last commit")
-        self._commits.end()
+        self._offsets.end()
         self._held.clear()
         self._epoch += 1
 
@@ -154,14 +154,14 @@ class Consumer(driver.Consumer):
 
     async def _wait_next_records(
         self, timeout: float
-    ) -> tuple[Mapping[TP, list[Chunk]] | None, set[TP] | None]:
+    ) -> tuple[Mapping[TP, list[MessageChunk]] | None, set[TP] | None]:
         # Returning None for the partitions keeps Faust from dropping what is already fetched.
         if not self.flow_active:
             await self.wait(self.can_resume_flow.wait())
         if self.app.should_stop:
             await self.sleep(timeout)
             return None, None
-        if not await self._placed():
+        if not await self._ensure_placed():
             return None, None
         epoch = self._epoch
         self._room.clear()
@@ -174,16 +174,16 @@ class Consumer(driver.Consumer):
             return None, None
         return {tp: [_chunk(tp, each, epoch) for each in got] for tp, got in fetched.items()}, None
 
-    def _to_message(self, tp: TP, record: Chunk) -> ConsumerMessage:
+    def _to_message(self, tp: TP, chunk: MessageChunk) -> ConsumerMessage:
         return ConsumerMessage(
             topic=tp.topic,
             partition=tp.partition,
-            offset=record.end - 1,
+            offset=chunk.end - 1,
             timestamp=_NONE,
             timestamp_type=_NONE,
             headers=None,
             key=None,
-            value=cast(Any, record),
+            value=cast(Any, chunk),
             checksum=None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
@@ -192,12 +192,12 @@ class Consumer(driver.Consumer):
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         return (
             TP(*each)
-            for each in self._commits.due()
+            for each in self._offsets.due()
             if topics is None or each in topics or each.topic in topics
         )
 
     def _new_offset(self, tp: TP) -> int | None:
-        return self._commits.due().get(Partition(*tp))
+        return self._offsets.due().get(Partition(*tp))
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
         return self._new_offset(tp) == offset
@@ -208,20 +208,20 @@ class Consumer(driver.Consumer):
         epoch = self._epoch
         committed = await super()._commit_offsets(offsets, start_new_transaction)
         if committed and epoch == self._epoch:
-            self._commits.done({Partition(*tp): offset for tp, offset in offsets.items()})
+            self._offsets.done({Partition(*tp): offset for tp, offset in offsets.items()})
         return committed
 
     # -- finding the places
 
-    async def _placed(self) -> bool:
+    async def _ensure_placed(self) -> bool:
         """Whether it is settled where to read from; settles it. False if that was cut short."""
-        if self._followed is None:
+        if self._gap_detectors is None:
             self._placing = asyncio.ensure_future(self._place())
             await asyncio.wait([self._placing])
             placing, self._placing = self._placing, None
             if placing is None or placing.cancelled():
                 return False
-            self._followed = placing.result()
+            self._gap_detectors = placing.result()
         return True
 
     async def _stop_placing(self) -> None:
@@ -230,30 +230,30 @@ class Consumer(driver.Consumer):
             placing.cancel()
             await asyncio.wait([placing])
 
-    async def _place(self) -> dict[Partition, Continuity]:
+    async def _place(self) -> dict[Partition, GapDetector]:
         """Ask the owner, fill in what it leaves open, check it, seek."""
         assigned = self.assignment()
         partitions = frozenset(Partition(*tp) for tp in assigned)
         check_copartitioned(partitions)
-        self._told = partitions
-        own = await cast(Owned, self.app).owner.on_assigned(partitions, self._epoch)
+        self._announced = partitions
+        owner_starts = await cast(Owned, self.app).owner.on_assigned(partitions, self._epoch)
         starts: dict[Partition, int] = {}
         if assigned:
             log_starts = _plain(await self.earliest_offsets(*assigned))
-            open_ones = [TP(*each) for each in partitions if each not in own]
+            open_ones = [TP(*each) for each in partitions if each not in owner_starts]
             committed = _plain(await self._thread.committed(open_ones))
             for each in partitions:
-                start = own.get(each, committed.get(each))
+                start = owner_starts.get(each, committed.get(each))
                 starts[each] = log_starts[each] if start is None else start
             check_starts(starts, log_starts, _plain(await self.highwaters(*assigned)))
             await self._thread.place({TP(*each): start for each, start in starts.items()})
         self._read_offset.clear()
-        self._commits.begin(self._epoch, starts)
-        return {each: Continuity(each, start) for each, start in starts.items()}
+        self._offsets.begin(self._epoch, starts)
+        return {each: GapDetector(each, start) for each, start in starts.items()}
 
 
-def _chunk(tp: TP, fetched: Fetched, epoch: int) -> Chunk:
-    return Chunk(Partition(*tp), fetched.begin, fetched.end, fetched.records, epoch)
+def _chunk(tp: TP, fetched: Fetched, epoch: int) -> MessageChunk:
+    return MessageChunk(Partition(*tp), fetched.begin, fetched.end, fetched.records, epoch)
 
 
 def _plain(offsets: Mapping[Any, Any]) -> dict[Partition, Any]:

@@ -6,27 +6,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.record import FEATURES, Record
+from streams.record import FEATURES, RecordType
 from streams.schema import ValueType
 
 _DEFAULTS = {"offset": 0.0, "weight": 1.0}
 _SPECIAL = r'[\x00-\x1f"\\]'  # what JSON strings must escape
 
 
-def wire_columns(rows: pa.RecordBatch, record: Record) -> pa.RecordBatch:
+def message_columns(rows: pa.RecordBatch, record: RecordType) -> pa.RecordBatch:
     """The columns of an Arrow message with these rows, which are in the record's Arrow schema."""
-    columns = {name: rows.column(name) for name in record.kinds}
+    columns = {name: rows.column(name) for name in record.column_types}
     if record.source == "clicks":
         columns["type"] = pa.array(record.schema.click_types, pa.string()).take(columns["type"])
     return pa.record_batch(columns)
 
 
-def json_objects(rows: pa.RecordBatch, record: Record) -> pa.Array:
+def json_objects(rows: pa.RecordBatch, record: RecordType) -> pa.Array:
     """Each of these rows, in the columns of an Arrow message, as JSON; what is null is left out.
 
     Returns binaries of UTF-8. Column by column, so that a row costs no Python.
     """
-    members = [_member(name, rows.column(name), kind) for name, kind in record.own.items()]
+    members = [_member(name, rows.column(name), kind) for name, kind in record.members.items()]
     if record.source == "impressions":
         fields = [_member(f.name, rows.column(f.column), f.type) for f in record.fields]
         members.append(_joined(f",{json.dumps(FEATURES)}:", _object(fields, len(rows))))

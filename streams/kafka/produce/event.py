@@ -6,21 +6,21 @@ from typing import Any
 
 from streams.deadletter import shown
 from streams.errors import DataError
-from streams.formats.json_faults import explain
+from streams.formats.json_faults import json_fault
 from streams.formats.lines import MAX_LINE_BYTES
-from streams.record import FEATURES, Record
+from streams.record import FEATURES, RecordType
 from streams.schema import MAX_ID_BYTES
 from streams.validate import EXPECTED_TS, MAX_TS
 
 
-def encoded(event: Mapping[str, Any], record: Record) -> bytes:
+def encode_event(event: Mapping[str, Any], record: RecordType) -> bytes:
     """The event as JSON. Raises DataError where a reader would refuse it."""
     try:
         text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         line = text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"the event cannot be JSON: {error}") from error
-    fault = explain(line, record)
+    fault = json_fault(line, record)
     detail = next(_faults(event, record), None) if fault is None else fault[1]
     if detail is None and len(line) > MAX_LINE_BYTES:
         detail = f"it has {len(line)} bytes; at most {MAX_LINE_BYTES} are expected"
@@ -29,7 +29,7 @@ def encoded(event: Mapping[str, Any], record: Record) -> bytes:
     return line
 
 
-def _faults(event: Mapping[str, Any], record: Record) -> Iterator[str]:
+def _faults(event: Mapping[str, Any], record: RecordType) -> Iterator[str]:
     """What is wrong with its values, whose types are right."""
     identity = event.get("impression_id")
     if identity is None or not 1 <= len(identity.encode()) <= MAX_ID_BYTES:

@@ -13,7 +13,7 @@ from kafka.structs import TopicPartition
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.errors import ClickloopError
-from streams.kafka.client_errors import reaching
+from streams.kafka.client_errors import translated_errors
 from streams.kafka.produce.record_batch import append_batch, encoded_records, runs
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings
@@ -109,7 +109,7 @@ class DeliveryError(ClickloopError):
         self.failures = failures
 
 
-class Delivery:
+class InFlightBuffer:
     """Sends messages to one topic with bounded memory, and remembers what failed.
 
     partitions: of the topic. Threads may share it.
@@ -129,7 +129,7 @@ class Delivery:
 
     def _connect(self) -> None:
         where, topic = self._kafka.bootstrap_servers, self.topic
-        with reaching(where):
+        with translated_errors(where):
             self._client = KafkaProducer(**client_options(self._kafka), **_client(self._settings))
         try:
             self.partitions = len(self._client.partitions_for(topic) or ())
@@ -143,7 +143,7 @@ class Delivery:
             self._client.close(timeout=0)
             raise ClickloopError(f"{where}: no topic {topic}; `clickloop topics create` makes it")
 
-    def post(self, messages: Iterable[Outgoing], headers: list[tuple[str, bytes]]) -> None:
+    def send(self, messages: Iterable[Outgoing], headers: list[tuple[str, bytes]]) -> None:
         """Send messages; returns before they are delivered.
 
         Waits while too much is on its way; raises ClickloopError if that takes too long.
@@ -152,7 +152,7 @@ class Delivery:
             waiting, limit = self._waiting, self._settings.buffer_bytes
             for value, partition, identity, rows, key in messages:
                 if waiting and waiting[0][0].is_done:
-                    self._harvest()
+                    self._settle()
                 if self._renew:
                     self._reconnect()
                 size = len(value) + OVERHEAD
@@ -167,7 +167,7 @@ class Delivery:
                 else:
                     waiting.append((future, partition, identity, rows, size))
 
-    def post_single(self, keys: pa.Array, values: pa.Array, partition: int) -> None:
+    def send_each(self, keys: pa.Array, values: pa.Array, partition: int) -> None:
         """Send each of many values as a message of its own, to one partition; as `post` does.
 
         keys: ids (strings); values: binaries.
@@ -177,7 +177,7 @@ class Delivery:
             records = encoded_records(some, values.slice(first, last - first))
             with self._lock:
                 if self._waiting and self._waiting[0][0].is_done:
-                    self._harvest()
+                    self._settle()
                 if self._renew:
                     self._reconnect()
                 self._bytes += len(records)
@@ -214,11 +214,11 @@ class Delivery:
             self._client.flush(timeout=self._settings.delivery_timeout)
         except KafkaError as error:
             self._give_up(str(error) or type(error).__name__)
-        self._harvest()
+        self._settle()
 
     def _make_room(self, size: int) -> None:
         """Wait until the newest `size` bytes fit. Raises ClickloopError if that takes too long."""
-        self._harvest()
+        self._settle()
         while self._bytes > self._settings.buffer_bytes and self._waiting:
             future = self._waiting[0][0]
             try:
@@ -230,9 +230,9 @@ class Delivery:
                         f"{self.topic}: nothing was acknowledged for {self._settings.max_block:g} s"
                         f", and {self._bytes} bytes wait already; is a broker down, or too slow?"
                     ) from error
-            self._harvest()
+            self._settle()
 
-    def _harvest(self) -> None:
+    def _settle(self) -> None:
         """Forget the oldest messages that are delivered; note those that failed."""
         waiting = self._waiting
         while waiting and waiting[0][0].is_done:
@@ -243,7 +243,7 @@ class Delivery:
 
     def _give_up(self, reason: str) -> None:
         """Everything that is not acknowledged yet has failed."""
-        self._harvest()
+        self._settle()
         for future, partition, identity, rows, _ in self._waiting:
             error = future.exception if future.is_done and future.failed() else None
             if error is not None or not future.is_done:
@@ -260,7 +260,7 @@ class Delivery:
         """Raise DeliveryError for what is known to have failed since the last time."""
         with self._lock:
             if self._waiting and self._waiting[0][0].is_done:
-                self._harvest()
+                self._settle()
             if self._failures:
                 failures, self._failures = tuple(self._failures), []
                 raise DeliveryError(failures)

@@ -20,21 +20,21 @@ from streams.arrow_ipc import ARROW, CONTENT_TYPE, encode
 from streams.compute.murmur2 import partition_of, partitions_of
 from streams.deadletter import Source
 from streams.errors import DataError
-from streams.formats.columnar import found_in, layout_of
-from streams.kafka.produce.encoder import json_objects, wire_columns
-from streams.kafka.produce.event import encoded
-from streams.kafka.produce.in_flight import OVERHEAD, Delivery, Outgoing, ProducerSettings
+from streams.formats.columnar import layout_of, parse_columns
+from streams.kafka.produce.encoder import json_objects, message_columns
+from streams.kafka.produce.event import encode_event
+from streams.kafka.produce.in_flight import OVERHEAD, InFlightBuffer, Outgoing, ProducerSettings
 from streams.kafka.settings import KafkaSettings
-from streams.record import FileOrigin, Record
+from streams.record import FileOrigin, RecordType
 from streams.schema import EventSchema
-from streams.validate import accepted
+from streams.validate import validate
 
 _SHOWN = 5  # rows that an error names
 
 _ARROW_HEADERS = [(CONTENT_TYPE, ARROW.encode())]
 
 
-class Producer:
+class EventProducer:
     """Sends events of one log. Threads may share it. Use as a context manager, or `close` it."""
 
     source: ClassVar[Source]
@@ -47,15 +47,15 @@ class Producer:
         settings: ProducerSettings | None = None,
     ) -> None:
         """Raises ConfigError for credentials, ClickloopError without a broker or the topic."""
-        self._record = Record(self.source, schema)
+        self._record = RecordType(self.source, schema)
         self._settings = settings or ProducerSettings()
         self._limit = self._settings.message_bytes - OVERHEAD
-        self._delivery = Delivery(topic, kafka, self._settings)
+        self._buffer = InFlightBuffer(topic, kafka, self._settings)
 
     @property
     def partitions(self) -> int:
         """How many partitions the topic has."""
-        return self._delivery.partitions
+        return self._buffer.partitions
 
     def send(self, event: Mapping[str, Any]) -> None:
         """Send one event, as JSON: a mapping with the members that the log's events have.
@@ -64,14 +64,14 @@ class Producer:
         is then not sent; DeliveryError for earlier messages, after sending this one;
         ClickloopError if there was no room in time.
         """
-        value = encoded(event, self._record)
+        value = encode_event(event, self._record)
         identity = str(event["impression_id"])
         if len(value) > self._limit:
             raise _too_large(identity, len(value))
         key = identity.encode()
         message = Outgoing(value, partition_of(key, self.partitions), identity, 1, key)
-        self._delivery.post([message], [])
-        self._delivery.raise_failures()
+        self._buffer.send([message], [])
+        self._buffer.raise_failures()
 
     def send_batch(self, batch: pa.RecordBatch) -> None:
         """Send many events, in Arrow: each partition's in messages of up to `batch_rows`.
@@ -86,26 +86,26 @@ class Producer:
 
         as_json: each as a message of its own. Raises DeliveryError, ClickloopError as `send` does.
         """
-        wire = wire_columns(rows, self._record)
-        partitions = partitions_of(wire.column("impression_id"), self.partitions)
-        wire = wire.take(pa.array(np.argsort(partitions, kind="stable")))
+        columns = message_columns(rows, self._record)
+        partitions = partitions_of(columns.column("impression_id"), self.partitions)
+        columns = columns.take(pa.array(np.argsort(partitions, kind="stable")))
         ends = np.cumsum(np.bincount(partitions, minlength=self.partitions)).tolist()
         if as_json:
-            self._send_objects(wire, ends)
+            self._send_objects(columns, ends)
         else:
             for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
                 for first in range(start, end, self._settings.batch_rows):
                     count = min(end - first, self._settings.batch_rows)
-                    self._send_arrow(wire.slice(first, count), partition)
-        self._delivery.raise_failures()
+                    self._send_arrow(columns.slice(first, count), partition)
+        self._buffer.raise_failures()
 
     def flush(self) -> None:
         """Wait until everything is delivered. Raises DeliveryError."""
-        self._delivery.flush()
+        self._buffer.flush()
 
     def close(self) -> None:
         """Deliver everything, then disconnect. Raises DeliveryError; again, it is harmless."""
-        self._delivery.close()
+        self._buffer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,11 +122,11 @@ class Producer:
         """The rows in the record's schema. Raises DataError if a reader would refuse any."""
         layout = layout_of("the batch", self._record, batch.schema)
         used = batch.select(layout.needed)
-        found = found_in(layout, used, np.arange(len(used)))
-        chunk = accepted(found, self._record, FileOrigin("the batch", 0))
-        if chunk.rejects:
-            shown = [f"  row {x.src_row}: {x.detail}" for x in chunk.rejects[:_SHOWN]]
-            count = len(chunk.rejects)
+        parsed = parse_columns(layout, used, np.arange(len(used)))
+        chunk = validate(parsed, self._record, FileOrigin("the batch", 0))
+        if chunk.rejected:
+            shown = [f"  row {x.src_row}: {x.detail}" for x in chunk.rejected[:_SHOWN]]
+            count = len(chunk.rejected)
             raise DataError(
                 "\n".join(
                     [f"{count} rows would be refused by their readers; none was sent:", *shown]
@@ -142,7 +142,7 @@ class Producer:
             raise _too_large(ids[int(sizes.argmax())].as_py(), int(sizes.max()))
         for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             some = slice(start, end)
-            self._delivery.post_single(ids[some], values[some], partition)
+            self._buffer.send_each(ids[some], values[some], partition)
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
         value = encode([rows], rows.schema)
@@ -155,16 +155,16 @@ class Producer:
             return
         identity = rows.column("impression_id")[0].as_py()
         message = Outgoing(value, partition, identity, len(rows), None)
-        self._delivery.post([message], _ARROW_HEADERS)
+        self._buffer.send([message], _ARROW_HEADERS)
 
 
-class ImpressionProducer(Producer):
+class ImpressionProducer(EventProducer):
     """Sends impressions."""
 
     source = "impressions"
 
 
-class ClickProducer(Producer):
+class ClickProducer(EventProducer):
     """Sends clicks."""
 
     source = "clicks"

@@ -6,7 +6,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from streams.errors import ClickloopError
-from streams.kafka.client_errors import reaching
+from streams.kafka.client_errors import translated_errors
 
 WRONG = "[Error 58] SaslAuthenticationFailedError: no"
 HUNG_UP = "KafkaConnectionError: socket disconnected"
@@ -34,7 +34,7 @@ def test_the_most_telling_reason_is_shown(reasons: list[str], shown: str) -> Non
 
 def _connect_in_vain(reasons: list[str]) -> None:
     """Log what kafka-python logs, then raise what it raises."""
-    with reaching("one:9092"):
+    with translated_errors("one:9092"):
         for reason in reasons:
             logging.getLogger("kafka.net.manager").warning(
                 "Bootstrap connection to %s failed: %s (backoff %.2f secs)", "one", reason, 0.05

@@ -16,9 +16,10 @@ from streams.compute.murmur2 import partition_of
 from streams.deadletter import DeadLetter, Source
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.record import Chunk, Record
+from streams.record import RecordType, RowChunk
 from tests.streams.test_logs_ndjson import BAD
 from tests.support.log_files import SCHEMA, Row, as_read, click, impression, line, read, write_lines
+from tests.support.tiers import tries
 from tests.system.kafka.messages import (
     HEADERS,
     NOW,
@@ -28,8 +29,8 @@ from tests.system.kafka.messages import (
     write_message,
 )
 
-IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
-RECORDS: dict[Source, Record] = {"impressions": IMPRESSIONS, "clicks": CLICKS}
+IMPRESSIONS, CLICKS = RecordType("impressions", SCHEMA), RecordType("clicks", SCHEMA)
+RECORDS: dict[Source, RecordType] = {"impressions": IMPRESSIONS, "clicks": CLICKS}
 SKEW = 60_000
 
 Messages = Sequence[Message]
@@ -37,7 +38,7 @@ Messages = Sequence[Message]
 
 def decode(
     messages: Messages, source: Source = "impressions", number: int = 0, partitions: int = 1
-) -> Chunk:
+) -> RowChunk:
     record = RECORDS[source]
     chunk = Decoder(record, Partition("topic", number), partitions, SKEW).decode(messages)
     assert chunk.rows.schema.equals(record.arrow)
@@ -47,13 +48,13 @@ def decode(
     return chunk
 
 
-def reasons(chunk: Chunk) -> list[tuple[int, int, str]]:
-    return [(letter.src_offset, letter.src_row, letter.reason) for letter in chunk.rejects]
+def reasons(chunk: RowChunk) -> list[tuple[int, int, str]]:
+    return [(letter.src_offset, letter.src_row, letter.reason) for letter in chunk.rejected]
 
 
-def only(chunk: Chunk) -> DeadLetter:
-    assert len(chunk.rejects) == 1
-    return chunk.rejects[0]
+def only(chunk: RowChunk) -> DeadLetter:
+    assert len(chunk.rejected) == 1
+    return chunk.rejected[0]
 
 
 # What one message holds: the rows of an Arrow message, or the text of a JSON one.
@@ -70,7 +71,7 @@ contents: st.SearchStrategy[list[Content]] = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents, st.data())
 def test_messages_give_what_a_file_of_the_same_events_gives(
     tmp_path: Path, contents: list[Content], data: st.DataObject
@@ -96,12 +97,12 @@ def test_messages_give_what_a_file_of_the_same_events_gives(
     for begin, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
         chunk = decoder.decode(messages[begin:end])
         rows += chunk.rows.to_pylist()
-        letters += chunk.rejects
+        letters += chunk.rejected
     assert rows == [
         row | dict(zip(("src_offset", "src_row"), places[row["src_row"] - 1], strict=True))
         for row in file.rows
     ]
-    assert [(x.place, x.reason, x.detail, x.raw) for x in letters] == [
+    assert [(x.position, x.reason, x.detail, x.raw) for x in letters] == [
         (places[x.src_row - 1], x.reason, x.detail, x.raw) for x in file.letters
     ]
     assert {letter.file for letter in letters} <= {"topic-0"}
@@ -138,7 +139,7 @@ def test_a_message_is_never_more_than_one_event() -> None:
 
 def test_no_messages() -> None:
     chunk = decode([])
-    assert (len(chunk.rows), chunk.rejects) == (0, ())
+    assert (len(chunk.rows), chunk.rejected) == (0, ())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_an_unknown_content_type_costs_its_message() -> None:
     chunk = decode([Message(4, texts), Message(5, texts, headers), Message(6, texts)])
     assert chunk.rows.column("src_offset").to_pylist() == [4, 6]
     letter = only(chunk)
-    assert letter.place == (5, 0)
+    assert letter.position == (5, 0)
     assert letter.reason == "unknown_content_type"
     assert 'content-type is "application/avro' in letter.detail
 
@@ -222,7 +223,7 @@ def test_a_message_that_is_not_arrow_is_one_letter(
     assert chunk.rows.column("src_offset").to_pylist() == [8] * 3 + [10] * 3
     assert chunk.rows.column("src_row").to_pylist() == [0, 1, 2] * 2
     letter = only(chunk)
-    assert (letter.place, letter.reason) == ((9, 0), "bad_arrow")
+    assert (letter.position, letter.reason) == ((9, 0), "bad_arrow")
     assert detail in letter.detail
 
 
@@ -304,13 +305,13 @@ def test_a_row_of_another_partition_is_named() -> None:
     batch = decode([arrow_message(0, rows, IMPRESSIONS)], number=2, partitions=3)
     for chunk in (single, batch):
         assert chunk.rows.column("impression_id").to_pylist() == [r["impression_id"] for r in here]
-        assert {letter.reason for letter in chunk.rejects} == {"wrong_partition"}
-        assert len(chunk.rejects) == 20 - len(here)
-        assert "partitioner=murmur2_random" in chunk.rejects[0].detail
-        assert "partition 2 of 3" in chunk.rejects[0].detail
+        assert {letter.reason for letter in chunk.rejected} == {"wrong_partition"}
+        assert len(chunk.rejected) == 20 - len(here)
+        assert "partitioner=murmur2_random" in chunk.rejected[0].detail
+        assert "partition 2 of 3" in chunk.rejected[0].detail
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(st.data())
 def test_any_damage_to_an_arrow_message_stays_in_it(data: st.DataObject) -> None:
     rows = arrow_rows([impression(i) for i in range(3)], IMPRESSIONS, data.draw(st.booleans()))

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.kafka.chunk import Chunk, Partition
+from streams.kafka.chunk import MessageChunk, Partition
 from streams.kafka.consume.assignment import (
     LostError,
     MismatchError,
     check_copartitioned,
     check_starts,
 )
-from streams.kafka.consume.gap_detector import Continuity, GapError
-from streams.kafka.consume.offsets import Commits
+from streams.kafka.consume.gap_detector import GapDetector, GapError
+from streams.kafka.consume.offsets import CommitOffsets
+from tests.support.tiers import tries
 
 A, B = Partition("impressions", 0), Partition("impressions", 1)
 
@@ -31,12 +32,12 @@ class Line:
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-def chunk(begin: int, end: int, without: frozenset[int] = frozenset()) -> Chunk:
+def chunk(begin: int, end: int, without: frozenset[int] = frozenset()) -> MessageChunk:
     records = [Line(offset) for offset in range(begin, end) if offset not in without]
-    return Chunk(A, begin, end, records, epoch=1)
+    return MessageChunk(A, begin, end, records, epoch=1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     start=st.integers(0, 20),
     spans=st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=20),
@@ -45,7 +46,7 @@ def chunk(begin: int, end: int, without: frozenset[int] = frozenset()) -> Chunk:
 def test_every_offset_comes_once_in_order(
     start: int, spans: list[tuple[int, int]], without: frozenset[int]
 ) -> None:
-    followed = Continuity(A, start)
+    followed = GapDetector(A, start)
     seen: list[int] = []
     expected = start
     for back, length in spans:  # each begins at or before what comes next
@@ -56,7 +57,7 @@ def test_every_offset_comes_once_in_order(
         else:
             assert new is not None
             assert (new.begin, new.end) == (expected, begin + length)
-            seen += [record.offset for record in new.records]
+            seen += [record.offset for record in new.messages]
             expected = begin + length
         assert followed.expected == expected
     assert seen == [offset for offset in range(start, expected) if offset not in without]
@@ -64,7 +65,7 @@ def test_every_offset_comes_once_in_order(
 
 @given(start=st.integers(0, 20), skipped=st.integers(1, 20), length=st.integers(1, 5))
 def test_a_gap_is_an_error_that_names_it(start: int, skipped: int, length: int) -> None:
-    followed = Continuity(A, start)
+    followed = GapDetector(A, start)
     begin = start + skipped
     with pytest.raises(GapError, match=f"impressions-0: offsets {start} to {begin - 1} were"):
         followed.accept(chunk(begin, begin + length))
@@ -72,14 +73,14 @@ def test_a_gap_is_an_error_that_names_it(start: int, skipped: int, length: int) 
 
 
 def test_a_chunk_without_records_still_counts() -> None:
-    followed = Continuity(A, 5)
+    followed = GapDetector(A, 5)
     new = followed.accept(chunk(5, 7, frozenset({5, 6})))
     assert new is not None
-    assert list(new.records) == []
+    assert list(new.messages) == []
     assert followed.expected == 7
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(
     st.lists(
         st.tuples(
@@ -89,7 +90,7 @@ def test_a_chunk_without_records_still_counts() -> None:
     )
 )
 def test_only_what_was_said_in_this_epoch_and_was_read_is_due(steps: list[tuple[str, int]]) -> None:
-    commits, epoch, owned = Commits(), 1, True
+    commits, epoch, owned = CommitOffsets(), 1, True
     commits.begin(epoch, {A: 3, B: 0})
     read, said, stored = 3, 3, 3
     for what, number in steps:
@@ -117,7 +118,7 @@ def test_only_what_was_said_in_this_epoch_and_was_read_is_due(steps: list[tuple[
 
 
 def test_a_late_answer_of_the_broker_counts_for_nothing() -> None:
-    commits = Commits()
+    commits = CommitOffsets()
     commits.begin(1, {A: 0})
     commits.read(A, 10)
     commits.through(A, 10, 1)

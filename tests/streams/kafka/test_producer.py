@@ -23,21 +23,23 @@ from streams.errors import ClickloopError, DataError
 from streams.files.logs import open_log
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.kafka.produce.encoder import json_objects, wire_columns
-from streams.kafka.produce.event import encoded
+from streams.kafka.produce.encoder import json_objects, message_columns
+from streams.kafka.produce.event import encode_event
 from streams.kafka.produce.in_flight import DeliveryError, Failure, ProducerSettings
 from streams.kafka.produce.producer import ClickProducer, ImpressionProducer
 from streams.kafka.settings import KafkaSettings
-from streams.record import Record
+from streams.record import RecordType
+from tests.support import needs
 from tests.support.log_files import SCHEMA, Row, click, impression, line, read, write_lines
+from tests.support.tiers import tries
 from tests.support.waiting import PATIENCE_S
 from tests.system.kafka.broker import Broker
 from tests.system.kafka.jars import fetched
 from tests.system.kafka.messages import Message, arrow_rows, stored
 from tests.system.kafka.topics import create, unique
 
-IMPRESSIONS, CLICKS = Record("impressions", SCHEMA), Record("clicks", SCHEMA)
-RECORDS: dict[Source, Record] = {"impressions": IMPRESSIONS, "clicks": CLICKS}
+IMPRESSIONS, CLICKS = RecordType("impressions", SCHEMA), RecordType("clicks", SCHEMA)
+RECORDS: dict[Source, RecordType] = {"impressions": IMPRESSIONS, "clicks": CLICKS}
 PARTITIONS = 3
 SKEW = 60_000
 EVENTS = [impression(i, query_id=f'"q\\{i}\n', offset=0.1 * i) for i in range(60)]
@@ -69,7 +71,7 @@ def decoded(kafka: str, topic: str, source: Source = "impressions") -> tuple[lis
         decoder = Decoder(RECORDS[source], Partition(topic, number), PARTITIONS, SKEW)
         chunk = decoder.decode(stored(kafka, topic, number))
         rows += chunk.rows.drop_columns(["src_offset", "src_row"]).to_pylist()
-        letters += chunk.rejects
+        letters += chunk.rejected
     return sorted(rows, key=lambda row: str(row["impression_id"])), letters
 
 
@@ -151,15 +153,15 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.lists(EVENT, min_size=1, max_size=6))
 def test_json_of_rows_is_read_as_the_same_rows(events: list[Row]) -> None:
     decoder = Decoder(IMPRESSIONS, Partition("t", 0), 1, 1 << 50)
     rows = decoder.decode([Message(i, line(event)) for i, event in enumerate(events)]).rows
     assert len(rows) == len(events)
-    objects = json_objects(wire_columns(rows, IMPRESSIONS), IMPRESSIONS).to_pylist()
+    objects = json_objects(message_columns(rows, IMPRESSIONS), IMPRESSIONS).to_pylist()
     again = decoder.decode([Message(i, text) for i, text in enumerate(objects)])
-    assert again.rejects == ()
+    assert again.rejected == ()
     assert again.rows.to_pylist() == rows.to_pylist()
 
 
@@ -168,25 +170,25 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=tries(300))
 @given(st.sampled_from(["impressions", "clicks"]), st.data())
 @example("impressions", None)
 def test_a_producer_accepts_what_readers_accept(source: Source, data: st.DataObject | None) -> None:
     event = impression(1) if source == "impressions" else click(1)
     if data is not None:
-        names = [*RECORDS[source].own, "features", "zz"]
+        names = [*RECORDS[source].members, "features", "zz"]
         for name in data.draw(st.lists(st.sampled_from(names), max_size=2)):
             event[name] = data.draw(VALUES)
         if isinstance(event.get("features"), dict):
             field = data.draw(st.sampled_from([f.name for f in SCHEMA.fields]))
             event["features"] = event["features"] | {field: data.draw(VALUES)}
     decoder = Decoder(RECORDS[source], Partition("t", 0), 1, 1 << 60)
-    letters = decoder.decode([Message(0, line(event))]).rejects
+    letters = decoder.decode([Message(0, line(event))]).rejected
     if letters:
         with pytest.raises(DataError):
-            encoded(event, RECORDS[source])
+            encode_event(event, RECORDS[source])
     else:
-        assert json.loads(encoded(event, RECORDS[source])) == event
+        assert json.loads(encode_event(event, RECORDS[source])) == event
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_a_producer_accepts_what_readers_accept(source: Source, data: st.DataObj
 )
 def test_bad_events_are_not_sent(event: Row, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        encoded(event, IMPRESSIONS)
+        encode_event(event, IMPRESSIONS)
 
 
 def test_a_bad_row_stops_its_batch(kafka: str, topic: Topic) -> None:
@@ -282,13 +284,13 @@ def test_memory_is_bounded(kafka: str, topic: Topic, monkeypatch: pytest.MonkeyP
     with ImpressionProducer(name, SCHEMA, at(kafka), tuned) as producer:
         for i in range(300):  # many times what may wait
             producer.send(impression(i))
-            assert producer._delivery._bytes <= 20_000
+            assert producer._buffer._bytes <= 20_000
         producer.flush()
         with monkeypatch.context() as patch:
-            patch.setattr(producer._delivery._client, "send", lambda *_: Stuck())
+            patch.setattr(producer._buffer._client, "send", lambda *_: Stuck())
             with pytest.raises(ClickloopError, match=r"nothing was acknowledged for 0\.5 s"):
                 flood(producer)
-        producer._delivery._waiting.clear()
+        producer._buffer._waiting.clear()
     assert len(decoded(kafka, name)[0]) == 300
 
 
@@ -346,7 +348,7 @@ def test_librdkafka_lands_right_when_told_and_is_named_when_not(
     assert all("partitioner=murmur2_random" in letter.detail for letter in letters)
 
 
-@pytest.mark.skipif(shutil.which("kcat") is None, reason="no kcat: apt install kcat")
+@pytest.mark.skipif(shutil.which("kcat") is None, reason=needs.KCAT)
 def test_kcat_lands_right(kafka: str, topic: Topic, tmp_path: Path) -> None:
     name = topic()
     lines = [event["impression_id"].encode() + b"\t" + line(event) for event in EVENTS]
@@ -360,7 +362,7 @@ def own_broker(kafka: str, tmp_path: Path) -> Iterator[Broker]:
     """A broker that may be ill-treated."""
     del kafka  # where it can run, so can this one
     if os.environ.get("CLICKLOOP_TEST_KAFKA"):
-        pytest.skip("CLICKLOOP_TEST_KAFKA names a broker, which must not be stopped")
+        needs.lacks(needs.OWN_KAFKA)
     broker = Broker(fetched(), tmp_path / "own")
     broker.start()
     yield broker

@@ -15,12 +15,13 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from streams.kafka.produce.record_batch import encoded_records, runs
 from tests import ROOT
+from tests.support.tiers import tries
 
 PAIRS = st.lists(st.tuples(st.text(max_size=70), st.binary(max_size=9000)), min_size=1, max_size=9)
 
 
 @pytest.mark.kernel
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(PAIRS, st.integers(0, 3))
 def test_the_bytes_are_those_of_kafka_python(pairs: list[tuple[str, bytes]], skip: int) -> None:
     keys, values = (pa.array(column) for column in zip(*pairs, strict=True))

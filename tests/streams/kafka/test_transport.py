@@ -18,8 +18,6 @@ from tests.system.kafka.jars import fetched
 from tests.system.kafka.topics import committed, create, delete_before, ends, fill, unique
 from tests.system.kafka.workers.process import Read, Worker, entries
 
-STOPS_WITHIN_S = 10.0
-
 
 def numbers(count: int, first: int = 0) -> Iterator[bytes]:
     return (b"%d" % n for n in range(first, first + count))
@@ -60,7 +58,7 @@ def test_records_come_in_order_and_only_what_is_unneeded_is_committed(
         worker.until(topic, dict.fromkeys(range(3), 5000))
         for number in range(3):
             eventually(lambda n=number: committed(kafka, group, topic, n) == 4900)  # type: ignore[misc]
-        assert worker.stop() < STOPS_WITHIN_S
+        worker.stop()
         chunks = worker.chunks()
         assert_nothing_skipped(chunks)
         assert len(chunks) > 3
@@ -100,7 +98,7 @@ def test_reading_goes_on_however_much_is_still_needed(kafka: str, tmp_path: Path
     options = {"topics": [topic], "commit": False, "chunk_records": 1000}
     with Worker(kafka, group, tmp_path / "journal", **options) as worker:
         worker.until(topic, {0: 60_000})
-        assert worker.stop() < STOPS_WITHIN_S
+        worker.stop()
         assert_nothing_skipped(worker.chunks())
     assert committed(kafka, group, topic, 0) is None
 
@@ -201,7 +199,7 @@ def test_a_second_worker_joins_and_leaves_under_load(kafka: str, tmp_path: Path)
         with Worker(kafka, group, journal, **options) as second:
             eventually(lambda: len({c.pid for c in first.chunks()}) == 2)
             time.sleep(2)
-            assert second.stop() < STOPS_WITHIN_S
+            second.stop()
         time.sleep(1)
         count = load.stop()
         for topic in topics:
@@ -210,7 +208,7 @@ def test_a_second_worker_joins_and_leaves_under_load(kafka: str, tmp_path: Path)
             eventually(
                 lambda t=topic, n=number: committed(kafka, group, t, n) == count - 50  # type: ignore[misc]
             )
-        assert first.stop() < STOPS_WITHIN_S
+        first.stop()
         chunks = first.chunks()
     assert_nothing_skipped(chunks)
     assigned = first.lines("assigned")
@@ -379,6 +377,6 @@ def test_a_broker_that_dies_and_one_that_hangs_lose_nothing(
         eventually(lambda: committed(address, group, topic, 0) == 8990)
         own_broker.pause()
         worker.signal(signal.SIGTERM)
-        assert worker.ended(STOPS_WITHIN_S) == 1
+        assert worker.ended() == 1
         assert "Kafka did not answer" in worker.said
         assert_nothing_skipped(worker.chunks())

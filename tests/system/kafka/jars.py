@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.support.needs import KAFKA_HOW
+
 HERE = Path(__file__).parent
 POM = HERE / "pom.xml"
 DIGESTS = HERE / "jars.sha256"
@@ -35,11 +37,11 @@ def fetched() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clickloop"
     folder = cache / f"kafka-{version()}"
     if shutil.which("java") is None:
-        raise NoKafkaError(f"Java is missing: {_HOW}")
+        raise NoKafkaError(f"Java is missing: {KAFKA_HOW}")
     if not wrong(folder):
         return folder
     if shutil.which("mvn") is None:
-        raise NoKafkaError(f"Maven is missing: {_HOW}")
+        raise NoKafkaError(f"Maven is missing: {KAFKA_HOW}")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as name:
         _fetch(Path(name))
@@ -50,12 +52,6 @@ def fetched() -> Path:
         Path(name).rename(folder)
         Path(name).mkdir()  # for the context manager to remove
     return folder
-
-
-_HOW = (
-    "install both for the tests on Kafka (Debian: apt install openjdk-17-jre-headless maven), "
-    "or name a running broker in CLICKLOOP_TEST_KAFKA"
-)
 
 
 def wrong(folder: Path) -> list[str]:
@@ -78,4 +74,4 @@ def _fetch(folder: Path) -> None:
     )
     if done.returncode:
         first = next(iter((done.stdout + done.stderr).splitlines()), "no output")
-        raise NoKafkaError(f"Maven could not fetch Kafka's jars ({first}): {_HOW}")
+        raise NoKafkaError(f"Maven could not fetch Kafka's jars ({first}): {KAFKA_HOW}")

@@ -7,7 +7,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, encode
-from streams.record import Record
+from streams.record import RecordType
 from tests.support.log_files import SCHEMA, Row
 from tests.support.waiting import PATIENCE_S
 from tests.system.kafka.topics import ends
@@ -26,14 +26,14 @@ class Message(NamedTuple):
     key: bytes | None = None
 
 
-def wire_schema(record: Record) -> pa.Schema:
+def wire_schema(record: RecordType) -> pa.Schema:
     """Columns of an Arrow message, all plain."""
     types = {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
     types["list"] = pa.list_(pa.string())
-    return pa.schema([(name, types[kind]) for name, kind in record.kinds.items()])
+    return pa.schema([(name, types[kind]) for name, kind in record.column_types.items()])
 
 
-def arrow_rows(rows: Sequence[Row], record: Record, struct: bool = False) -> pa.RecordBatch:
+def arrow_rows(rows: Sequence[Row], record: RecordType, struct: bool = False) -> pa.RecordBatch:
     """Rows as a file holds them, in Arrow: with flat columns, or a struct of features."""
     flat = [
         row | {f"features.{name}": value for name, value in row.get("features", {}).items()}
@@ -55,7 +55,7 @@ def write_message(rows: pa.RecordBatch) -> bytes:
 
 
 def arrow_message(
-    offset: int, rows: Sequence[Row], record: Record, *, struct: bool = False
+    offset: int, rows: Sequence[Row], record: RecordType, *, struct: bool = False
 ) -> Message:
     """A message in Arrow."""
     return Message(offset, write_message(arrow_rows(rows, record, struct)), HEADERS)

@@ -13,7 +13,7 @@ from streams.deadletter import DeadLetter, Source
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
 from streams.labelled_log import HEADER
-from streams.record import Record
+from streams.record import RecordType
 from streams.schema import EventSchema
 from tests.oracles.join import OracleJoin
 from tests.support.waiting import PATIENCE_S, eventually
@@ -122,12 +122,12 @@ def is_joined(joining: Joining, number: int) -> bool:
 
 def _input(joining: Joining, source: int, number: int, schema: EventSchema) -> InputLog:
     name = joining.topics.inputs[source]
-    record = Record(KINDS[source], schema)
+    record = RecordType(KINDS[source], schema)
     decoder = Decoder(record, Partition(name, number), joining.partitions, 60_000)
     seen = messages(joining.address, name, number)
     chunk = decoder.decode(seen)
     assert chunk.clock is not None
-    letters: list[DeadLetter] = list(chunk.rejects)
+    letters: list[DeadLetter] = list(chunk.rejected)
     return InputLog(KINDS[source], chunk.rows, np.asarray(chunk.clock), letters, len(seen))
 
 

@@ -24,6 +24,15 @@ WRITES = ("page", "array", "commit", "version")  # of the learner's steps
 Scenario = Callable[[str, Path, int], Counter[str]]
 
 
+def undisturbed(address: str, folder: Path, seed: int) -> Counter[str]:
+    """Nothing happens to the workers: the whole loop as it mostly runs."""
+    with Stage(joining(address), folder, seed) as stage:
+        stage.worker()
+        stage.learner()
+        stage.until_more()
+        return stage.finish()
+
+
 def killed(address: str, folder: Path, seed: int) -> Counter[str]:
     """A worker is killed again and again, and another takes its place."""
     with Stage(joining(address), folder, seed) as stage:

@@ -20,7 +20,7 @@ from ftrl.stats import LearnerStats
 from streams.compute.arrays import F64, I8, I64, U64
 from streams.simulator import SimulatorSettings
 from tests import ROOT
-from tests.support import trivago
+from tests.support import needs, trivago
 
 DEMO_DATA = ROOT / ".cache" / "demo"
 SIMULATED = SimulatorSettings(impressions=1_000_000, seed=1, ctr=0.1)
@@ -153,7 +153,7 @@ LOGS: dict[str, Callable[[], Log]] = {
 def missing(name: str) -> str | None:
     """Why a log is not here, if it is not."""
     if name in (PLAIN, CROSSES):
-        return None if trivago.THERE else trivago.MISSING
+        return None if trivago.THERE else needs.REAL_LOGS
     if name == "Open Bandit" and not (DEMO_DATA / open_bandit.WHEEL).is_file():
         return "`make run` fetches it"
     return None

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import to_builtins
 
 from joiner.core.ledger import ledger_of
-from streams.deadletter import Place
 from streams.labelled_log import Block, Claim, Cut
+from streams.position import RowPosition
 from tests.oracles.join import OracleJoin
 from tests.oracles.merge import merged
 from tests.system.simulation.workers import Learner, rows_of
@@ -124,10 +124,10 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     ends = cut.end.impressions, cut.end.clicks
     for log, end in zip(world.inputs, ends, strict=True):
         for one in log.letters:
-            if one.place <= end and one.source == "impressions":
+            if one.position <= end and one.source == "impressions":
                 expected["impressions"] += 1
                 expected["rejected"] += 1
-            elif one.place <= end:
+            elif one.position <= end:
                 expected["clicks"][one.click_type or ""]["read"] += 1
                 expected["clicks"][one.click_type or ""]["rejected"] += 1
     assert found == expected
@@ -153,7 +153,9 @@ def _plain(row: Row) -> Row:
     return {name: value for name, value in row.items() if name != "clock"}
 
 
-def _reported(world: World, oracle: OracleJoin, cuts: list[Cut]) -> set[tuple[str, Place, str]]:
+def _reported(
+    world: World, oracle: OracleJoin, cuts: list[Cut]
+) -> set[tuple[str, RowPosition, str]]:
     """What must be among the dead letters: the oracle's, and every bad row."""
     found = {
         (row["source"], (row["src_offset"], row["src_row"]), row["reason"])
@@ -161,5 +163,7 @@ def _reported(world: World, oracle: OracleJoin, cuts: list[Cut]) -> set[tuple[st
     }
     ends = (cuts[-1].end.impressions, cuts[-1].end.clicks) if cuts else ((-1, -1), (-1, -1))
     for log, end in zip(world.inputs, ends, strict=True):
-        found |= {(one.source, one.place, one.reason) for one in log.letters if one.place <= end}
+        found |= {
+            (one.source, one.position, one.reason) for one in log.letters if one.position <= end
+        }
     return found

@@ -117,7 +117,7 @@ class JoinWorker:
 
     def _report(self, report: Report) -> None:
         world = self.world
-        world.reported |= {(one.source, one.place, one.reason) for one in report.letters}
+        world.reported |= {(one.source, one.position, one.reason) for one in report.letters}
         for row in report.rejected.to_pylist():
             place = row["src_offset"], row["src_row"]
             world.reported.add((row["source"], place, row["reason"]))

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from joiner import JoinSettings, SamplingSettings
 from streams.compute.arrays import I64
-from streams.deadletter import DeadLetter, Place, Source
+from streams.deadletter import DeadLetter, Source
 from streams.labelled_log import Claim, Entry, decode, encode
-from streams.record import Chunk
+from streams.position import RowPosition
+from streams.record import RowChunk
 from streams.schema import EventSchema
 
 IDS = 24
@@ -38,12 +39,12 @@ class InputLog:
     end: int = 0
     first: int = 0
 
-    def chunk(self, start: int, stop: int) -> Chunk:
+    def chunk(self, start: int, stop: int) -> RowChunk:
         """The messages of the offsets start to stop."""
         offsets: I64 = self.batch.column("src_offset").to_numpy()
         a, b = np.searchsorted(offsets, [start, stop]).tolist()
         bad = tuple(one for one in self.letters if start <= one.src_offset < stop)
-        return Chunk(self.batch.slice(a, b - a), bad, self.clock[a:b])
+        return RowChunk(self.batch.slice(a, b - a), bad, self.clock[a:b])
 
     def rows(self) -> list[dict[str, Any]]:
         """Every good row with its clock."""
@@ -74,8 +75,8 @@ class World:
     labelled: list[Message] = field(default_factory=list)
     labelled_first: int = 0
     committed: list[int] = field(default_factory=lambda: [0, 0])
-    reported: set[tuple[str, Place, str]] = field(default_factory=set)
-    late: set[tuple[Place, int]] = field(default_factory=set)
+    reported: set[tuple[str, RowPosition, str]] = field(default_factory=set)
+    late: set[tuple[RowPosition, int]] = field(default_factory=set)
     happened: dict[str, int] = field(default_factory=dict)
 
     def count(self, what: str, times: int = 1) -> None:
@@ -140,7 +141,7 @@ def _log(random: Random, source: Source, schema: EventSchema, events: int) -> In
 
 
 def _row(
-    random: Random, source: Source, schema: EventSchema, ts: int, place: Place
+    random: Random, source: Source, schema: EventSchema, ts: int, place: RowPosition
 ) -> dict[str, Any]:
     own = {"impression_id": f"i{random.randrange(IDS)}", "ts": ts}
     own |= {"src_offset": place[0], "src_row": place[1]}

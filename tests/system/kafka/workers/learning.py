@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from deploy.storage.checkpoint_store import Kept
+from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from ftrl.table.layout import LAYOUTS
 from tests.support.outcomes import arrays_of, weights_of
@@ -88,9 +88,9 @@ def answer(url: str) -> tuple[int, str]:
 def state(store: Path) -> dict[str, Any]:
     """All that must be the same whatever happened on the way: weights byte for byte, and more."""
     with Store(store, read_only=True) as opened:
-        kept = Kept(opened)
-        assert kept.values is not None
-        saved = kept.last(LAYOUTS[kept.values["settings"]["learner"]["layout"]])
+        checkpoints = CheckpointStore(opened)
+        assert checkpoints.values is not None
+        saved = checkpoints.last(LAYOUTS[checkpoints.values["settings"]["learner"]["layout"]])
         assert saved is not None
         versions = {key: opened.get(key) for key in opened.keys(b"manifest/")}
     return {

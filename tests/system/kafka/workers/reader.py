@@ -92,14 +92,14 @@ def main(address: str, group: str, path: str, options: str) -> None:
 
     async def read(stream: faust.StreamT[Any]) -> None:
         async for chunk in chunks(stream):
-            values = [int(record.value or b"-1") for record in chunk.records]
+            values = [int(record.value or b"-1") for record in chunk.messages]
             journal.write(
                 "chunk",
                 topic=chunk.partition.topic,
                 number=chunk.partition.number,
                 begin=chunk.begin,
                 end=chunk.end,
-                offsets=[record.offset for record in chunk.records],
+                offsets=[record.offset for record in chunk.messages],
                 values=values,
                 epoch=chunk.epoch,
                 log_end=app.edge.log_end(chunk.partition),
