@@ -3,13 +3,12 @@
 import argparse
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 from typing import Any
 
-from deploy import console
+from deploy.bench import figures
+from deploy.console import out
 from streams.errors import ClickloopError
 from tests.support import needs, trivago
 from tests.system.kafka.jars import NoKafkaError
@@ -34,12 +33,7 @@ def command(
     except (ClickloopError, NoKafkaError) as error:
         sys.exit(str(error))
     document = {
-        "bench": name,
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            **{each: version(each) for each in ("clickloop", "faust-streaming", "aiokafka")},
-        },
+        **figures.circumstances(name, "faust-streaming", "aiokafka"),
         "sizes": {option: getattr(args, option) for option in sizes},
         "load_average": {"before": before, "after": os.getloadavg()},
         "figures": list(found),
@@ -47,5 +41,5 @@ def command(
     if args.json:
         print(json.dumps(document, indent=2))
         return
-    console.out.print(console.figures(document))
-    console.out.print(f"load average before {before[0]:.1f}, after {os.getloadavg()[0]:.1f}")
+    out.print(figures.table(document))
+    out.print(f"load average before {before[0]:.1f}, after {os.getloadavg()[0]:.1f}")

@@ -30,7 +30,7 @@ from streams.compute.arrays import U64
 
 FEATURES_A_ROW = 20
 ROWS = 250
-ASKED_MS = 100.0
+TARGET_MS = 100.0
 SCHEDULER = Path("/proc/thread-self/schedstat")  # ns: on a core, ready without one; and how often
 CONFIG = """
 [join]
@@ -128,11 +128,11 @@ def main() -> None:
     clock, own = max(wait.ms for wait in waits), max(wait.own for wait in waits)
     print(
         f"longest wait {clock:.0f} ms, {own:.0f} ms but for cores that others had; "
-        f"{learner.features:,} coordinates, asked {ASKED_MS:.0f}"
+        f"{learner.features:,} coordinates, asked {TARGET_MS:.0f}"
     )
-    if clock <= ASKED_MS:
+    if clock <= TARGET_MS:
         print("holds")
-    elif own <= ASKED_MS:
+    elif own <= TARGET_MS:
         print("holds, but for the load of this machine: try again when it is idle")
     else:
         print("does not hold")

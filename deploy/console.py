@@ -1,19 +1,15 @@
 """What a person sees in the terminal: progress on stderr, summaries on stdout."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from textwrap import wrap
 from types import FrameType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
-
-from streams.duration import readable
 
 Report = Callable[[int, int], None]
 """Progress: called with what is done so far, and with all there is."""
@@ -75,121 +71,11 @@ def show(*sections: tuple[str, Rows]) -> None:
             out.print(Text.assemble((name.ljust(indent), "bold"), text), soft_wrap=True)
 
 
-def run_summary(values: Mapping[str, Any]) -> Rows:
-    """The headline of a run, from its metrics document."""
-    ledger, metrics, model = values["ledger"], values["metrics"], values["model"]
-    speed = values["throughput"]
-    return [
-        ("impressions", _impressions(ledger)),
-        ("clicks", _clicks(ledger, values["delays"]["window_ms"])),
-        ("CTR", percent(metrics["ctr"])),
-        ("normalized entropy", _entropy(metrics)),
-        ("AUC", number(metrics["auc"], 4)),
-        ("calibration", f"{number(metrics['calibration'], 3)}  (mean prediction / CTR)"),
-        *_corrected(ledger["corrections"], values["corrected"]),
-        (
-            "features",
-            f"{model['features_seen']:,} seen (estimate), {model['features_admitted']:,} admitted, "
-            f"{model['nonzero_weights']:,} with a weight",
-        ),
-        ("speed", f"{speed['impressions_per_s'] or 0:,.0f} impressions/s, {time_taken(speed)}"),
-    ]
-
-
-def truth_summary(truth: Mapping[str, Any]) -> Rows:
-    """The headline of a comparison with the truth, from `truth` in the metrics document."""
-    late = truth["last_three_quarters"]["calibration"]
-    first, last = (truth["eighths"][i]["mean_abs_error"] for i in (0, -1))
-    return [
-        (
-            "prediction / truth",
-            f"{number(truth['calibration'], 3)}, over the last three quarters {number(late, 3)}  "
-            f"(mean prediction {percent(truth['p'])}, mean true p {percent(truth['true_p'])})",
-        ),
-        (
-            "|p − true p|",
-            f"{number(truth['mean_abs_error'], 4)} on average: {number(first, 4)} in the first "
-            f"eighth of the log, {number(last, 4)} in the last",
-        ),
-        (
-            "knowing the truth",
-            f"normalized entropy {number(truth['oracle_normalized_entropy'], 4)} is the best "
-            f"there is; predictions reach {number(truth['normalized_entropy'], 4)}  (judged by "
-            "every click that ever came)",
-        ),
-    ]
-
-
-def figures(document: Mapping[str, Any]) -> Table:
-    """The figures of a benchmark, each beside what is asked of it."""
-    table = Table("figure", "value", "unit", "asked", "", box=None)
-    for figure in document["figures"]:
-        asked, holds = figure["asked"], figure["holds"]
-        table.add_row(
-            figure["name"],
-            f"{figure['value']:,.2f}",
-            figure["unit"],
-            "" if asked is None else f"{asked:,g}",
-            "" if holds is None else "holds" if holds else "does not hold",
-        )
-    return table
-
-
-def time_taken(throughput: Mapping[str, float]) -> str:
-    """How long a run took, from its metrics document."""
-    compiling = throughput.get("compiling_s", 0.0)  # Earlier versions did not measure it.
-    more = f", and {compiling:,.1f} s to compile, once on a machine" if compiling else ""
-    return f"{throughput['seconds'] - compiling:,.1f} s{more}"
-
-
 def time_of(ms: int | None) -> str:
     """An event time for people, UTC."""
     if ms is None:
         return "-"
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _impressions(ledger: Mapping[str, int]) -> str:
-    parts = [
-        f"{ledger['positives']:,} clicked",
-        f"{ledger['negatives']:,} not clicked in time",
-    ]
-    for key, words in (
-        ("sampled_out", "sampled out"),
-        ("duplicate_impressions", "duplicate"),
-        ("rejected", "rejected"),
-    ):
-        if ledger[key]:
-            parts.append(f"{ledger[key]:,} {words}")
-    return f"{ledger['impressions']:,}: " + ", ".join(parts)
-
-
-def _clicks(ledger: Mapping[str, int], window_ms: int) -> str:
-    parts = [f"{ledger['matched_clicks']:,} matched within {readable(window_ms)}"]
-    for kind in ("late", "duplicate", "orphan", "rejected"):
-        if ledger[f"{kind}_clicks"]:
-            parts.append(f"{ledger[f'{kind}_clicks']:,} {kind}")
-    return f"{ledger['clicks']:,}: " + ", ".join(parts)
-
-
-def _corrected(corrections: int, metrics: Mapping[str, Any]) -> Rows:
-    """The same figures on the labels that corrections leave, where there are any."""
-    if not corrections:
-        return []
-    said = (
-        f"{corrections:,} labels by late clicks, which gives CTR {percent(metrics['ctr'])}, "
-        f"normalized entropy {number(metrics['normalized_entropy'], 4)}, "
-        f"AUC {number(metrics['auc'], 4)}, calibration {number(metrics['calibration'], 3)}"
-    )
-    return [("corrected", said)]
-
-
-def _entropy(metrics: Mapping[str, Any]) -> str:
-    text = number(metrics["normalized_entropy"], 4)
-    interval = metrics["normalized_entropy_interval"]
-    if interval is not None:
-        text += f", 95% interval {interval[0]:.4f} to {interval[1]:.4f}"
-    return text + "  (1 = always predicting the CTR)"
 
 
 def percent(value: float | None) -> str:

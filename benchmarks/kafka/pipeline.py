@@ -22,14 +22,14 @@ from benchmarks.figures import command
 from benchmarks.kafka import learner
 from benchmarks.kafka.plant import SOURCES, Plant, asked, has_partitions, kafka
 from benchmarks.kafka.traffic import Traffic
-from deploy.bench.replay import figure
+from deploy.bench.figures import figure
 from deploy.console import err
 from streams.kafka.settings import Format
 from tests import ROOT
 from tests.support.waiting import eventually
 from tests.system.kafka.workers.child import Child
 
-ASKED: Mapping[Format, tuple[float, float]] = {"json": (20_000, 10), "arrow": (100_000, 50)}
+TARGET: Mapping[Format, tuple[float, float]] = {"json": (20_000, 10), "arrow": (100_000, 50)}
 PATIENCE_S = 200
 
 
@@ -91,8 +91,8 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
         repeated: dict[Format, int] = {"json": sizes.json_times, "arrow": sizes.arrow_times}
         for form, times in repeated.items():
             per_s = whole(address, folder, traffic, form, times)
-            yield figure(f"{form}_impressions_per_s", per_s, "1/s", ASKED[form][0])
-            yield figure(f"{form}_ratio_naive", per_s / plain, "", ASKED[form][1])
+            yield figure(f"{form}_impressions_per_s", per_s, "1/s", TARGET[form][0])
+            yield figure(f"{form}_ratio_naive", per_s / plain, "", TARGET[form][1])
 
 
 if __name__ == "__main__":

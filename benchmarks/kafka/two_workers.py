@@ -21,13 +21,13 @@ from benchmarks.figures import command
 from benchmarks.kafka import labelled
 from benchmarks.kafka.plant import CLOSERS, SOURCES, Plant, asked, has_partitions, is_ready, kafka
 from benchmarks.kafka.traffic import Traffic
-from deploy.bench.replay import figure
+from deploy.bench.figures import figure
 from deploy.console import err
 from tests.support.waiting import eventually
 from tests.system.kafka.topics import ends
 from tests.system.kafka.workers.child import Child
 
-ASKED_RATIO = 1.4
+TARGET_RATIO = 1.4
 PATIENCE_S = 200
 GAUGES = r"^clickloop_join_(open_impressions|blocks_in_flight){.*} (.*)$"
 WARM_MS = 1_000  # after a change, before rates count
@@ -95,7 +95,7 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
     lost, repeated = lost_and_repeated(expected, labelled.ids(topic))
     yield figure("one_worker_impressions_per_s", one, "1/s", None)
     yield figure("two_workers_impressions_per_s", two, "1/s", None)
-    yield figure("ratio", two / one, "", ASKED_RATIO)
+    yield figure("ratio", two / one, "", TARGET_RATIO)
     yield figure("measured_with_two", (labelled.first_done(topic) - both) / 1000, "s", None)
     yield figure("longest_pause", labelled.longest_pause(topic, came, both), "s", None)
     yield figure("lost", lost, "", 0, at_most=True)

@@ -1,26 +1,19 @@
-"""`clickloop bench`: how fast this machine is, and others' tools beside it.
+"""`clickloop bench`: how fast this machine is, beside other systems where they are installed.
 
-- `baselines`: other learners, on examples of ours, where they are installed (the dev extra)
-- `comparison`: our learner beside others, each reading the same examples from its own fastest
-  form on disk
-- `flink_join`: flink SQL's left interval join over two NDJSON files, into nothing: the rival of
-  `bench join`
-- `hashed_logs`: the labelled examples of a pair of logs, joined and hashed: what benchmarks learn
-  from
-- `ingest`: `clickloop bench ingest`: records from Kafka through the transport, and through plain
-  Faust
-- `ingest_worker`: one worker that only counts: a plain Faust agent, or one that reads chunks
-- `join`: `clickloop bench join`: the joiner alone, Arrow in and Arrow out, and from NDJSON beside
-  Flink
-- `join_workload`: the seeded traffic of `bench join`: two logs in the order of their rows, in
-  memory or as NDJSON
-- `learn`: `clickloop bench learn`: the learner alone, on a seeded workload, and beside other
-  learners
-- `learn_workload`: the seeded workload of `bench learn`: labelled examples of 30 fields, hashed
-  already
-- `ndjson_join`: the join of two NDJSON files, into nothing: what `bench join` compares with
-  Flink's
-- `replay`: `clickloop bench replay`: the whole loop on one core, on real logs repeated many times
-- `roofline`: the memory traffic of learning without its arithmetic: how fast any learner could be
-  here
+Each benchmark prints one document: its circumstances, and figures with their targets.
+
+- `figures`: that document, and the one core that rates are measured on
+- `join`: the joiner alone, in memory and from NDJSON files
+- `join_workload`: its seeded traffic
+- `ndjson_join`: the join of two NDJSON files, as a process of its own
+- `flink_join`: the same join in Flink SQL, run by a Python that has apache-flink
+- `learn`: the learner alone, on a seeded workload and on real logs
+- `learn_workload`: that workload: labelled examples, hashed already
+- `hashed_logs`: the labelled examples of real logs, joined and hashed
+- `roofline`: the memory traffic of learning without its arithmetic
+- `comparison`: our learner compared with the baselines
+- `baselines`: Vowpal Wabbit and River on the same examples
+- `replay`: the whole loop on real logs, repeated many times
+- `ingest`: records from Kafka through the transport, and through plain Faust
+- `ingest_worker`: one worker of that benchmark, which only counts
 """

@@ -1,4 +1,4 @@
-"""Other learners, on examples of ours, where they are installed (the dev extra).
+"""Baselines: other learners on the same examples, where they are installed (the dev extra).
 
 Vowpal Wabbit's wheel has no `vw` program, but `python -m vowpalwabbit` is one: its C++ core with
 its own reader thread. It reads a cache file of its own making. River learns in Python, from
@@ -20,6 +20,7 @@ import numpy as np
 
 from streams.compute.arrays import F64, I8, I64, U64
 
+PACKAGES = ("vowpalwabbit", "river")
 VOWPAL_BITS = 22
 _POLL = 0.01  # seconds
 _LEAST = 1e-15  # probability
@@ -69,14 +70,14 @@ class Vowpal:
         self._cache.touch()
 
     def seconds(self, examples: int) -> float:
-        """How long it takes over the first `examples`, start-up included."""
+        """Seconds it takes to learn the first `examples`, start-up included."""
         command = self._command("--examples", str(examples))
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - start
 
     def learned(self, examples: int, *, alpha: float = 0.1, l1: float = 1.0) -> Learned:
-        """What it makes of the first `examples`, with memory beyond that of the bare program."""
+        """Its logits for the first `examples`, and its memory beyond that of the bare program."""
         options = ["--examples", str(examples), "--predictions", str(self._predictions)]
         peak = _peak(self._command(*options, alpha=alpha, l1=l1))
         bare = _peak([sys.executable, "-m", "vowpalwabbit", "--version"])
@@ -99,14 +100,14 @@ class River:
         self._file.write_bytes(pickle.dumps((rows, part.label.astype(bool).tolist())))
 
     def seconds(self, examples: int) -> float:
-        """How long it takes to read and learn the first `examples`, each predicted before."""
+        """Seconds it takes to read and learn the first `examples`, each predicted before."""
         model = self._model()
         start = time.perf_counter()
         self._learn(model, examples)
         return time.perf_counter() - start
 
     def learned(self, examples: int) -> Learned:
-        """What it makes of the first `examples`, with the memory of its weights."""
+        """Its logits for the first `examples`, and the memory of its weights."""
         model = self._model()
         tracemalloc.start()
         try:
@@ -137,7 +138,8 @@ class River:
 def _peak(command: list[str]) -> int:
     """Run a program; the most memory it had, bytes. Raises CalledProcessError if it fails.
 
-    Looked up while it runs: what the kernel tells of a child that has ended includes this process.
+    The memory is looked up while the program runs, because the kernel's figure for a child that
+    has ended includes this process.
     """
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:

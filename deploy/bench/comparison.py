@@ -1,7 +1,8 @@
-"""Our learner beside others, each reading the same examples from its own fastest form on disk.
+"""Our learner compared with the baselines, on the same examples.
 
-Ours is an Arrow file of hashed coordinates. All are free to use every core, and a rate is the slope
-between two lengths, so that start-up cancels. Quality is progressive.
+Each reads them from its own fastest form on disk; ours is an Arrow file of hashed coordinates. All
+are free to use every core, and a rate is the slope between two lengths, so that start-up cancels.
+Quality is progressive.
 """
 
 import statistics
@@ -9,35 +10,35 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from deploy.bench import baselines
 from deploy.bench.baselines import Rows
-from deploy.bench.replay import figure
+from deploy.bench.figures import Figure, figure
 from deploy.console import err
 from ftrl import AdmissionSettings, Learner, LearnerSettings
 from ftrl.evaluation import Evaluation
 from streams.compute.arrays import F64, I8
 
 ROUNDS = 5
-ASKED_VOWPAL = 4.0
-ASKED_RIVER = 50.0
+TARGET_VOWPAL = 4.0
+TARGET_RIVER = 50.0
 RIVER_EXAMPLES = 20_000
 ADMISSION = AdmissionSettings(kind="bloom")
 _SCHEMA = pa.schema([("keys", pa.list_(pa.uint64())), ("label", pa.int8())])
 
-Figures = list[dict[str, Any]]
+Figures = list[Figure]
 
 
-class _Other(NamedTuple):
-    """Another learner, how many examples it is timed on, and which ratio is asked."""
+class _Baseline(NamedTuple):
+    """Another learner, the number of examples it is timed on, and the target of our ratio to it."""
 
     learner: baselines.Vowpal | baselines.River
     examples: int
-    asked: float
+    target: float
 
 
 def write(path: Path, parts: Iterable[Rows]) -> None:
@@ -74,58 +75,64 @@ def learn(learner: Learner, rows: Rows) -> F64:
     ).logit
 
 
-def beside_others(folder: Path, path: Path, examples: int, threads: int, logs: str = "") -> Figures:
-    """Rates, quality and memory of all learners there are, on what `path` holds.
+def compare(folder: Path, path: Path, examples: int, threads: int, prefix: str = "") -> Figures:
+    """Rates, quality and memory of our learner and of the installed baselines, on `path`.
 
-    threads: that ours learns with. logs: goes before the names; where it is given nothing is asked.
+    folder: for the baselines' own files. threads: that ours learns with. prefix: of the figures'
+    names; figures with one have no targets.
     """
-    others = _others(folder, path, examples)
+    found_baselines = _baselines(folder, path, examples)
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in others}
+    theirs: dict[str, list[float]] = {name: [] for name in found_baselines}
     for number in range(ROUNDS):
-        err.print(f"{logs}from disk: round {number + 1} of {ROUNDS}")
+        err.print(f"{prefix}from disk: round {number + 1} of {ROUNDS}")
         ours.append(_slope(partial(_from_disk, path, threads), examples))
-        for name, other in others.items():
-            theirs[name].append(_slope(other.learner.seconds, other.examples))
+        for name, baseline in found_baselines.items():
+            theirs[name].append(_slope(baseline.learner.seconds, baseline.examples))
     learner = Learner(LearnerSettings(threads=threads), ADMISSION)
     logit = np.concatenate([learn(learner, rows) for rows in read(path, examples)])
     label = np.concatenate([rows.label for rows in read(path, examples)])
     figures = [
-        figure(f"{logs}examples_per_s", statistics.median(ours), "1/s", None),
-        *_quality(logs, logit, label),
-        _memory(f"{logs}learner_memory", learner.stats().nbytes),
+        figure(f"{prefix}examples_per_s", statistics.median(ours), "1/s", None),
+        *_quality(prefix, logit, label),
+        _memory(f"{prefix}learner_memory", learner.stats().nbytes),
     ]
-    for name, other in others.items():
-        rates, asked = theirs[name], None if logs else other.asked
+    for name, baseline in found_baselines.items():
+        rates, target = theirs[name], None if prefix else baseline.target
         ratio = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
         rate = statistics.median(rates)
-        found = other.learner.learned(other.examples)
+        found = baseline.learner.learned(baseline.examples)
         figures += [
-            figure(f"{logs}{name}_examples_per_s", rate, "1/s", None),
-            figure(f"{logs}ratio_{name}", ratio, "", asked),
-            *_quality(f"{logs}{name}_", found.logit, label),
-            _memory(f"{logs}{name}_memory", found.memory),
+            figure(f"{prefix}{name}_examples_per_s", rate, "1/s", None),
+            figure(f"{prefix}ratio_{name}", ratio, "", target),
+            *_quality(f"{prefix}{name}_", found.logit, label),
+            _memory(f"{prefix}{name}_memory", found.memory),
         ]
         if len(found.logit) < len(logit):
-            figures += _quality(f"{logs}beside_{name}_", logit[: len(found.logit)], label)
+            figures += _quality(f"{prefix}beside_{name}_", logit[: len(found.logit)], label)
     return figures
 
 
-def _others(folder: Path, path: Path, examples: int) -> dict[str, _Other]:
-    others = {}
+def _baselines(folder: Path, path: Path, examples: int) -> dict[str, _Baseline]:
+    """The installed ones, each with its own form of the examples on disk."""
+    found = {}
     if baselines.installed("vowpalwabbit"):
         err.print("writing Vowpal Wabbit's cache file")
         vowpal = baselines.Vowpal(folder, read(path, examples))
-        others["vowpal_wabbit"] = _Other(vowpal, examples, ASKED_VOWPAL)
+        found["vowpal_wabbit"] = _Baseline(vowpal, examples, TARGET_VOWPAL)
     if baselines.installed("river"):
         short = next(read(path, RIVER_EXAMPLES))
         river = baselines.River(folder, short)
-        others["river"] = _Other(river, len(short.label), ASKED_RIVER)
-    return others
+        found["river"] = _Baseline(river, len(short.label), TARGET_RIVER)
+    missing = [name for name in baselines.PACKAGES if not baselines.installed(name)]
+    if missing:
+        names = " ".join(missing)
+        err.print(f"left out, as they are not installed: {names} (pip install {names})")
+    return found
 
 
 def _quality(name: str, logit: F64, label: I8) -> Figures:
-    """Of as many of the labels as there are logits."""
+    """The progressive quality of the logits, over as many of the labels."""
     rows = len(logit)
     evaluation = Evaluation()
     evaluation.update(logit, label[:rows], np.ones(rows), np.zeros(rows, np.int64))
@@ -137,7 +144,7 @@ def _quality(name: str, logit: F64, label: I8) -> Figures:
     ]
 
 
-def _memory(name: str, size: int) -> dict[str, Any]:
+def _memory(name: str, size: int) -> Figure:
     return figure(name, size / 2**20, "MiB", None)
 
 
@@ -151,6 +158,6 @@ def _from_disk(path: Path, threads: int, examples: int) -> float:
 
 
 def _slope(seconds: Callable[[int], float], examples: int) -> float:
-    """Examples a second between a quarter and all of `examples`: what start-up takes cancels."""
+    """Examples a second between a quarter and all of `examples`: the time of start-up cancels."""
     short = examples // 4
     return (examples - short) / (seconds(examples) - seconds(short))

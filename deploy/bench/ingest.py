@@ -5,28 +5,26 @@ plain Faust agents in turn, each in a process of its own; the medians of the rou
 """
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
+from deploy.bench.figures import circumstances, figure
 from deploy.console import err
 from streams.errors import ClickloopError, ConfigError
 
-ASKED_RATIO = 25.0
+TARGET_RATIO = 25.0
 PARTITIONS = 4
 EVENT_BYTES = 350
-PATIENCE_S = 300
+TIMEOUT_S = 300
 
 
 def run(broker: str | None, records: int, plain_records: int, rounds: int) -> dict[str, Any]:
@@ -41,19 +39,14 @@ def run(broker: str | None, records: int, plain_records: int, rounds: int) -> di
         )
     rates: dict[str, list[float]] = {"chunks": [], "plain": []}
     with _filled_topic(broker, records) as topic:
-        for turn in range(1, rounds + 1):
+        for number in range(1, rounds + 1):
             for kind, count in (("chunks", records), ("plain", min(records, plain_records))):
-                err.print(f"measuring, round {turn} of {rounds}: {kind}")
+                err.print(f"measuring, round {number} of {rounds}: {kind}")
                 rates[kind].append(_rate(kind, broker, topic, count))
     chunks, plain = (statistics.median(rates[kind]) for kind in ("chunks", "plain"))
     ratio = chunks / plain
     return {
-        "bench": "ingest",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("clickloop", "faust-streaming", "aiokafka")},
-        },
+        **circumstances("ingest", "faust-streaming", "aiokafka"),
         "sizes": {
             "records": records,
             "plain_records": min(records, plain_records),
@@ -62,16 +55,11 @@ def run(broker: str | None, records: int, plain_records: int, rounds: int) -> di
             "partitions": PARTITIONS,
         },
         "figures": [
-            _figure("chunks_records_per_s", chunks, "1/s"),
-            _figure("plain_faust_records_per_s", plain, "1/s"),
-            _figure("ratio_plain_faust", ratio, "", asked=ASKED_RATIO),
+            figure("chunks_records_per_s", chunks, "1/s", None),
+            figure("plain_faust_records_per_s", plain, "1/s", None),
+            figure("ratio_plain_faust", ratio, "", TARGET_RATIO),
         ],
     }
-
-
-def _figure(name: str, value: float, unit: str, asked: float | None = None) -> dict[str, Any]:
-    holds = None if asked is None else value >= asked
-    return {"name": name, "value": value, "unit": unit, "asked": asked, "holds": holds}
 
 
 @contextmanager
@@ -134,7 +122,7 @@ def _rate(kind: str, broker: str, topic: str, count: int) -> float:
     command += [kind, broker, topic, group, str(count)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
         )
         return float(json.loads(done.stdout.splitlines()[0])["per_s"])
     except (subprocess.SubprocessError, IndexError, ValueError) as error:

@@ -7,20 +7,16 @@ between two lengths, so that start-up cancels.
 """
 
 import math
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from deploy.bench.figures import Figure, circumstances, figure, one_core
 from deploy.bench.join_workload import CLICK_SHARE, JOIN, SCHEMA, Traffic, write_ndjson
-from deploy.bench.learn import one_core
-from deploy.bench.replay import figure
 from deploy.console import err
 from joiner import Joiner, SamplingSettings
 from streams.errors import ClickloopError, ConfigError
@@ -33,9 +29,9 @@ from streams.spill import FileSpill
 SEED = 1
 PART = 65_536  # impressions that are read at once
 SPILLED = 0.75  # of the rows
-ASKED_EVENTS = 4_000_000
-ASKED_BYTES = 48
-ASKED_FLINK = 4.0
+TARGET_EVENTS = 4_000_000
+TARGET_BYTES = 48
+TARGET_FLINK = 4.0
 
 
 def run(open_: int, rounds: int, events: int, flink: Path | None) -> dict[str, Any]:
@@ -58,9 +54,7 @@ def run(open_: int, rounds: int, events: int, flink: Path | None) -> dict[str, A
         if events:
             figures += _from_ndjson(folder, open_, events, flink)
     return {
-        "bench": "join",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {"clickloop": version("clickloop"), "python": platform.python_version()},
+        **circumstances("join"),
         "seed": SEED,
         "sizes": {
             "open": joined.open,
@@ -143,22 +137,22 @@ class _Joined:
         self.spilled_share = spilled.spilled_bytes / plain.row_bytes
         self._bytes = plain.bytes
 
-    def figures(self) -> list[dict[str, Any]]:
+    def figures(self) -> list[Figure]:
         """As `bench` prints them."""
         share = statistics.median(a / b for a, b in zip(self._spilled, self._plain, strict=True))
         rate, merged = statistics.median(self._plain), statistics.median(self._merged)
         first, known, open_ = self._first_bytes, self._bytes / self.known, self._bytes / self.open
         return [
-            figure("events_per_s", rate, "1/s", ASKED_EVENTS),
+            figure("events_per_s", rate, "1/s", TARGET_EVENTS),
             figure("events_per_s_with_merge", merged, "1/s", None),
-            figure("bytes_per_open_impression", first, "B", ASKED_BYTES, at_most=True),
+            figure("bytes_per_open_impression", first, "B", TARGET_BYTES, at_most=True),
             figure("bytes_per_known_impression", known, "B", None),
             figure("bytes_with_remembered_per_open", open_, "B", None),
             figure("spilled_speed_ratio", share, "", None),
         ]
 
 
-def _from_ndjson(folder: Path, open_: int, events: int, flink: Path | None) -> list[dict[str, Any]]:
+def _from_ndjson(folder: Path, open_: int, events: int, flink: Path | None) -> list[Figure]:
     """Our rate over NDJSON files, and its ratio to Flink's."""
     err.print("from NDJSON: writing the files")
     gap = (JOIN.window + JOIN.lateness) / open_
@@ -180,7 +174,7 @@ def _from_ndjson(folder: Path, open_: int, events: int, flink: Path | None) -> l
         theirs = [str(_python(flink)), str(script), str(JOIN.window), str(JOIN.lateness)]
         other = _slope(theirs, folder, span)
         figures.append(figure("flink_events_per_s", other, "1/s", None))
-        figures.append(figure("ratio_flink", rate / other, "", ASKED_FLINK))
+        figures.append(figure("ratio_flink", rate / other, "", TARGET_FLINK))
     return figures
 
 

@@ -1,19 +1,16 @@
 """`clickloop bench learn`: the learner alone, on a seeded workload, and beside other learners.
 
 The kernel's rate is that of one core over keys in memory; several threads are measured beside one,
-chunk by chunk in turn, so that whatever else the machine does meets both. `deploy.bench.comparison`
-has what it is beside others, on the workload and on real logs.
+chunk by chunk in turn, so that whatever else the machine does meets both. The comparison with other
+learners, on the workload and on real logs, is `deploy.bench.comparison`.
 """
 
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -22,10 +19,10 @@ import numpy as np
 from deploy import settings
 from deploy.bench import comparison, learn_workload
 from deploy.bench.baselines import Rows
-from deploy.bench.comparison import ADMISSION, ROUNDS, beside_others, learn, read, write
+from deploy.bench.comparison import ADMISSION, ROUNDS, compare, learn, read, write
+from deploy.bench.figures import Figure, circumstances, figure, one_core
 from deploy.bench.hashed_logs import hashed
 from deploy.bench.learn_workload import CHUNK, FIELDS, Chunk
-from deploy.bench.replay import figure
 from deploy.bench.roofline import outside, pass_through
 from deploy.console import err
 from ftrl import AdmissionSettings, Learner, LearnerSettings, LearnerStats
@@ -34,12 +31,12 @@ from ftrl.table import FIXED, LAYOUTS
 P = ParamSpec("P")
 
 SEED = 1
-ASKED_KERNEL = 1_200_000
-ASKED_ROOFLINE = 0.25
-ASKED_COMPACT = 0.8
+TARGET_KERNEL = 1_200_000
+TARGET_ROOFLINE = 0.25
+TARGET_COMPACT = 0.8
 COMPACT_LOAD = 0.7
-ASKED_THREADS = 1.6
-ASKED_THREADS_NE = 0.001
+TARGET_THREADS = 1.6
+TARGET_THREADS_NE = 0.001
 WARM_UP = 5000  # examples: enough for several threads
 TRIVAGO = Path(__file__).with_name("trivago.toml")
 
@@ -59,21 +56,19 @@ def run(
         write(path, rows_of(learn_workload.chunks(examples, SEED, uniform=uniform)))
         with one_core():
             rates, shares, stats = _kernel(path, examples, roofline)
-        figures = [figure("kernel_examples_per_s", statistics.median(rates), "1/s", ASKED_KERNEL)]
+        figures = [figure("kernel_examples_per_s", statistics.median(rates), "1/s", TARGET_KERNEL)]
         if roofline:
             share = statistics.median(shares)
-            figures.append(figure("roofline_share", share, "", ASKED_ROOFLINE))
+            figures.append(figure("roofline_share", share, "", TARGET_ROOFLINE))
         with one_core():
             figures += _compact(examples)
         cores = len(os.sched_getaffinity(0))
-        figures += _together(path, examples, max(cores, 2))
-        figures += beside_others(folder, path, examples, cores)
+        figures += _threads(path, examples, max(cores, 2))
+        figures += compare(folder, path, examples, cores)
         if data is not None:
             figures += _on_trivago(folder / "trivago", data, cores)
     return {
-        "bench": "learn",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {"clickloop": version("clickloop"), "python": platform.python_version()},
+        **circumstances("learn"),
         "seed": SEED,
         "sizes": {
             "examples": examples,
@@ -88,13 +83,13 @@ def run(
 
 
 def rows_of(chunks: Iterable[Chunk]) -> Iterator[Rows]:
-    """The workload as other learners take it too."""
+    """The workload as rows, which the baselines take too."""
     for keys, label in chunks:
         yield Rows(np.arange(len(label) + 1) * FIELDS, keys.ravel(), label)
 
 
 def _in_memory(path: Path, examples: int) -> Iterator[Rows]:
-    """What `read` gives, copied: nothing of the file is left to be loaded."""
+    """The rows that `read` gives, copied, so that nothing of the file is left to be loaded."""
     for rows in read(path, examples):
         yield Rows(*map(np.array, rows))
 
@@ -106,7 +101,7 @@ def _in_parts(rows: Rows) -> Iterator[Rows]:
         yield Rows(indptr - indptr[0], keys, rows.label[start : start + CHUNK])
 
 
-def _on_trivago(folder: Path, data: Path, threads: int) -> list[dict[str, Any]]:
+def _on_trivago(folder: Path, data: Path, threads: int) -> list[Figure]:
     """All learners on the hotel-search logs in `data`, if they are there."""
     impressions, clicks = (data / f"trivago/{name}.ndjson.gz" for name in ("impressions", "clicks"))
     if not (impressions.is_file() and clicks.is_file() and TRIVAGO.is_file()):
@@ -117,7 +112,7 @@ def _on_trivago(folder: Path, data: Path, threads: int) -> list[dict[str, Any]]:
     folder.mkdir()
     path = folder / "trivago.arrow"
     write(path, _in_parts(Rows(found.indptr, found.keys, found.label)))
-    return beside_others(folder, path, len(found.label), threads, "trivago_")
+    return compare(folder, path, len(found.label), threads, "trivago_")
 
 
 def _kernel(
@@ -155,7 +150,7 @@ def _bare_seconds(learner: Learner, parts: Iterable[Rows]) -> float:
     return seconds
 
 
-def _compact(examples: int) -> list[dict[str, Any]]:
+def _compact(examples: int) -> list[Figure]:
     """How fast layout q2.13 learns beside float32: the same chunks in turn, of even values.
 
     Every feature is let in, so that the tables are as large as can be, and each chunk is learned
@@ -174,7 +169,7 @@ def _compact(examples: int) -> list[dict[str, Any]]:
     ratios = [_seconds(learn, exact, p) / _seconds(learn, compact, p) for p in parts]
     stats = compact.stats()
     return [
-        figure("compact_rate_ratio", statistics.median(ratios), "", ASKED_COMPACT),
+        figure("compact_rate_ratio", statistics.median(ratios), "", TARGET_COMPACT),
         figure("compact_bytes_a_slot", compact.slots.itemsize, "B", None),
         figure("compact_load", compact.features / len(compact.slots), "", None),
         figure("compact_collision_rate", stats.collision_rate, "", None),
@@ -183,14 +178,14 @@ def _compact(examples: int) -> list[dict[str, Any]]:
     ]
 
 
-def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
+def _threads(path: Path, examples: int, threads: int) -> list[Figure]:
     """How fast so many threads learn beside one, and by how much their predictions are worse.
 
-    Also how fast as many learners are that learn apart, each the same examples: what the machine
-    has to give.
+    For comparison as many independent learners learn the same examples at once: no number of
+    threads can gain more on this machine.
     """
     err.print(f"{threads} threads")
-    one, team, *apart = (
+    single, team, *independent = (
         Learner(LearnerSettings(threads=count), ADMISSION) for count in (1, threads, *[1] * threads)
     )
     few = next(read(path, WARM_UP))
@@ -200,19 +195,21 @@ def _together(path: Path, examples: int, threads: int) -> list[dict[str, Any]]:
     with ThreadPoolExecutor(threads) as pool:
         for rows in _in_memory(path, examples):
             seconds = []
-            for number, learner in enumerate((one, team)):
+            for number, learner in enumerate((single, team)):
                 start = time.perf_counter()
                 logit = learn(learner, rows)
                 seconds.append(time.perf_counter() - start)
                 losses[number] += np.logaddexp(0, np.where(rows.label == 1, -logit, logit)).sum()
-            taken = _seconds(lambda part: list(pool.map(learn, apart, [part] * threads)), rows)
+            taken = _seconds(
+                lambda part: list(pool.map(learn, independent, [part] * threads)), rows
+            )
             ratios.append(seconds[0] / seconds[1])
             most.append(threads * seconds[0] / taken)
     worse = float(losses[1] / losses[0]) - 1
     return [
-        figure("threads_ratio", statistics.median(ratios), "", ASKED_THREADS),
+        figure("threads_ratio", statistics.median(ratios), "", TARGET_THREADS),
         figure("threads_most", statistics.median(most), "", None),
-        figure("threads_ne_difference", worse, "", ASKED_THREADS_NE, at_most=True),
+        figure("threads_ne_difference", worse, "", TARGET_THREADS_NE, at_most=True),
         figure("threads", threads, "", None),
     ]
 
@@ -221,14 +218,3 @@ def _seconds(work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> fl
     start = time.perf_counter()
     work(*args, **kwargs)
     return time.perf_counter() - start
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Stay on one core meanwhile."""
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)

@@ -6,12 +6,10 @@ traffic stays real, and replayed by a process of its own pinned to one core.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,15 @@ import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from deploy.bench.figures import circumstances, figure
 from deploy.console import err
 from streams.errors import ConfigError
 
 BAD_SHARE = 0.01
-ASKED_PARQUET = 250_000
-ASKED_NDJSON = 100_000
-ASKED_BAD_RATIO = 0.5
-ASKED_MEMORY_RATIO = 1.1
+TARGET_PARQUET = 250_000
+TARGET_NDJSON = 100_000
+TARGET_BAD_RATIO = 0.5
+TARGET_MEMORY_RATIO = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +68,18 @@ def run(config: Path, repeat: int) -> dict[str, Any]:
     bad_ratio = bad.impressions_per_s / ndjson.impressions_per_s
     memory_ratio = parquet.peak_bytes / short.peak_bytes
     return {
-        "bench": "replay",
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {"clickloop": version("clickloop"), "python": platform.python_version()},
+        **circumstances("replay"),
         "sizes": {"repeat": repeat, "impressions": repeat * logs.rows, "bad_share": BAD_SHARE},
         "figures": [
-            figure("parquet_impressions_per_s", parquet.impressions_per_s, "1/s", ASKED_PARQUET),
-            figure("ndjson_impressions_per_s", ndjson.impressions_per_s, "1/s", ASKED_NDJSON),
+            figure("parquet_impressions_per_s", parquet.impressions_per_s, "1/s", TARGET_PARQUET),
+            figure("ndjson_impressions_per_s", ndjson.impressions_per_s, "1/s", TARGET_NDJSON),
             figure("bad_rows_impressions_per_s", bad.impressions_per_s, "1/s", None),
-            figure("bad_rows_ratio", bad_ratio, "", ASKED_BAD_RATIO),
+            figure("bad_rows_ratio", bad_ratio, "", TARGET_BAD_RATIO),
             figure("peak_memory", parquet.peak_bytes / 2**20, "MiB", None),
             figure("peak_memory_half_as_long", short.peak_bytes / 2**20, "MiB", None),
-            figure("peak_memory_ratio", memory_ratio, "", ASKED_MEMORY_RATIO, at_most=True),
+            figure("peak_memory_ratio", memory_ratio, "", TARGET_MEMORY_RATIO, at_most=True),
         ],
     }
-
-
-def figure(
-    name: str, value: float, unit: str, asked: float | None, *, at_most: bool = False
-) -> dict[str, Any]:
-    """A figure of a benchmark as `--json` has it. at_most: `asked` is an upper bound."""
-    holds = None if asked is None else value <= asked if at_most else value >= asked
-    return {"name": name, "value": value, "unit": unit, "asked": asked, "holds": holds}
 
 
 def _replay(config: Path, logs: Path) -> Measured:

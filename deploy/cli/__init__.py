@@ -1,9 +1,9 @@
-"""The command line.
+"""The command line, `clickloop`. An error is one message on stderr and an exit code.
 
-- `app`: the command line. Errors are one message on stderr and an exit code; --debug traces them
+- `app`: the program, with the commands on files
+- `kafka`: the commands on Kafka: topics and workers
 - `bench`: the commands that measure
-- `common`: what the commands have in common: options, errors and JSON
-- `kafka`: the commands for Kafka: its topics, and the workers that run on it
-- `produce`: `clickloop produce`: the rows of log files, published to their topic
-- `topics`: `clickloop topics`: those that Kafka must have are made, and checked
+- `common`: options, errors and JSON that all commands share
+- `produce`: `clickloop produce`: a log's rows, published to their topic
+- `topics`: `clickloop topics`: Kafka's topics, made and checked
 """

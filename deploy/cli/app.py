@@ -14,6 +14,7 @@ from deploy.console import out, progress, stop_on_signal, time_of
 from deploy.demo import demo
 from deploy.replay.replay import replay
 from deploy.report.report import write_report
+from deploy.report.terminal import run_summary, truth_summary
 from deploy.serving.score_file import score_file
 from deploy.simulation import simulate, truth_comparison
 from deploy.storage import versions
@@ -82,7 +83,7 @@ def replay_command(
             print_json(document)
             return
         report = ("report", str(out_folder / "report.html"))
-        console.show(("", [*console.run_summary(document), report]))
+        console.show(("", [*run_summary(document), report]))
 
 
 @app.command("simulate")
@@ -102,12 +103,12 @@ def simulate_command(
     """Write two logs of traffic whose true click probabilities are known, and these too."""
     with errors():
         named = {"impressions": impressions, "seed": seed}
-        told = simulate.told(
+        chosen = simulate.parse_assignments(
             [f"{key}={value}" for key, value in named.items() if value is not None]
             + (assignments or [])
         )
         with progress("simulate") as bar:
-            made = simulate.run(told, out_folder, log_format, bar)
+            made = simulate.run(chosen, out_folder, log_format, bar)
         if as_json:
             print_json(simulate.to_json(made))
             return
@@ -249,7 +250,7 @@ def report_command(
             return
         compared = truth_comparison.add_truth(run, truth)
         report = ("report", str(run / "report.html"))
-        console.show(("", [*console.truth_summary(compared), report]))
+        console.show(("", [*truth_summary(compared), report]))
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy import console
-from deploy.bench import join, learn, replay
+from deploy.bench import figures, join, learn, replay
 from deploy.cli.common import Json, errors, print_json
 from deploy.console import out
 
@@ -113,10 +112,10 @@ def bench_ingest_command(
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
-    """What a benchmark has found, as JSON or as a table, with what is to be said of it."""
+    """Print a benchmark's document as JSON, or its figures as a table with the notes below."""
     if as_json:
         print_json(document)
         return
-    out.print(console.figures(document))
+    out.print(figures.table(document))
     for note in document.get("notes", ()):
         out.print(note, highlight=False)

@@ -6,9 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from deploy import settings
-from deploy.console import Rows, progress, run_summary, show, truth_summary
+from deploy.console import Rows, progress, show
 from deploy.demo import open_bandit
 from deploy.replay.replay import STORE, replay
+from deploy.report.terminal import run_summary, truth_summary
 from deploy.serving.score_file import score_file
 from deploy.simulation import simulate
 from deploy.simulation.truth_comparison import add_truth
@@ -43,9 +44,9 @@ def _real(data: Path, folder: Path) -> Rows:
     """Join, learn, publish and score the Open Bandit logs."""
     logs = open_bandit.write_logs(data / open_bandit.WHEEL, folder / "logs")
     config = files("deploy.demo").joinpath("open_bandit.toml").read_text(encoding="utf-8")
-    told = settings.parse(tomllib.loads(config), "open_bandit.toml")
+    parsed = settings.parse(tomllib.loads(config), "open_bandit.toml")
     run_folder = folder / "run"
-    summary = _replay("Open Bandit logs", told, logs, run_folder, REAL_NOTES)
+    summary = _replay("Open Bandit logs", parsed, logs, run_folder, REAL_NOTES)
     with progress("Open Bandit logs: score") as bar:
         scored = score_file(
             run_folder / STORE, str(logs.impressions), folder / "scores.parquet", progress=bar
@@ -65,8 +66,8 @@ def _real(data: Path, folder: Path) -> Rows:
 def _simulated(folder: Path, impressions: int) -> Rows:
     """Simulate traffic, do the same with it, and compare with the truth."""
     with progress("Simulated traffic: make the logs") as bar:
-        told = SimulatorSettings(impressions=impressions)
-        made = simulate.run(told, folder / "logs", progress=bar)
+        chosen = SimulatorSettings(impressions=impressions)
+        made = simulate.run(chosen, folder / "logs", progress=bar)
     run_folder = folder / "run"
     loaded = settings.load(made.config)
     return [
@@ -78,14 +79,14 @@ def _simulated(folder: Path, impressions: int) -> Rows:
 
 def _replay(
     title: str,
-    told: settings.Settings,
+    run_settings: settings.Settings,
     logs: open_bandit.LogPaths | Simulation,
     folder: Path,
     notes: tuple[str, ...],
 ) -> Rows:
     with progress(f"{title}: join and learn") as bar:
         document = replay(
-            told,
+            run_settings,
             str(logs.impressions),
             str(logs.clicks),
             folder,

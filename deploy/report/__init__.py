@@ -1,9 +1,12 @@
-"""A run as one self-contained page.
+"""A run as one self-contained HTML page, and as a few lines in the terminal.
 
-- `charts`: the charts of the report
-- `report`: the report of a run: one HTML page that needs no network
-- `sentences`: what the report says below a panel's title where a run gives reason to
-- `summary`: the first things to know of a run, in numbers and in words
-- `tables`: the numbers behind the report, as folded tables
-- `template`: the report's page: HTML and style, with places for what is drawn
+    metrics.json ── summary, tables, charts ── template ── report.html
+                └── terminal
+
+- `charts`: the figures, drawn with Plotly
+- `report`: the page, put together and written
+- `summary`: cards and sentences: the numbers in words
+- `tables`: the numbers behind the page, as folded tables
+- `template`: HTML and style, with places for the parts
+- `terminal`: the same summary as rows of text
 """

@@ -1,7 +1,8 @@
 """The report of a run: one HTML page that needs no network.
 
-metrics.json ── headline (numbers in words) ─┐
-             └─ charts (figures) ────────────┴─ report.html
+metrics.json ── summary (numbers in words) ──┐
+             ├─ tables ──────────────────────┼─ template ── report.html
+             └─ charts (figures) ────────────┘
 """
 
 import json
@@ -14,11 +15,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from deploy.report import sentences
-from deploy.report.charts import counts, quality
-from deploy.report.charts import truth as truth_module
+from deploy.report import summary
+from deploy.report.charts import counts, quality, truth
 from deploy.report.charts.style import Json, complete, when
-from deploy.report.summary import cards
 from deploy.report.tables import details
 from deploy.report.template import PAGE
 from streams.errors import DataError
@@ -28,7 +27,7 @@ CONFIG = {"displayModeBar": False, "displaylogo": False, "responsive": True}
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A part of the page: figures under a title and a sentence on how to read them.
+    """A part of the report: figures under a title and a sentence on how to read them.
 
     name: of its element. nothing: what to say when there is no figure.
     """
@@ -48,7 +47,7 @@ def write_report(run_dir: Path) -> Path:
     """
     target = run_dir / "report.html"
     partial = target.with_suffix(".partial")
-    partial.write_text(page(read_metrics(run_dir)), encoding="utf-8")
+    partial.write_text(render(read_metrics(run_dir)), encoding="utf-8")
     return partial.rename(target)
 
 
@@ -71,7 +70,7 @@ def read_metrics(run_dir: Path) -> dict[str, Any]:
     return document
 
 
-def page(document: Json) -> str:
+def render(document: Json) -> str:
     """The whole page for the contents of a `metrics.json`."""
     run = document.get("run") or {}
     return PAGE.substitute(
@@ -81,7 +80,7 @@ def page(document: Json) -> str:
         cards="".join(
             f"<div class=card><h3>{escape(c.name)}</h3><b>{escape(c.value)}</b>"
             f"<p>{escape(c.meaning)}</p></div>"
-            for c in cards(document)
+            for c in summary.cards(document)
         ),
         panels="\n".join(_section(panel) for panel in _panels(document)),
         tables=details(document),
@@ -96,7 +95,7 @@ def _panels(document: Json) -> list[Panel]:
             "flow",
             "What became of every row",
             "Each impression and each click read is in exactly one band, as wide as their share."
-            + sentences.balance(ledger),
+            + summary.ledger_balance(ledger),
             [
                 counts.flow(ledger, "impressions", counts.IMPRESSION_FLOWS),
                 counts.flow(ledger, "clicks", counts.CLICK_FLOWS),
@@ -133,8 +132,8 @@ def _panels(document: Json) -> list[Panel]:
             "How long clicks take",
             "Clicks by the time since their impression; those beyond the window came too late to "
             "label it."
-            + sentences.late(document.get("delays") or {})
-            + sentences.breaker(document.get("breaker") or {}),
+            + summary.late_clicks(document.get("delays") or {})
+            + summary.breaker_openings(document.get("breaker") or {}),
             [counts.delays(document.get("delays") or {})],
             "No click was matched.",
         ),
@@ -142,7 +141,7 @@ def _panels(document: Json) -> list[Panel]:
             "features",
             "Features",
             "Distinct features seen in the log, those admitted to the table, and those whose "
-            "weight is not zero." + sentences.size(model) + sentences.filters(model),
+            "weight is not zero." + summary.model_size(model) + summary.filter_errors(model),
             [counts.features(model)],
             "No feature was seen.",
         ),
@@ -159,15 +158,15 @@ def _panels(document: Json) -> list[Panel]:
     return panels
 
 
-def _truth(truth: Json) -> Panel:
+def _truth(compared: Json) -> Panel:
     """What only simulated traffic can show."""
     how = (
         "This traffic is simulated, so the true click probabilities are known. On the dotted "
         "line they are, on average, what was predicted; bars hold the middle 80% of them, and "
         "larger points more examples."
     )
-    error, reached = truth.get("mean_abs_error"), truth.get("normalized_entropy")
-    best = truth.get("oracle_normalized_entropy")
+    error, reached = compared.get("mean_abs_error"), compared.get("normalized_entropy")
+    best = compared.get("oracle_normalized_entropy")
     if error is not None:
         how += f" On average they are {100 * error:.2g} percentage points apart."
     if reached is not None and best is not None:
@@ -180,8 +179,8 @@ def _truth(truth: Json) -> Panel:
         "Prediction and truth",
         how,
         [
-            truth_module.truth(truth.get("bins") or ()),
-            truth_module.learning(truth.get("eighths") or ()),
+            truth.calibration(compared.get("bins") or ()),
+            truth.error_over_time(compared.get("eighths") or ()),
         ],
         "No example.",
     )

@@ -1,7 +1,9 @@
-"""Traffic with a known truth, and predictions beside that truth.
+"""Traffic with a known truth, and how far predictions are from it.
 
-- `simulate`: `clickloop simulate`: settings from the command line, logs, and what is in them in
-  words
-- `truth_comparison`: predictions beside the truth, which only simulated traffic lets one know
-- `truth_reader`: the truth that the simulator writes beside its logs, looked up by id
+    simulate ── logs ── replay ── examples ──┐
+        └────── truth.parquet ── truth_reader ── truth_comparison ── metrics.json, report
+
+- `simulate`: `clickloop simulate`: logs written by settings from the command line
+- `truth_reader`: the truth of each impression, looked up by id
+- `truth_comparison`: a run's predictions compared with the truth
 """

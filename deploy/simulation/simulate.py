@@ -1,4 +1,4 @@
-"""`clickloop simulate`: settings from the command line, logs, and what is in them in words."""
+"""`clickloop simulate`: settings from the command line, logs, and a summary of them in words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from streams.simulator import LogFormat, Simulation, SimulatorSettings, simulate
 KNOWN = "docs/commands.md lists all of them"
 
 
-def told(assignments: Sequence[str]) -> SimulatorSettings:
+def parse_assignments(assignments: Sequence[str]) -> SimulatorSettings:
     """The settings of a simulation from KEY=VALUE words; keys not named keep their defaults.
 
     Raises ConfigError that lists every problem.
@@ -40,7 +40,7 @@ def told(assignments: Sequence[str]) -> SimulatorSettings:
 
 
 def _problem(found: Any) -> str:
-    """In words; one that no key is to blame for names its keys itself."""
+    """A problem in words; one that several keys cause names them itself."""
     if not found["loc"]:
         return reason(found, KNOWN)
     key = str(found["loc"][0])

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deploy.replay import run_metrics
 from deploy.replay.replay import EXAMPLES
 from deploy.report.report import read_metrics, write_report
-from deploy.simulation.truth_reader import BATCH, Truths, open_parquet
+from deploy.simulation.truth_reader import BATCH, TruthReader, open_parquet
 from streams.compute.arrays import F64, I64, Bool
 from streams.errors import DataError
 
@@ -57,13 +57,13 @@ def compare(run_dir: Path, truth: Path) -> dict[str, Any]:
 
     Raises DataError when a file is missing or unreadable, or an example is not in `truth`.
     """
-    truths = Truths(truth)
+    reader = TruthReader(truth)
     sums, cells = np.zeros((EIGHTHS, 8)), _Cells()
     for batch in _first_labels(run_dir / EXAMPLES):
         p: F64 = batch.column("p").to_numpy()
         weight = 1.0 / batch.column("keep_rate").to_numpy()
         ids, ts = batch.column("impression_id"), batch.column("ts").to_numpy()
-        row, true_p, clicked = truths.find(ids, ts)
+        row, true_p, clicked = reader.find(ids, ts)
         columns = (
             np.ones(len(p)),
             weight,
@@ -74,7 +74,7 @@ def compare(run_dir: Path, truth: Path) -> dict[str, Any]:
             weight * _loss(p, clicked),
             weight * _loss(true_p, clicked),
         )
-        eighth = row * EIGHTHS // truths.rows
+        eighth = row * EIGHTHS // reader.rows
         sums += np.stack([np.bincount(eighth, c, EIGHTHS) for c in columns], axis=1)
         cells.add(p, true_p, weight)
     total = sums.sum(axis=0)

@@ -23,7 +23,7 @@ RECENT = 16  # batches that are held
 _COLUMNS = ("impression_id", "ts", "true_p", "clicked")
 
 
-class Truths:
+class TruthReader:
     """The rows of the truth, looked up by id. rows: how many there are."""
 
     def __init__(self, path: Path) -> None:

@@ -11,21 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.report.charts import counts
-from deploy.report.report import page, write_report
+from deploy.report.report import render, write_report
 from streams.errors import DataError
 from tests.support.report_page import PAIRS, PANELS, own, sections, sparse, usual
 from tests.support.tiers import tries
 
 
 def test_the_page_holds_everything_and_asks_for_nothing() -> None:
-    html = own(page(usual()))
+    html = own(render(usual()))
     assert not re.findall(r"https?://|//cdn|@import|url\(|<iframe|<img|<script src", html)
     assert re.findall(r"<link[^>]*>", html) == ['<link rel=icon href="data:,">']
     assert "default-src 'none'" in html
 
 
 def test_every_panel_is_drawn_and_says_how_to_read_it() -> None:
-    parts = sections(page(usual()))
+    parts = sections(render(usual()))
     assert sorted(parts) == sorted(PANELS)
     for name, html in parts.items():
         how = re.search(r"<p class=how>(.+?)</p>", html)
@@ -54,7 +54,7 @@ def test_unreadable_metrics_are_named(tmp_path: Path, contents: bytes | None) ->
 
 
 def test_an_empty_document_gives_a_page_that_says_so() -> None:
-    parts = sections(page({}))
+    parts = sections(render({}))
     assert sorted(parts) == sorted(set(PANELS) - {"truth"})
     assert all("class=nothing" in html for html in parts.values())
 
@@ -88,18 +88,18 @@ def test_missing_parts_are_left_out(holes: list[tuple[str | int, ...]], drop: bo
             part.pop(last, None)
         elif part is not None:
             part[last] = None
-    assert "</html>" in page(document)
+    assert "</html>" in render(document)
 
 
 def test_how_often_filters_err_is_said_where_there_are_filters() -> None:
-    said = sections(page(usual()))["features"]
+    said = sections(render(usual()))["features"]
     assert "25% of the filters' counters are in use" in said
     assert "let 0.42% in (a live estimate" in said
     assert "1.2% of the time, 1.1% in theory" in said
-    assert "<tr><td>false admissions<td>0.0042" in page(usual())
+    assert "<tr><td>false admissions<td>0.0042" in render(usual())
     document = copy.deepcopy(usual())
     document["model"]["filter_fill"] = 0
-    assert "counters are in use" not in page(document)
+    assert "counters are in use" not in render(document)
 
 
 def test_text_from_a_run_is_never_markup() -> None:
@@ -108,10 +108,10 @@ def test_text_from_a_run_is_never_markup() -> None:
     document["run"].update(title=evil, impressions=evil, notes=[evil], config={evil: evil})
     document["rejections"] = {evil: 3}
     document["snapshots"][0]["version"] = evil
-    html = own(page(document))
+    html = own(render(document))
     assert "alert(1)</script>" not in html
     assert "<b>&" not in html
-    assert html.count("<script") == own(page(usual())).count("<script")
+    assert html.count("<script") == own(render(usual())).count("<script")
     figure = counts.dead_letters(document["rejections"])
     assert figure is not None
     assert "<" not in figure.data[0].y[0]

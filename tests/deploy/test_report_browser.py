@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.report.report import page, write_report
+from deploy.report.report import render, write_report
 from tests.support.report_page import PAIRS, Document, sections, sparse, usual
 
 
@@ -64,7 +64,7 @@ def test_it_opens_in_a_browser_without_network_or_errors(
     assert not console
     assert 'data-over="0"' in elements, "the page is wider than its window"
     drawn = sections(elements)
-    assert sorted(drawn) == sorted(sections(page(document())))
+    assert sorted(drawn) == sorted(sections(render(document())))
     for name, html in drawn.items():
         figures = len(re.findall(r"class=\"[^\"]*js-plotly-plot", html))
         assert figures == (0 if not document() else 2 if name in PAIRS else 1), name
@@ -74,7 +74,7 @@ def test_it_opens_in_a_browser_without_network_or_errors(
 def test_the_browser_would_tell(chromium: str, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     image = '<img src="https://example.org/x.png">'
-    path.write_text(page({}).replace("</main>", image + "</main>"), encoding="utf-8")
+    path.write_text(render({}).replace("</main>", image + "</main>"), encoding="utf-8")
     console = opened(chromium, path, 1200)[1]
     assert console
     assert "Content Security Policy" in console[0]

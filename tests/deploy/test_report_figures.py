@@ -8,7 +8,7 @@ import pytest
 
 from deploy.report.charts import counts, quality, truth
 from deploy.report.charts.style import share
-from deploy.report.report import page
+from deploy.report.report import render
 from deploy.report.summary import cards
 from tests.support.report_page import HOUR, sections, usual
 
@@ -33,11 +33,11 @@ def test_the_flows_are_the_ledger() -> None:
 
 
 def test_a_ledger_that_does_not_balance_is_said() -> None:
-    assert "does not balance" not in page(usual())
+    assert "does not balance" not in render(usual())
     document = copy.deepcopy(usual())
     document["ledger"]["orphan_clicks"] += 1
     read = document["ledger"]["clicks"]
-    assert f"does not balance: {read:,} clicks read, {read + 1:,} told" in page(document)
+    assert f"does not balance: {read:,} clicks read, {read + 1:,} told" in render(document)
 
 
 def test_every_click_is_in_the_delays() -> None:
@@ -64,7 +64,7 @@ def test_every_click_is_in_the_delays() -> None:
     ],
 )
 def test_clicks_that_stayed_away_are_said(breaker: dict[str, Any], said: str | None) -> None:
-    html = sections(page(usual() | {"breaker": breaker}))["delays"]
+    html = sections(render(usual() | {"breaker": breaker}))["delays"]
     assert ("stayed away" in html) == (said is not None)
     assert said is None or said in html
 
@@ -87,17 +87,17 @@ def test_points_that_say_nothing_are_not_drawn() -> None:
 
 
 def test_the_truth_is_beside_what_was_predicted() -> None:
-    figure = truth.truth(usual()["truth"]["bins"])
+    figure = truth.calibration(usual()["truth"]["bins"])
     assert figure is not None
     points, line = figure.data
     assert (points.x, points.y) == ((0.011, 0.2), (0.01, 0.19))
     assert points.error_y.arrayminus == pytest.approx((0.005, 0))
     assert points.error_y.array == pytest.approx((0.01, 0))
     assert line.x == line.y
-    figure = truth.learning(usual()["truth"]["eighths"])
+    figure = truth.error_over_time(usual()["truth"]["eighths"])
     assert figure is not None
     assert (figure.data[0].x, figure.data[0].y) == ((1, 3), (0.02, 0.01))
-    text = sections(page(usual()))["truth"]
+    text = sections(render(usual()))["truth"]
     assert "1.2 percentage points apart" in text
     assert "normalized entropy is 0.8800" in text
     assert "has 0.8200" in text

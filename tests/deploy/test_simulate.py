@@ -28,18 +28,20 @@ def assigned(words: tuple[str, ...]) -> list[str]:
 
 
 def test_keys_are_set_by_name() -> None:
-    told = simulate.told(["seed = 7", "window=45m", "ctr=0.1", "start=2025-03-30T01:30:00+02:00"])
+    told = simulate.parse_assignments(
+        ["seed = 7", "window=45m", "ctr=0.1", "start=2025-03-30T01:30:00+02:00"]
+    )
     assert (told.seed, told.window, told.ctr) == (7, 2_700_000, 0.1)
     assert told.start_ms == 1_743_291_000_000
     assert told.users == SimulatorSettings().users
-    assert simulate.told([]) == SimulatorSettings()
+    assert simulate.parse_assignments([]) == SimulatorSettings()
 
 
 def test_all_problems_are_listed_at_once() -> None:
     words = ["impresions=5", "ctr=7", "window", "seed=1", "seed=2", "users=many", "drift=nan"]
     words += ["dwell=soon", "start=2026-01-05T00:00:00", "xyzzy=1"]
     with pytest.raises(ConfigError) as caught:
-        simulate.told(words)
+        simulate.parse_assignments(words)
     first, *lines = str(caught.value).splitlines()
     assert first == "simulate: 9 problems in the settings:"
     found = dict(line.strip().split(": ", 1) for line in lines)
@@ -56,7 +58,7 @@ def test_all_problems_are_listed_at_once() -> None:
 
 def test_settings_that_do_not_fit_each_other_are_all_named() -> None:
     with pytest.raises(ConfigError) as caught:
-        simulate.told(["window=10s", "longest_delay=5s"])
+        simulate.parse_assignments(["window=10s", "longest_delay=5s"])
     assert "delay_median (20s) must be shorter than window (10s)" in str(caught.value)
     assert "longest_delay (5s) must be longer than window (10s)" in str(caught.value)
 
@@ -77,7 +79,9 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
 def test_progress_ends_at_all_of_them(tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     simulate.run(
-        simulate.told(SMALL), tmp_path, progress=lambda done, total: steps.append((done, total))
+        simulate.parse_assignments(SMALL),
+        tmp_path,
+        progress=lambda done, total: steps.append((done, total)),
     )
     assert steps == [(3000, 3000)]
 
@@ -122,7 +126,9 @@ def test_mistakes_are_exit_2(tmp_path: Path) -> None:
 
 
 def test_no_clicks_no_entropy(tmp_path: Path) -> None:
-    told = simulate.told(["impressions=1", "ctr=0.001", "long_click_share=0", *SMALL[1:5]])
+    told = simulate.parse_assignments(
+        ["impressions=1", "ctr=0.001", "long_click_share=0", *SMALL[1:5]]
+    )
     rows = dict(simulate.summary(simulate.run(told, tmp_path)))
     assert rows["clicks"] == "0"
     assert "long clicks" not in rows

@@ -27,7 +27,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
-    return simulate.run(simulate.told(SMALL), tmp_path_factory.mktemp("logs") / "logs")
+    return simulate.run(simulate.parse_assignments(SMALL), tmp_path_factory.mktemp("logs") / "logs")
 
 
 def replayed(made: Simulation, folder: Path, rate: float) -> Path:
@@ -169,7 +169,7 @@ def test_a_run_without_examples_has_nothing_to_compare(made: Simulation, tmp_pat
 def test_files_that_do_not_belong_are_refused(made: Simulation, tmp_path: Path) -> None:
     run = replayed(made, tmp_path / "run", 1.0)
     before = (run / "metrics.json").read_bytes()
-    other = simulate.run(simulate.told([*SMALL, "seed=9"]), tmp_path / "other")
+    other = simulate.run(simulate.parse_assignments([*SMALL, "seed=9"]), tmp_path / "other")
     short = pq.read_table(made.truth).slice(0, 7900)
     pq.write_table(short, tmp_path / "short.parquet")
     pq.write_table(short.drop_columns(["true_p"]), tmp_path / "columns.parquet")

@@ -147,7 +147,7 @@ def truth_digest(truth: Path) -> str:
 
 def planted_truth(folder: Path) -> list[Figure]:
     """Simulated traffic: predictions against the probabilities that clicks were drawn with."""
-    made = simulate.run(simulate.told(PINNED), folder / "logs")
+    made = simulate.run(simulate.parse_assignments(PINNED), folder / "logs")
     digest = truth_digest(made.truth)
     figures = [Figure("digest of the true p", digest[:16], TRUTH[:16], digest == TRUTH)]
     for rate, most in ((1.0, 0.01), (0.1, 0.02)):

@@ -1,9 +1,7 @@
-"""The charts of the report.
+"""The figures of the report, each drawn from a part of `metrics.json`.
 
-- `counts`: the report's figures of counts: what became of the rows, when clicks came, the model's
-  size
-- `quality`: the report's figures of quality: over time, and predicted against observed
-- `style`: what the report's figures have in common: colours, layout, axes, error bars, numbers
-- `truth`: the report's figures of predictions beside the truth, which is known for simulated
-  traffic
+- `style`: colours, layout, axes, error bars and number formats of all figures
+- `counts`: what became of the rows, when clicks came, how many features there are
+- `quality`: quality over event time, and predicted against observed CTR
+- `truth`: predictions against the true probabilities of simulated traffic
 """

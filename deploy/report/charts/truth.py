@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from deploy.report.charts.style import BLUE, Json, agreement, complete, error_bars, layout
 
 
-def truth(bins: Sequence[Json]) -> go.Figure | None:
+def calibration(bins: Sequence[Json]) -> go.Figure | None:
     """Mean true probability against the mean prediction, with the range of most of them."""
     points = [b for b in complete(bins, "p", "true_p") if b["p"] > 0 and b["true_p"] > 0]
     if not points:
@@ -38,7 +38,7 @@ def truth(bins: Sequence[Json]) -> go.Figure | None:
     return agreement(figure, shown, "mean prediction", "true probability")
 
 
-def learning(eighths: Sequence[Json]) -> go.Figure | None:
+def error_over_time(eighths: Sequence[Json]) -> go.Figure | None:
     """How far predictions are from the truth, in each eighth of the log."""
     rows = [(i, e) for i, e in enumerate(eighths, 1) if e.get("mean_abs_error") is not None]
     if not rows:
