@@ -25,6 +25,7 @@
 - `ndjson_writer`: NDJSON files that a resumed run goes on with
 - `position`: where a row stands in its log, and how far a log has been read
 - `record`: the columns of a log's records, and the rows that a reader parsed
+- `rules`: the numbers of the rules that accept, refuse, close or forget rows
 - `schema`: the records of the pipeline as Arrow schemas, built from the declared fields
 - `spill`: batches moved out of memory: into files without a name, mapped into the address space
 - `validate`: the values of records, checked column by column: the same for every file format
@@ -42,6 +43,7 @@ __all__ = [
     "ndjson_writer",
     "position",
     "record",
+    "rules",
     "schema",
     "spill",
 ]

@@ -12,9 +12,9 @@ chunks are merged by binary search.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from streams.deadletter import DeadLetter
 from streams.events import CLICK, FOREVER, IMPRESSIONS_END, NEVER, SOURCES
 from streams.position import ReadCursor, RowPosition, row_position, rows_through
 from streams.record import RecordType, RowChunk
+from streams.rules import TODAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,15 @@ class RowLog(Protocol):
     def __iter__(self) -> Iterator[RowChunk]: ...
 
 
-def merged(impressions: RowLog, clicks: RowLog) -> Iterator[MergedStep]:
+def merged(impressions: RowLog, clicks: RowLog, order: int = TODAY.order) -> Iterator[MergedStep]:
     """Merge two logs by time, as the module says; the impressions go first on a tie.
 
     Reads a chunk of a log only when the last one is used up, so it holds about one of each.
     Where steps begin depends on the chunks; their rows, letters and markers in sequence do not.
+    order: the number of the rule (`streams.rules`).
     """
     logs = impressions, clicks
-    merge = Merge((impressions.record, clicks.record), (impressions.after, clicks.after))
+    merge = Merge((impressions.record, clicks.record), (impressions.after, clicks.after), order)
     chunks = [iter(log) for log in logs]
     ended = [False, False]
     while not all(ended):
@@ -95,9 +97,15 @@ class Merge:
     """Two logs being merged, as their chunks come."""
 
     def __init__(
-        self, records: tuple[RecordType, RecordType], after: tuple[ReadCursor, ReadCursor]
+        self,
+        records: tuple[RecordType, RecordType],
+        after: tuple[ReadCursor, ReadCursor],
+        order: int = TODAY.order,
     ) -> None:
-        """records: of the impressions and the clicks. after: where each log begins."""
+        """records: of the impressions and the clicks. after: where each log begins. order: the
+        number of the rule.
+        """
+        self.order = order
         self._heads = tuple(_Head(*each) for each in zip(records, after, strict=True))
 
     @property
@@ -139,8 +147,9 @@ class Merge:
             is_over or (limit is not None and head.reaches(limit))
             for is_over, limit, head in zip(done, limits, self._heads, strict=True)
         )
-        counts = _certain(a.keys[: visible[0]], b.keys[: visible[1]], over)
-        order = _order(a.keys[: counts[0]], b.keys[: counts[1]])
+        rule = ORDERS[self.order]
+        counts = rule.certain(a.keys[: visible[0]], b.keys[: visible[1]], over)
+        order = rule.order(a.keys[: counts[0]], b.keys[: counts[1]])
         before = self.at
         step = self._step(order, counts, limits)
         if len(order) == 0 and not step.rejected and before == self.at:
@@ -259,3 +268,16 @@ def _order(a: I64, b: I64) -> U8:
     order = np.zeros(len(a) + len(b), np.uint8)
     order[np.arange(len(b)) + np.searchsorted(a, b, "right")] = CLICK
     return order
+
+
+class Order(NamedTuple):
+    """The rule `order`, given the running maxima of both logs' rows.
+
+    certain: how many rows of each come before all that was not given yet. order: of these rows.
+    """
+
+    certain: Callable[[I64, I64, tuple[bool, ...]], tuple[int, int]]
+    order: Callable[[I64, I64], U8]
+
+
+ORDERS = {1: Order(_certain, _order)}  # by the number of the rule

@@ -3,7 +3,7 @@
 A row with a bad value becomes a dead letter; the others become a batch between rooms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from streams.compute.arrays import I16, Bool
 from streams.deadletter import DeadLetter, shown
 from streams.record import BadRow, ColumnCheck, Origin, ParsedRows, RecordType, RowChunk
+from streams.rules import TODAY
 from streams.schema import CLICK, MAX_ID_BYTES
 
 MAX_TS = 253_402_300_799_999  # the last millisecond of the year 9999
@@ -23,14 +24,19 @@ _DEFAULTS = {"offset": 0.0, "weight": 1.0}
 
 
 def validate(
-    parsed: ParsedRows, record: RecordType, origin: Origin, more: tuple[ColumnCheck, ...] = ()
+    parsed: ParsedRows,
+    record: RecordType,
+    origin: Origin,
+    more: tuple[ColumnCheck, ...] = (),
+    rule: int = TODAY.accept,
 ) -> RowChunk:
     """The rows whose values are all right, as a batch; letters for all others.
 
     origin: where the rows are from. more: what else can be wrong with the values, looked at last.
+    rule: the number of the rule `accept`.
     """
-    members = (*parsed.checks, *_checks(record, parsed.columns), *more)
-    checks = [check for check in members if check.bad.any()]
+    own = (*parsed.checks, *ACCEPT[rule](record, parsed.columns), *more)
+    checks = [check for check in own if check.bad.any()]
     batch = _batch(parsed, record, origin)
     bad: list[tuple[BadRow, str | None]] = [(row, None) for row in parsed.bad]
     if checks:
@@ -78,6 +84,10 @@ def _checks(record: RecordType, columns: dict[str, pa.Array]) -> Iterator[Column
             yield _finite_check(field.column, columns[field.column])
         if field.type == "list":
             yield _list_check(field.column, columns[field.column])
+
+
+# By the number of the rule `accept`: what is to be checked of a record's columns.
+ACCEPT: dict[int, Callable[[RecordType, dict[str, pa.Array]], Iterator[ColumnCheck]]] = {1: _checks}
 
 
 def _id_checks(ids: pa.Array) -> Iterator[ColumnCheck]:

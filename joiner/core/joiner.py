@@ -41,6 +41,7 @@ from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter
 from streams.position import RowPosition, row_position
+from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 
 FLOOR = 2  # index into a joiner's marks
@@ -75,8 +76,10 @@ class Joiner:
         settings: JoinSettings,
         sampling: SamplingSettings,
         spill: Spill | None = None,
+        numbers: RuleNumbers = TODAY,
     ) -> None:
-        """spill: where rows wait that are too many for memory; None: all stay there.
+        """spill: where rows wait that are too many for memory; None: all stay there. numbers: of
+        the rules to go by.
 
         Raises ValueError if schema and settings declare different click types.
         """
@@ -87,14 +90,15 @@ class Joiner:
             )
         self._settings = settings
         self._sampling = sampling
-        self._rules = rules_of(settings, sampling)
+        self._numbers = numbers
+        self._rules = rules_of(settings, sampling, numbers)
         # The two watermarks, and until when a rebuilt joiner's first impressions are held back.
         self._marks = np.array([NEVER, NEVER, NEVER], np.int64)
         self._front = Front(NEVER, -1)
         self._tally = empty_tally(len(schema.click_types))
         self._breaker = fresh_breaker()
         self._pending = Pending(
-            schema.impressions, settings.known_span, self._rules.corrects_from, spill
+            schema.impressions, self._rules.known_span, self._rules.corrects_from, spill
         )
         self._waiting = WaitingClicks(schema.clicks)
         self._reader = StepReader(schema)
@@ -239,7 +243,7 @@ class Joiner:
     def matters_until(self) -> int:
         """The watermark, ms, that W + max(H, D) after it makes all that was read until now, and
         every impression a waiting click may meet, unknown."""
-        return max(self._front.ts, self._waiting.newest + self._settings.lateness)
+        return max(self._front.ts, self._waiting.newest + self._rules.lateness)
 
     @property
     def bytes(self) -> int:
@@ -277,6 +281,7 @@ class Joiner:
             "marks": self._marks.tolist(),
             "tally": [part.tolist() for part in self._tally],
             "breaker": self._breaker.tolist(),
+            **self._numbers.to_json(),
         }
 
     @classmethod
@@ -287,15 +292,17 @@ class Joiner:
         sampling: SamplingSettings,
         state: JoinState,
         spill: Spill | None = None,
+        today: RuleNumbers = TODAY,
     ) -> Self:
         """A joiner that goes on exactly as the one whose `state` this is.
 
-        spill: as in the constructor; it need not be the one the state was saved with.
-        Raises ValueError if the state has another version or was saved with other settings.
+        spill: as in the constructor; it need not be the one the state was saved with. today: the
+        newest rules there are; those that the state names hold until `adopt`. Raises ValueError
+        if the state has another version, names a newer rule, or was saved with other settings.
         """
         plain = state["plain"]
         check_plain(plain, settings, sampling)
-        self = cls(schema, settings, sampling, spill)
+        self = cls(schema, settings, sampling, spill, RuleNumbers.of(plain, today))
         self._resume(plain)
         known = known_entries(state["known"])
         self._pending.refill(known, plain["open"], state["rows"], self.watermarks.join)
@@ -304,44 +311,53 @@ class Joiner:
 
     @classmethod
     def without_rows(
-        cls, schema: EventSchema, plain: dict[str, Any], spill: Spill | None = None
+        cls,
+        schema: EventSchema,
+        plain: dict[str, Any],
+        spill: Spill | None = None,
+        today: RuleNumbers = TODAY,
     ) -> Self:
         """A joiner as it was at a point of which nothing is known any more, from its `plain`.
 
         It goes on exactly as that one, with the rows after that point, for every event that
         matters after the last of its impressions is no longer known: as PASSED the impressions
-        that one did not accept, as MET the clicks it did not let wait.
-        Raises ValueError if the state has another version or other click types than the schema.
+        that one did not accept, as MET the clicks it did not let wait. today: as in `restore`.
+        Raises ValueError if the state has another version, names a newer rule, or has other click
+        types than the schema.
         """
         join = JoinSettings.model_validate(plain["join"])
         sampling = SamplingSettings.model_validate(plain["sampling"])
         check_plain(plain, join, sampling)
-        self = cls(schema, join, sampling, spill)
+        self = cls(schema, join, sampling, spill, RuleNumbers.of(plain, today))
         self._resume(plain)
         # Those that were open then would have held back the ones after them.
         self._marks[FLOOR] = plain["open_front"]
         self._front = Front(plain["front"][0], -1)
         return self
 
-    def adopt(self, settings: JoinSettings, sampling: SamplingSettings) -> None:
-        """Go on with other settings, for all impressions that are not decided yet.
+    def adopt(
+        self, settings: JoinSettings, sampling: SamplingSettings, numbers: RuleNumbers = TODAY
+    ) -> None:
+        """Go on with other settings, by rules of other numbers, for all impressions that are not
+        decided yet.
 
         Raises ValueError if the click types differ.
         """
-        if (settings, sampling) == (self._settings, self._sampling):
+        if (settings, sampling, numbers) == (self._settings, self._sampling, self._numbers):
             return
         if settings.click_types != self._settings.click_types:
             raise ValueError(
                 f"the click types were {self._settings.click_types}, now {settings.click_types}; "
                 "other click types need new topics"
             )
-        before, rules = self._rules, rules_of(settings, sampling)
+        before, rules = self._rules, rules_of(settings, sampling, numbers)
         if settings.correction_horizon:
             old = self._settings.correction_horizon
             first = before.corrects_from if old else self._pending.decided
             rules = rules._replace(corrects_from=first)
-        self._settings, self._sampling, self._rules = settings, sampling, rules
-        self._pending.change(settings.known_span, rules.corrects_from, self.watermarks.join)
+        self._settings, self._sampling = settings, sampling
+        self._numbers, self._rules = numbers, rules
+        self._pending.change(rules.known_span, rules.corrects_from, self.watermarks.join)
         self._labeller.change_rate(self._pending.decided, sampling.keep_rate)
 
     def recount(self, plain: dict[str, Any]) -> None:

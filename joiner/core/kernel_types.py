@@ -1,5 +1,6 @@
 """What the kernels are given and give: settings as numbers, events, counts, facts."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount
 from joiner.core.sampling import salt
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.compute.arrays import I8, I32, I64, U8, U64
+from streams.rules import RuleNumbers
 
 Int = int | np.int64
 
@@ -34,6 +36,14 @@ TOO_LATE, BEFORE_IMPRESSION, ORPHAN = 0, 1, 2
 
 # Indexes into Facts.filled.
 WAITED, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
+
+
+class Spans(NamedTuple):
+    """By what impressions close and are forgotten, ms: W, L, and W + max(H, D)."""
+
+    window: int
+    lateness: int
+    known_span: int
 
 
 class Rules(NamedTuple):
@@ -94,17 +104,32 @@ class Facts(NamedTuple):
     filled: I64
 
 
-def rules_of(join: JoinSettings, sampling: SamplingSettings) -> Rules:
-    """The settings as the kernels take them."""
+# What the rules of these names say, by their numbers (`streams.rules`).
+CLOSE: dict[int, Callable[[JoinSettings], Spans]] = {
+    1: lambda join: Spans(join.window, join.lateness, join.known_span),
+}
+MATCH: dict[int, Callable[[JoinSettings], int]] = {1: lambda join: join.label_span}
+BREAKER: dict[int, Callable[[JoinSettings], BreakerRules]] = {1: breaker_rules}
+SAMPLE: dict[int, Callable[[int], np.uint64]] = {1: salt}
+
+
+def spans_of(join: JoinSettings, numbers: RuleNumbers) -> Spans:
+    """By what impressions close and are forgotten, under rules of these numbers."""
+    return CLOSE[numbers.close](join)
+
+
+def rules_of(join: JoinSettings, sampling: SamplingSettings, numbers: RuleNumbers) -> Rules:
+    """The settings as the kernels take them, under rules of these numbers."""
+    spans = spans_of(join, numbers)
     return Rules(
-        window=join.window,
-        lateness=join.lateness,
-        label_span=join.label_span,
-        known_span=join.known_span,
+        window=spans.window,
+        lateness=spans.lateness,
+        label_span=MATCH[numbers.match](join),
+        known_span=spans.known_span,
         corrects_from=0 if join.correction_horizon else FOREVER,
         keep_rate=sampling.keep_rate,
-        salt=salt(sampling.seed),
-        breaker=breaker_rules(join),
+        salt=SAMPLE[numbers.sample](sampling.seed),
+        breaker=BREAKER[numbers.breaker](join),
     )
 
 

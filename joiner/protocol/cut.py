@@ -7,17 +7,19 @@ import numpy as np
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
+from joiner.core.kernel_types import Spans, spans_of
 from joiner.core.outputs import JoinOutput
 from joiner.settings import JoinSettings
 from streams.compute.arrays import Bool
 from streams.labelled_log import Base, Cut, Stop
 from streams.merge import Merge, MergedStep
+from streams.rules import RuleNumbers
 
 
 class _Held(NamedTuple):
     base: Base
     until: int
-    settings: JoinSettings
+    spans: Spans
 
 
 class Needed:
@@ -28,15 +30,15 @@ class Needed:
         self._base = base
         self._held: deque[_Held] = deque()
 
-    def add(self, offset: int, number: int, cut: Cut) -> None:
-        """A cut is complete in the log; offset, number: of its first block."""
+    def add(self, offset: int, number: int, cut: Cut, rules: RuleNumbers) -> None:
+        """A cut is complete in the log; offset, number: of its first block. rules: it names."""
         base = Base(offset, number, cut.end.impressions, cut.end.clicks)
-        settings = JoinSettings.model_validate(cut.joiner["join"])
-        self._held.append(_Held(base, cut.until, settings))
+        spans = spans_of(JoinSettings.model_validate(cut.joiner["join"]), rules)
+        self._held.append(_Held(base, cut.until, spans))
 
-    def base(self, watermark: int, oldest_open: int, now: JoinSettings) -> Base:
+    def base(self, watermark: int, oldest_open: int, now: Spans) -> Base:
         """Where a restart would begin. watermark: the join's, ms. oldest_open: the least `ts` of an
-        open impression. now: the settings in force.
+        open impression. now: the spans in force.
 
         No impression up to there is open or known, nor one that a click waiting there may have met
         since.
@@ -48,13 +50,13 @@ class Needed:
         return self._base
 
 
-def _may_meet(held: _Held, now: JoinSettings) -> int:
+def _may_meet(held: _Held, now: Spans) -> int:
     """The greatest `ts` of an impression that what was read up to a cut is needed for."""
-    return held.until + max(0, now.lateness - held.settings.lateness)
+    return held.until + max(0, now.lateness - held.spans.lateness)
 
 
-def _known_until(held: _Held, now: JoinSettings) -> int:
-    return _may_meet(held, now) + max(held.settings.known_span, now.known_span)
+def _known_until(held: _Held, now: Spans) -> int:
+    return _may_meet(held, now) + max(held.spans.known_span, now.known_span)
 
 
 class OpenCut:

@@ -16,18 +16,34 @@ each read, and lets go of it at the first exception.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import EVEN_IF_OPEN, IDLE_CLICKS, IDLE_IMPRESSIONS, with_lifts
+from joiner.core.kernel_types import (
+    EVEN_IF_OPEN,
+    IDLE_CLICKS,
+    IDLE_IMPRESSIONS,
+    spans_of,
+    with_lifts,
+)
 from joiner.core.outputs import JoinOutput
 from joiner.core.row_store import Spill
 from joiner.protocol.cut import Needed, OpenCut
 from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.protocol.recovery import FIRST_LOOK, Last, Rebuild, Written, cuts_since, last_block
+from joiner.protocol.recovery import (
+    FIRST_LOOK,
+    Last,
+    Rebuild,
+    Written,
+    cuts_since,
+    eras_of,
+    last_block,
+    rules_named,
+)
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter
@@ -35,8 +51,9 @@ from streams.errors import ClickloopError, DataError
 from streams.events import SOURCES
 from streams.labelled_log import Base, Block, Claim, Cut, Entry
 from streams.merge import Merge
-from streams.position import ReadCursor, rows_through
+from streams.position import ReadCursor, RowPosition, rows_through
 from streams.record import RecordType, RowChunk
+from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 
 MAX_IN_FLIGHT = 16  # blocks published and not acknowledged
@@ -53,7 +70,9 @@ class Setup:
     """What the joiners of a worker have in common.
 
     max_message_bytes: of a block. cut_rows: so many input rows after a cut the next is published
-    even if nothing was labelled. spill: where rows wait that are too many for memory.
+    even if nothing was labelled. spill: where rows wait that are too many for memory. rules:
+    today's; `join` and `sampling` have their defaults. older: from the number of older defaults,
+    the settings with these where nobody has set anything; None: they are the same.
     """
 
     schema: EventSchema
@@ -62,6 +81,16 @@ class Setup:
     max_message_bytes: int = 900_000
     cut_rows: int = 100_000
     spill: Spill | None = None
+    rules: RuleNumbers = TODAY
+    older: Callable[[int], tuple[JoinSettings, SamplingSettings]] | None = None
+
+    def begun_by(self, defaults: int) -> "Setup":
+        """The same for a partition that began with the defaults of this number."""
+        if defaults == self.rules.defaults:
+            return self
+        join, sampling = (self.join, self.sampling) if self.older is None else self.older(defaults)
+        rules = replace(self.rules, defaults=defaults)
+        return replace(self, join=join, sampling=sampling, rules=rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +116,7 @@ class JoinPartition:
         self._in_flight: deque[Block] = deque()
         self._strangers: deque[ReadLabelled] = deque()  # others' messages among ours, not read yet
         self._landed: deque[tuple[int, Block]] = deque()  # acknowledged, not known to count
-        self._cut_at: tuple[int, int, Cut] | None = None  # of the cut being acknowledged
+        self._cut_at: tuple[int, int, Cut, RuleNumbers] | None = None  # the one being acknowledged
         self._beginnings = Beginnings(0, 0, 0)
         self._look = FIRST_LOOK
         self._last = Last()
@@ -102,6 +131,11 @@ class JoinPartition:
     def in_flight(self) -> int:
         """Blocks published and not acknowledged."""
         return len(self._in_flight)
+
+    @property
+    def join(self) -> JoinSettings:
+        """The settings it goes by: once the history is read, with the defaults it began with."""
+        return self._setup.join
 
     @property
     def breaker_wait(self) -> int:
@@ -155,13 +189,33 @@ class JoinPartition:
                     )
                 return self._count()
 
-    def read(self, source: int, chunk: RowChunk) -> None:
-        """The next rows of an input log (IMPRESSION or CLICK); those known are ignored."""
+    def read(self, source: int, end: int, decode: Callable[[RuleNumbers], RowChunk]) -> None:
+        """The next messages of an input log (IMPRESSION or CLICK), up to offset `end`, without it.
+
+        decode: gives the rows of these messages, judged by the rules of such numbers. Up to the
+        last cut they are judged by the rules that their cuts name, after it by today's; messages
+        in which both hold are decoded by both. Rows known are ignored.
+        """
+        eras = self._eras[source]
+        while eras:
+            through, rules = eras[0]
+            self._push(source, decode(rules), through)
+            if end <= through[0]:
+                return
+            eras.popleft()
+        self._push(source, decode(self._setup.rules))
+
+    def _push(self, source: int, chunk: RowChunk, through: RowPosition | None = None) -> None:
+        """Take what is new in a chunk, up to and with the place `through`."""
         place = self._merge.read_to(source)
-        known = rows_through(chunk.rows, place)
-        letters = tuple(letter for letter in chunk.rejected if letter.position > place)
-        clock = None if chunk.clock is None else chunk.clock[known:]
-        self._merge.push(source, RowChunk(chunk.rows.slice(known), letters, clock))
+        known, stop = rows_through(chunk.rows, place), chunk.rows.num_rows
+        letters = [letter for letter in chunk.rejected if letter.position > place]
+        if through is not None:
+            stop = max(known, rows_through(chunk.rows, through))
+            letters = [letter for letter in letters if letter.position <= through]
+        clock = None if chunk.clock is None else chunk.clock[known:stop]
+        rows = chunk.rows.slice(known, stop - known)
+        self._merge.push(source, RowChunk(rows, tuple(letters), clock))
 
     def advance(
         self,
@@ -221,7 +275,7 @@ class JoinPartition:
     def _remember(self, entries: list[Entry]) -> list[Effect]:
         assert self._last.block is not None
         base, self._number = self._last.block.base, self._last.block.number
-        return self._begin(base, *cuts_since(base, self._last.block, entries))
+        return self._begin(base, *cuts_since(base, self._last.block, entries, self._setup.rules))
 
     def _begin(self, base: Base, cut: Cut | None, written: list[Written]) -> list[Effect]:
         """Go on from `base`, where the joiner was as `cut` says."""
@@ -235,6 +289,11 @@ class JoinPartition:
                     f"the first there is {first}. Its retention must be longer than impressions "
                     "stay known; what was deleted can only be left out: start with new topics."
                 )
+        # The settings of now, but with the defaults that held when the log began.
+        began = written[0].cut if cut is None and written else cut
+        if began is not None:
+            named = rules_named(began, self._setup.rules)
+            self._setup = self._setup.begun_by(named.defaults)
         setup = self._setup
         newest = (None, None) if cut is None else cut.newest
         self._merge = Merge(
@@ -242,14 +301,15 @@ class JoinPartition:
             (ReadCursor(base.impressions, newest[0]), ReadCursor(base.clicks, newest[1])),
         )
         self._joiner = (
-            Joiner(setup.schema, setup.join, setup.sampling, setup.spill)
+            Joiner(setup.schema, setup.join, setup.sampling, setup.spill, setup.rules)
             if cut is None
-            else Joiner.without_rows(setup.schema, cut.joiner, setup.spill)
+            else Joiner.without_rows(setup.schema, cut.joiner, setup.spill, setup.rules)
         )
         self._needed = Needed(base)
         for one in written:
             if one.complete:
-                self._needed.add(one.offset, one.number, one.cut)
+                self._needed.add(one.offset, one.number, one.cut, one.rules)
+        self._eras = [eras_of(written, source, setup.rules) for source in SOURCES]
         self._base = base
         self._rebuild = Rebuild(self._joiner, self._merge, written)
         self._written = written[-1] if written else None
@@ -261,10 +321,11 @@ class JoinPartition:
         effects: list[Effect] = list(self._rebuild.reports)
         last = self._written
         if last is not None and not last.complete:
-            self._cut_at = last.offset, last.number, last.cut
+            self._cut_at = last.offset, last.number, last.cut, last.rules
             rest = _after(self._rebuild.labelled, last.rows)
             effects += self._publish(None, rest, self._base)
-        self._joiner.adopt(self._setup.join, self._setup.sampling)
+        self._joiner.adopt(self._setup.join, self._setup.sampling, self._setup.rules)
+        self._merge.order = self._setup.rules.order
         self._open = OpenCut(self._joiner)
         self.phase = "live"
         return effects
@@ -275,7 +336,7 @@ class JoinPartition:
         while self._landed and not self._strangers:
             offset, block = self._landed.popleft()
             if block.cut is not None:
-                self._cut_at = offset, block.number, block.cut
+                self._cut_at = offset, block.number, block.cut, self._setup.rules
             if block.complete and self._cut_at is not None:
                 self._needed.add(*self._cut_at)
                 effects = [Commit(block.base.impressions[0], block.base.clicks[0])]
@@ -312,7 +373,8 @@ class JoinPartition:
         """Publish what was joined since the last cut."""
         cut = self._open.close(self._joiner, self._merge)
         opened = self._open
-        base = self._needed.base(opened.watermark, opened.oldest_open, self._setup.join)
+        spans = spans_of(self._setup.join, self._setup.rules)
+        base = self._needed.base(opened.watermark, opened.oldest_open, spans)
         effects = self._publish(cut, opened.labelled, base)
         self._open = OpenCut(self._joiner)
         return effects

@@ -7,6 +7,7 @@ the joiner takes the rows of the input logs in just the same steps again.
 
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,8 @@ from streams.errors import DataError
 from streams.events import CLICK, IMPRESSION
 from streams.labelled_log import Base, Block, Claim, Cut, Entry, Lineage
 from streams.merge import Merge, MergedStep
+from streams.position import RowPosition
+from streams.rules import RuleNumbers
 
 FIRST_LOOK = 64  # messages; twice as many each time
 
@@ -30,11 +33,12 @@ FIRST_LOOK = 64  # messages; twice as many each time
 class Written:
     """A cut as the labelled topic has it.
 
-    offset, number: of its first block there. rows: how many examples were published.
-    complete: whether those are all.
+    rules: that it was made by. offset, number: of its first block there. rows: how many examples
+    were published. complete: whether those are all.
     """
 
     cut: Cut
+    rules: RuleNumbers
     offset: int
     number: int
     rows: int
@@ -69,11 +73,52 @@ def last_block(entries: list[Entry], start: int, beginning: int) -> Last | None:
     return Last() if start <= beginning else None
 
 
-def cuts_since(base: Base, last: Block, entries: list[Entry]) -> tuple[Cut | None, list[Written]]:
+class Era(NamedTuple):
+    """The rows of an input log through a place, from the era before on, and their rules."""
+
+    through: RowPosition
+    rules: RuleNumbers
+
+
+def eras_of(written: list[Written], source: int, today: RuleNumbers) -> deque[Era]:
+    """By which rules the rows of an input log were read that are in cuts; after them: by today's.
+
+    Cuts that follow one another and name the same rules are one era; eras of today's rules at the
+    end are left out.
+    """
+    eras: deque[Era] = deque()
+    for one in written:
+        end = one.cut.end.clicks if source == CLICK else one.cut.end.impressions
+        if eras and eras[-1].rules == one.rules:
+            eras.pop()
+        eras.append(Era(end, one.rules))
+    if eras and eras[-1].rules == today:
+        eras.pop()
+    return eras
+
+
+def rules_named(cut: Cut, today: RuleNumbers) -> RuleNumbers:
+    """The rules that a cut was made by; today: the newest that this program knows.
+
+    Raises DataError if it was made by a newer one.
+    """
+    try:
+        return RuleNumbers.of(cut.joiner, today)
+    except ValueError as error:
+        raise DataError(
+            f"the labelled topic: the cut up to {cut.end.impressions} and {cut.end.clicks} "
+            f"(offset, row) was {error}"
+        ) from None
+
+
+def cuts_since(
+    base: Base, last: Block, entries: list[Entry], today: RuleNumbers
+) -> tuple[Cut | None, list[Written]]:
     """The cut of the base (None: nothing was read then), and the cuts written after it.
 
-    entries: the messages from the base's offset to the last block that counts, `last`. Raises
-    DataError if some of them are gone.
+    entries: the messages from the base's offset to the last block that counts, `last`. today: the
+    newest rules that this program knows. Raises DataError if some of the messages are gone, or a
+    cut was made by a newer rule.
     """
     if not entries or entries[0].offset != base.offset:
         first = entries[0].offset if entries else "none"
@@ -91,7 +136,8 @@ def cuts_since(base: Base, last: Block, entries: list[Entry]) -> tuple[Cut | Non
     written: list[Written] = []
     for offset, block in blocks:
         if block.cut is not None:
-            written.append(Written(block.cut, offset, block.number, block.rows, block.complete))
+            cut, rules = block.cut, rules_named(block.cut, today)
+            written.append(Written(cut, rules, offset, block.number, block.rows, block.complete))
         else:
             one = written.pop()
             rows = one.rows + block.rows
@@ -135,7 +181,7 @@ class Rebuild:
 
     def _steps(self, written: Written) -> bool:
         """Whether all steps of a cut are done."""
-        self._adopt(written.cut)
+        self._adopt(written)
         while self._stop < len(written.cut.steps):
             stop = written.cut.steps[self._stop]
             through = stop.impressions, stop.clicks
@@ -169,10 +215,13 @@ class Rebuild:
             self.labelled += output.labelled
             self.reports.append(Report(letters, output.rejected, output.late))
 
-    def _adopt(self, cut: Cut) -> None:
-        """A writer with other settings wrote this cut."""
-        join = JoinSettings.model_validate(cut.joiner["join"])
-        self._joiner.adopt(join, SamplingSettings.model_validate(cut.joiner["sampling"]))
+    def _adopt(self, written: Written) -> None:
+        """A writer with other settings, or of another version, wrote this cut."""
+        plain = written.cut.joiner
+        join = JoinSettings.model_validate(plain["join"])
+        sampling = SamplingSettings.model_validate(plain["sampling"])
+        self._joiner.adopt(join, sampling, written.rules)
+        self._merge.order = written.rules.order
 
     def _finish(self, cut: Cut) -> None:
         """The end of a cut: the counts are those of all that was ever read."""

@@ -18,7 +18,7 @@ The outcome depends on the rows alone, not on how they are divided into chunks.
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from streams.deadletter import DeadLetter, raw_row
 from streams.duration import Duration, readable
 from streams.position import row_position
 from streams.record import RecordType, RowChunk
+from streams.rules import TODAY
 
 _NOTHING = -1  # the newest time while no row has been accepted
 
@@ -92,6 +93,10 @@ def judge(
     return rows, newest
 
 
+# By the number of the rule `clock`.
+JUDGES: dict[int, Callable[[I64, int, int, int, bool, Bool], tuple[int, int]]] = {1: judge}
+
+
 class Guard:
     """Applies the rule to the chunks of one log; holds back the rows it cannot judge yet.
 
@@ -99,9 +104,17 @@ class Guard:
     """
 
     def __init__(
-        self, settings: GuardSettings, record: RecordType, files: list[str], newest: int | None
+        self,
+        settings: GuardSettings,
+        record: RecordType,
+        files: list[str],
+        newest: int | None,
+        rule: int = TODAY.clock,
     ) -> None:
-        """files: the log's files in order. newest: M, in a log that is read on."""
+        """files: the log's files in order. newest: M, in a log that is read on. rule: the number
+        of the rule `clock`.
+        """
+        self._judge = JUDGES[rule]
         self._settings = settings
         self._record = record
         self._files = files
@@ -124,7 +137,7 @@ class Guard:
     def _judged(self, complete: bool) -> Iterator[RowChunk]:
         good = np.empty(len(self._ts), np.bool_)
         jump, agree = self._settings.max_jump, self._settings.agree_rows
-        count, self._newest = judge(self._ts, self._newest, jump, agree, complete, good)
+        count, self._newest = self._judge(self._ts, self._newest, jump, agree, complete, good)
         self._ts = self._ts[count:]
         while self._held:
             batch = self._held.popleft()

@@ -13,6 +13,7 @@ from streams.formats.ndjson import read_ndjson
 from streams.formats.parquet import read_parquet
 from streams.position import ReadCursor
 from streams.record import FileOrigin, ParsedRows, RecordType, RowChunk
+from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 from streams.validate import validate
 
@@ -62,8 +63,8 @@ class Log:
     to be unreadable, after all rows before that.
 
     files: in the order of reading; the `src_offset` of a row is the index of its file. after:
-    the position that the log begins after. bytes_total, bytes_read: sizes on disk, to show
-    progress by.
+    the position that the log begins after. rules: by which its rows are judged. bytes_total,
+    bytes_read: sizes on disk, to show progress by.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Log:
         after: ReadCursor,
         block_bytes: int,
         block_rows: int,
+        rules: RuleNumbers = TODAY,
     ) -> None:
+        self.rules = rules
         self.record = record
         self.files = files
         self.after = after
@@ -86,7 +89,7 @@ class Log:
 
     def __iter__(self) -> Iterator[RowChunk]:
         names = [str(file) for file in self.files]
-        guard = Guard(self._guard, self.record, names, self.after.newest)
+        guard = Guard(self._guard, self.record, names, self.after.newest, self.rules.clock)
         try:
             for chunk in self._chunks():
                 yield from guard.feed(chunk)
@@ -102,7 +105,8 @@ class Log:
                 self._advance(file.stat().st_size)
                 continue
             for parsed in self._parsed(file, row if src_offset == first else 0):
-                yield validate(parsed, self.record, FileOrigin(str(file), src_offset))
+                origin = FileOrigin(str(file), src_offset)
+                yield validate(parsed, self.record, origin, rule=self.rules.accept)
 
     def _parsed(self, file: Path, after: int) -> Iterator[ParsedRows]:
         if file.suffix == ".parquet":
@@ -136,12 +140,13 @@ def open_log(
     after: ReadCursor | None = None,
     block_bytes: int = BLOCK_BYTES,
     block_rows: int = MAX_BLOCK_ROWS,
+    rules: RuleNumbers = TODAY,
 ) -> Log:
     """The log at a path: a file, a folder or a glob of `ENDINGS`.
 
     after: read on from here (`MergedStep.impressions_at`, `.clicks_at`); default: from the start.
-    block_bytes, block_rows: how much is read at once; neither changes what comes out. Raises
-    DataError as `discover` does.
+    block_bytes, block_rows: how much is read at once; neither changes what comes out. rules: by
+    which the rows are judged. Raises DataError as `discover` does.
     """
     return Log(
         RecordType(source, schema),
@@ -150,4 +155,5 @@ def open_log(
         after or ReadCursor(),
         block_bytes,
         block_rows,
+        rules,
     )

@@ -5,7 +5,7 @@ depends on it and its append time alone, so a second reading accepts and refuses
 JSON is read by the same reader, and judged by the same checks, as lines of a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,11 @@ from streams.formats.ndjson import JsonParser
 from streams.kafka.arrow_message import ArrowMessage, read_message
 from streams.kafka.chunk import Message, Partition
 from streams.record import ColumnCheck, ParsedRows, RecordType, RowChunk
+from streams.rules import TODAY, RuleNumbers
 from streams.validate import MAX_TS, validate
+
+# By the number of the rule `clock`: from `ts` and append time, what moves a log's watermark.
+CLOCKS: dict[int, Callable[[I64, I64], I64]] = {1: np.minimum}
 
 _NEWLINE, _TAB = ord("\n"), ord("\t")
 
@@ -57,12 +61,18 @@ class Decoder:
     """Reads the messages of one partition of impressions or clicks.
 
     partitions: of its topic. max_skew: how far beyond its message's append time the `ts` of a row
-    may be, in milliseconds.
+    may be, in milliseconds. rules: by which the rows are judged.
     """
 
     def __init__(
-        self, record: RecordType, partition: Partition, partitions: int, max_skew: int
+        self,
+        record: RecordType,
+        partition: Partition,
+        partitions: int,
+        max_skew: int,
+        rules: RuleNumbers = TODAY,
     ) -> None:
+        self._rules = rules
         self._record = record
         self._partition = partition
         self._partitions = partitions
@@ -90,7 +100,7 @@ class Decoder:
             chunks += self._batches(values, offsets[some], appended[some])
         rows, rejected = _in_order(chunks, self._record.arrow)
         message = np.searchsorted(offsets, rows.column("src_offset").to_numpy())
-        clock = np.minimum(rows.column("ts").to_numpy(), appended[message])
+        clock = CLOCKS[self._rules.clock](rows.column("ts").to_numpy(), appended[message])
         return RowChunk(rows, rejected, clock)
 
     def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
@@ -147,7 +157,8 @@ class Decoder:
         return [self._validated(parsed, self._origin(offsets[index], appended[index], sizes))]
 
     def _validated(self, parsed: ParsedRows, origin: Messages) -> RowChunk:
-        return validate(parsed, self._record, origin, self._checks(parsed, origin))
+        more = self._checks(parsed, origin)
+        return validate(parsed, self._record, origin, more, self._rules.accept)
 
     def _checks(self, parsed: ParsedRows, origin: Messages) -> tuple[ColumnCheck, ColumnCheck]:
         """What only a message's place in Kafka can tell."""

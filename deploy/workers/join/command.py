@@ -5,10 +5,10 @@ Kafka ── chunks ── agents ── a Runner for each partition (turns in t
                       └─ health, metrics, watchdog
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from streams.deadletter import Source
 from streams.kafka import Decoder, Partition, client_options, faust_options
 from streams.kafka.consume import App, create_app, range_reader, run
 from streams.record import RecordType
+from streams.rules import RuleNumbers
 from streams.spill import spill_of
 
 THREADS = 2  # turns of different partitions at a time; kernels and Arrow release the GIL
@@ -39,7 +40,8 @@ class Where:
 
     group: of its consumers. topics, partitions: their names, and how many each has. max_skew: how
     far beyond the time its message was appended an event's `ts` may be, ms. clients: options of
-    aiokafka's clients, address and credentials; app: of the Faust app.
+    aiokafka's clients, address and credentials; app: of the Faust app. older_skew: from the number
+    of older defaults, max_skew by these; None: it is the same.
     """
 
     brokers: str
@@ -49,6 +51,7 @@ class Where:
     max_skew: int
     clients: Mapping[str, Any]
     app: Mapping[str, Any]
+    older_skew: Callable[[int], int] | None = None
 
 
 def where(settings: Settings) -> Where:
@@ -88,10 +91,15 @@ def join_app(setup: Setup, where: Where, pace: Pace) -> tuple[App, JoinWorker]:
 
     def decoders(partition: Partition) -> Decode:
         source: Source = "impressions" if partition.topic == where.topics.impressions else "clicks"
-        decoder = Decoder(
-            RecordType(source, setup.schema), partition, where.partitions, where.max_skew
-        )
-        return lambda messages: decoder.decode(messages.messages)
+        record = RecordType(source, setup.schema)
+
+        @cache
+        def decoder(rules: RuleNumbers) -> Decoder:
+            older = where.older_skew if rules.defaults != setup.rules.defaults else None
+            skew = where.max_skew if older is None else older(rules.defaults)
+            return Decoder(record, partition, where.partitions, skew, rules)
+
+        return lambda messages, rules: decoder(rules).decode(messages.messages)
 
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="clickloop-join")
     connect = partial(range_reader, where.clients)

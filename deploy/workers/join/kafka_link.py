@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import msgspec
 
-from joiner import letters_of
-from joiner.protocol import Beginnings, Report, Setup
+from joiner import JoinSettings, letters_of
+from joiner.protocol import Beginnings, Report
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows
 from streams.deadletter import DeadLetter
@@ -41,13 +42,14 @@ class KafkaLink:
         reader: RangeReader,
         reading: asyncio.Lock,
         topics: JoinTopics,
-        setup: Setup,
+        join: Callable[[], JoinSettings],
         number: int,
         epoch: int,
         letters: Counter[str],
     ) -> None:
-        """reading: held while the reader is used. epoch: of the assignment. letters: dead letters
-        sent, by reason, are counted there.
+        """reading: held while the reader is used. join: gives the settings that the partition is
+        joined by. epoch: of the assignment. letters: dead letters sent, by reason, are counted
+        there.
         """
         self._epoch = epoch
         self._letters = letters
@@ -55,7 +57,7 @@ class KafkaLink:
         self._reader = reader
         self._reading = reading
         self._topics = topics
-        self._setup = setup
+        self._join = join
         self._inputs = [Partition(name, number) for name in topics.inputs]
         self._labelled = Partition(topics.labelled, number)
 
@@ -66,8 +68,7 @@ class KafkaLink:
 
     async def report(self, report: Report) -> None:
         """Send dead letters and late clicks, and wait until they are there."""
-        join = self._setup.join
-        letters = report.letters + letters_of(report.rejected, join, self._file)
+        letters = report.letters + letters_of(report.rejected, self._join(), self._file)
         sent = [await self._send_letter(letter) for letter in letters]
         if report.late.num_rows:
             value = encode_rows([report.late], report.late.schema)

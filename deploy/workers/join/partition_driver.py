@@ -33,6 +33,7 @@ from streams.kafka import MessageChunk as Messages
 from streams.kafka import concat_chunks
 from streams.labelled_log import Entry, Message
 from streams.record import RowChunk
+from streams.rules import RuleNumbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Link(Protocol):
         """Fetch nothing from an input log for now, or again."""
 
 
-Decode = Callable[[Messages], RowChunk]
+Decode = Callable[[Messages, RuleNumbers], RowChunk]
 
 _TICK = 0.2  # seconds; how often time alone may change something
 
@@ -90,7 +91,7 @@ class Runner:
         executor: Executor,
         pace: Pace,
     ) -> None:
-        """decode: of the impressions' and the clicks' messages."""
+        """decode: of the impressions' and the clicks' messages, by rules of such numbers."""
         self.machine = machine
         self._link = link
         self._decode = decode
@@ -224,7 +225,7 @@ class Runner:
             # Together, for a chunk of a few messages takes as long to decode as one of hundreds.
             if some := [messages for of, messages in chunks if of == source]:
                 messages = concat_chunks(some)
-                machine.read(source, self._decode[source](messages))
+                machine.read(source, messages.end, partial(self._decode[source], messages))
                 self.processed += len(messages.messages)
         silent = [now - heard for heard in self._heard]
         idle = tuple(

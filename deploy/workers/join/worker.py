@@ -147,17 +147,17 @@ class JoinWorker:
 
     def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
         assert self._app is not None
+        machine = JoinPartition(self._setup, uuid.uuid4().hex)
         link = KafkaLink(
             self._app,
             reader,
             self._reading,
             self._topics,
-            self._setup,
+            lambda: machine.join,
             number,
             epoch,
             self.letters,
         )
         decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
-        machine = JoinPartition(self._setup, uuid.uuid4().hex)
         both = decode_each[IMPRESSION], decode_each[CLICK]
         return Runner(machine, link, both, self._executor, self._pace)

@@ -139,7 +139,7 @@ def checked(joining: Joining) -> Iterator[tuple[World, OracleJoin]]:
         world.count("void blocks", void_blocks(world.labelled))
         assert [block.number for block, _ in blocks] == list(range(1, len(blocks) + 1))
         cuts = [block.cut for block, _ in blocks if block.cut is not None]
-        oracle = replayed(world, cuts)
+        oracle, _ = replayed(world, cuts)
         published = [row for _, value in blocks for row in rows_of(value)]
         expected = [
             {name: value for name, value in row.items() if name != "clock"}

@@ -13,14 +13,18 @@ import numpy as np
 from msgspec import to_builtins
 
 from joiner.core.ledger import ledger_of
+from streams.deadletter import DeadLetter
 from streams.labelled_log import Block, Claim, Cut
 from streams.position import RowPosition
+from streams.rules import RuleNumbers
 from tests.oracles.join import OracleJoin
 from tests.oracles.merge import merged
+from tests.system.simulation.versions import NEWEST, oracle_keys, oracle_settings
 from tests.system.simulation.workers import Learner, rows_of
 from tests.system.simulation.world import Message, World
 
 Row = dict[str, Any]
+Letters = list[list[DeadLetter]]  # of each log
 
 
 def check(world: World, learner: Learner) -> OracleJoin:
@@ -34,10 +38,10 @@ def check(world: World, learner: Learner) -> OracleJoin:
     cuts = [block.cut for block, _ in blocks if block.cut is not None]
     published = [row for _, value in blocks for row in rows_of(value)]
     assert sum(block.rows for block, _ in blocks) == len(published)
-    oracle = replayed(world, cuts)
+    oracle, letters = replayed(world, cuts)
     assert published == [_plain(row) for row in oracle.labelled]
     assert learner.trained == published
-    assert world.reported >= _reported(world, oracle, cuts)
+    assert world.reported >= _reported(oracle, cuts, letters)
     assert world.late >= {
         ((row["src_offset"], row["src_row"]), row["impression_ts"]) for row in oracle.late
     }
@@ -62,13 +66,15 @@ def void_blocks(labelled: list[Message]) -> int:
     return every - len(counting_blocks(labelled))
 
 
-def replayed(world: World, cuts: list[Cut]) -> OracleJoin:
-    """The oracle after all rows up to the last cut."""
+def replayed(world: World, cuts: list[Cut]) -> tuple[OracleJoin, Letters]:
+    """The oracle after all rows up to the last cut, and each log's bad rows."""
     oracle = OracleJoin(window=1, lateness=0, types=world.schema.click_types)
     left = [deque(log.rows()) for log in world.inputs]
     newest = [-1, -1]
+    letters = [list(log.letters) for log in world.inputs]
     for cut in cuts:
-        changes = _settings(cut)
+        rules = RuleNumbers.of(cut.joiner, NEWEST)
+        changes = oracle_settings(cut.joiner, rules)
         if any(getattr(oracle, name) != value for name, value in changes.items()):
             oracle.adopt(**changes)
         for stop in cut.steps:
@@ -77,14 +83,18 @@ def replayed(world: World, cuts: list[Cut]) -> OracleJoin:
                 taken.append([])
                 while log and (log[0]["src_offset"], log[0]["src_row"]) <= end:
                     taken[-1].append(log.popleft())
+            for source, source_log in enumerate(world.inputs):
+                taken[source], refused = source_log.judged(taken[source], rules)
+                letters[source] += refused
             keys = []
             for source, rows in enumerate(taken):
                 clocks = [row["clock"] for row in rows]
                 keys.append(list(accumulate(clocks, max, initial=newest[source]))[1:])
                 newest[source] = max([newest[source], *clocks])
+            keys = oracle_keys(keys, rules)
             _feed(oracle, taken, keys, world, stop.idle)
-        _agree(oracle, cut, world)
-    return oracle
+        _agree(oracle, cut, world, letters)
+    return oracle, letters
 
 
 def _feed(
@@ -111,7 +121,7 @@ def _lift(oracle: OracleJoin, idle: int) -> None:
             oracle.lift(source, even_if_open=bool(idle & 4))
 
 
-def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
+def _agree(oracle: OracleJoin, cut: Cut, world: World, letters: Letters) -> None:
     """The cut's counts are the oracle's and those of the bad rows up to it."""
     impressions, clicks, _ = (np.array(part) for part in cut.joiner["tally"])
     types = world.schema.click_types
@@ -122,8 +132,8 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     none = dict.fromkeys(found["clicks"][""], 0)
     expected["clicks"] = {kind: none | expected["clicks"].get(kind, {}) for kind in (*types, "")}
     ends = cut.end.impressions, cut.end.clicks
-    for log, end in zip(world.inputs, ends, strict=True):
-        for one in log.letters:
+    for bad, end in zip(letters, ends, strict=True):
+        for one in bad:
             if one.position <= end and one.source == "impressions":
                 expected["impressions"] += 1
                 expected["rejected"] += 1
@@ -133,28 +143,12 @@ def _agree(oracle: OracleJoin, cut: Cut, world: World) -> None:
     assert found == expected
 
 
-def _settings(cut: Cut) -> Row:
-    join, sampling = cut.joiner["join"], cut.joiner["sampling"]
-    return {
-        "window": join["window"],
-        "lateness": join["lateness"],
-        "horizon": join["correction_horizon"],
-        "dedupe": join["dedupe_horizon"],
-        "rate": sampling["keep_rate"],
-        "seed": sampling["seed"],
-        "breaker_wait": join["breaker_wait"],
-        "breaker_clicks": join["breaker_clicks"],
-        "breaker_absence": join["breaker_absence"],
-        "breaker_fraction": join["breaker_fraction"],
-    }
-
-
 def _plain(row: Row) -> Row:
     return {name: value for name, value in row.items() if name != "clock"}
 
 
 def _reported(
-    world: World, oracle: OracleJoin, cuts: list[Cut]
+    oracle: OracleJoin, cuts: list[Cut], letters: Letters
 ) -> set[tuple[str, RowPosition, str]]:
     """What must be among the dead letters: the oracle's, and every bad row."""
     found = {
@@ -162,8 +156,6 @@ def _reported(
         for row in oracle.rejected
     }
     ends = (cuts[-1].end.impressions, cuts[-1].end.clicks) if cuts else ((-1, -1), (-1, -1))
-    for log, end in zip(world.inputs, ends, strict=True):
-        found |= {
-            (one.source, one.position, one.reason) for one in log.letters if one.position <= end
-        }
+    for bad, end in zip(letters, ends, strict=True):
+        found |= {(one.source, one.position, one.reason) for one in bad if one.position <= end}
     return found

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ftrl.labelled_reader import Intake
@@ -62,7 +63,7 @@ class JoinWorker:
         if self.at is None or self.at[source] >= log.end:
             return
         stop = min(self.at[source] + count, log.end)
-        self.machine.read(source, log.chunk(self.at[source], stop))
+        self.machine.read(source, stop, partial(log.chunk, self.at[source], stop))
         self.at[source] = stop
 
     def advance(self, idle: tuple[bool, bool], *, flush: bool) -> bool:

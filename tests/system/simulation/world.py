@@ -3,6 +3,7 @@
 All choices come from one `random.Random`, so a seed replays exactly.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -14,8 +15,9 @@ from joiner import JoinSettings, SamplingSettings
 from streams.compute.arrays import I64
 from streams.deadletter import DeadLetter, Source
 from streams.labelled_log import Claim, Entry, decode, encode
-from streams.position import RowPosition
+from streams.position import RowPosition, row_position
 from streams.record import RowChunk
+from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 
 IDS = 24
@@ -23,12 +25,16 @@ TYPES = ("click", "hide")
 SOURCES: tuple[Source, Source] = ("impressions", "clicks")
 
 
+Refuses = Callable[[dict[str, Any]], bool]
+
+
 @dataclass
 class InputLog:
     """An input topic's partition: rows in messages, some of them bad.
 
     batch, clock: all good rows and their times for the watermark. letters: all bad ones. ends:
-    the offset after the messages there are so far. first: the first offset not deleted.
+    the offset after the messages there are so far. first: the first offset not deleted. refuses:
+    by the number of the rule `accept`, which of the good rows it refuses.
     """
 
     source: Source
@@ -38,13 +44,36 @@ class InputLog:
     messages: int
     end: int = 0
     first: int = 0
+    refuses: dict[int, Refuses] = field(default_factory=dict)
 
-    def chunk(self, start: int, stop: int) -> RowChunk:
-        """The messages of the offsets start to stop."""
+    def chunk(self, start: int, stop: int, rules: RuleNumbers = TODAY) -> RowChunk:
+        """The messages of the offsets start to stop, judged by these rules."""
         offsets: I64 = self.batch.column("src_offset").to_numpy()
         a, b = np.searchsorted(offsets, [start, stop]).tolist()
         bad = tuple(one for one in self.letters if start <= one.src_offset < stop)
-        return RowChunk(self.batch.slice(a, b - a), bad, self.clock[a:b])
+        whole = RowChunk(self.batch.slice(a, b - a), bad, self.clock[a:b])
+        good, letters = self.judged(whole.rows.to_pylist(), rules)
+        if not letters:
+            return whole
+        places = {(row["src_offset"], row["src_row"]) for row in good}
+        kept = np.array([row_position(whole.rows, i) in places for i in range(b - a)], np.bool_)
+        every = sorted([*bad, *letters], key=lambda letter: letter.position)
+        return RowChunk(whole.rows.filter(pa.array(kept)), tuple(every), self.clock[a:b][kept])
+
+    def judged(
+        self, rows: list[dict[str, Any]], rules: RuleNumbers
+    ) -> tuple[list[dict[str, Any]], list[DeadLetter]]:
+        """Of good rows those that these rules accept, and letters for the others."""
+        refuses = self.refuses.get(rules.accept)
+        if refuses is None:
+            return rows, []
+        letters = [self._letter(row) for row in rows if refuses(row)]
+        return [row for row in rows if not refuses(row)], letters
+
+    def _letter(self, row: dict[str, Any]) -> DeadLetter:
+        click_type = None if self.source == "impressions" else TYPES[row["type"]]
+        place = row["src_offset"], row["src_row"]
+        return DeadLetter(self.source, "topic", *place, "refused", "", click_type=click_type)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every good row with its clock."""
