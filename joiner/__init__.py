@@ -6,11 +6,10 @@
 
 Event time only: no clock is read, nothing is written, nothing is imported from the learner.
 
-- `core`: the join: events in, labelled examples out; no clock, no file, no Kafka
-- `protocol`: one partition's joiner as a state machine: claims, cuts, recovery; no clock, no
-  Kafka
-- `agent`: the joiner's Faust agents: they read the two input topics in chunks
-- `settings`: settings of the join and of negative subsampling: `[join]` and `[sampling]`
+- `settings`: the sections `[join]` and `[sampling]` of the settings
+- `core`: the join: events in, labelled examples out
+- `protocol`: one partition's joiner on Kafka as a state machine: claims, cuts, recovery
+- `agent`: the Faust agents that read the two input topics in chunks
 """
 
 import lazy_loader

@@ -1,9 +1,7 @@
 from .agent import join_from as join_from
-from .core.dead_letters import letters_of as letters_of
+from .core.dead_letters import dead_letters_of as dead_letters_of
 from .core.joiner import Joiner as Joiner
 from .core.joiner import Watermarks as Watermarks
-from .core.kernel_types import FOREVER as FOREVER
-from .core.kernel_types import NEVER as NEVER
 from .core.ledger import Ledger as Ledger
 from .core.outputs import JoinOutput as JoinOutput
 from .core.row_store import Spill as Spill

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from deploy.settings import Settings
 from ftrl.features import FeatureConfig, FormerNames
-from joiner import FOREVER, Watermarks
+from joiner import Watermarks
 from streams.compute.arrays import I64
 from streams.deadletter import Source
 from streams.errors import DataError
-from streams.events import CLICKS_END, IMPRESSIONS_END
+from streams.events import CLICKS_END, FOREVER, IMPRESSIONS_END
 from streams.files import OFF, GuardSettings, Log, open_log
 from streams.merge import MergedStep, merged
 from streams.position import ReadCursor, RowPosition, pack_positions, packed_positions

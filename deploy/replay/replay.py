@@ -23,7 +23,7 @@ from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from ftrl.features import FeatureConfig
-from joiner import letters_of
+from joiner import dead_letters_of
 from streams.compute.jit import compiling_s
 from streams.deadletter import DeadLetter, DeadLetterWriter
 from streams.errors import ClickloopError, ConfigError
@@ -262,7 +262,7 @@ class _Replay:
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:
         """Events the joiner refused: their rows name the place, the logs know the files."""
-        self._write(letters_of(rejected, self._settings.join, self._inputs.file))
+        self._write(dead_letters_of(rejected, self._settings.join, self._inputs.file))
 
     def _write(self, letters: tuple[DeadLetter, ...]) -> None:
         self._letters.write(letters)

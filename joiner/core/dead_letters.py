@@ -1,4 +1,4 @@
-"""Rows that the join refused, as dead letters: what each reason means, and what to do."""
+"""Dead letters of rows that the join refused: what each reason means, and what to do."""
 
 import json
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from streams.deadletter import DeadLetter, Source
 from streams.duration import readable
 
 
-def letters_of(
+def dead_letters_of(
     rejected: pa.RecordBatch, join: JoinSettings, file: Callable[[Source, int], str]
 ) -> tuple[DeadLetter, ...]:
-    """Dead letters of `JoinOutput.rejected`; file: names where a source's `src_offset` is."""
+    """Dead letters of `JoinOutput.rejected`; file: the name of a source's `src_offset`."""
     details = _details(join)
     return tuple(
         DeadLetter(

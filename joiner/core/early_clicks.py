@@ -1,9 +1,9 @@
-"""Clicks that came before their impression, waiting for it.
+"""Early clicks: those that came before their impression and wait for it.
 
-They are kept in the order of arrival in one array, found by id through chains (doubly linked,
-oldest first, one for each value of some bits of the hash) and by time through a binary heap.
-A click that is done waiting leaves its chain at once and the heap when it reaches the top; its
-row is freed when the array is rebuilt.
+One array holds them in the order of arrival. Chains find them by id (doubly linked lists, oldest
+first, one for each value of some bits of the hash), a binary heap by time. A click that no longer
+waits leaves its chain at once, and the heap when it reaches the top; its row is freed when the
+array is made anew.
 """
 
 from typing import Any, NamedTuple, Self
@@ -12,20 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.core.kernel_types import NEVER, Int
+from joiner.core.kernel_types import Int
 from streams.arrow_batches import empty_batch, with_small_tail
 from streams.compute.arrays import I32, I64, U64
 from streams.compute.jit import kernel
 from streams.compute.murmur3 import hash128
+from streams.events import NEVER
 
-WAITING = np.dtype(
+EARLY_CLICK = np.dtype(
     [
         ("lo", np.uint64),  # the id's hash, low and high half
         ("hi", np.uint64),
         ("ts", np.int64),
         ("next", np.int32),  # neighbours in its chain, or -1
         ("prev", np.int32),
-        ("kind", np.int64),  # the click's type, or -1 when it no longer waits
+        ("type", np.int64),  # the click's type, or -1 when it no longer waits
     ]
 )
 
@@ -35,7 +36,7 @@ USED, ALIVE, HEAPED = 0, 1, 2
 _SMALLEST = 1 << 10
 
 
-class Queue(NamedTuple):
+class EarlyQueue(NamedTuple):
     """rows: WAITING [capacity]; chains: I32 [a power of two, first and last]; heap: I32
     [capacity], rows ordered by (ts, arrival); cursor: I64 [3]."""
 
@@ -46,7 +47,7 @@ class Queue(NamedTuple):
 
 
 @kernel
-def wait(queue: Queue, lo: np.uint64, hi: np.uint64, ts: Int, kind: Int) -> None:
+def enqueue(queue: EarlyQueue, lo: np.uint64, hi: np.uint64, ts: Int, click_type: Int) -> None:
     """Append a click. There must be a free row."""
     rows, chains, heap, cursor = queue.rows, queue.chains, queue.heap, queue.cursor
     k = cursor[USED]
@@ -55,7 +56,7 @@ def wait(queue: Queue, lo: np.uint64, hi: np.uint64, ts: Int, kind: Int) -> None
     rows["lo"][k] = lo
     rows["hi"][k] = hi
     rows["ts"][k] = ts
-    rows["kind"][k] = kind
+    rows["type"][k] = click_type
     rows["next"][k] = -1
     rows["prev"][k] = last
     if last < 0:
@@ -77,8 +78,8 @@ def wait(queue: Queue, lo: np.uint64, hi: np.uint64, ts: Int, kind: Int) -> None
 
 
 @kernel
-def unlink(queue: Queue, k: Int) -> None:
-    """Row `k` no longer waits."""
+def unlink(queue: EarlyQueue, k: Int) -> None:
+    """Take row `k` out of its chain: it no longer waits."""
     rows, chains = queue.rows, queue.chains
     chain = np.int64(rows["lo"][k] & np.uint64(len(chains) - 1))
     before, after = rows["prev"][k], rows["next"][k]
@@ -90,12 +91,12 @@ def unlink(queue: Queue, k: Int) -> None:
         chains[chain, 1] = before
     else:
         rows["prev"][after] = before
-    rows["kind"][k] = -1
+    rows["type"][k] = -1
     queue.cursor[ALIVE] -= 1
 
 
 @kernel
-def remove_earliest(queue: Queue) -> None:
+def pop_earliest(queue: EarlyQueue) -> None:
     """Take the top off the heap."""
     ts, heap, cursor = queue.rows["ts"], queue.heap, queue.cursor
     size = cursor[HEAPED] - 1
@@ -117,40 +118,40 @@ def remove_earliest(queue: Queue) -> None:
 
 
 @kernel
-def wait_all(queue: Queue, lo: U64, hi: U64, ts: I64, kind: I64) -> None:
+def enqueue_all(queue: EarlyQueue, lo: U64, hi: U64, ts: I64, click_type: I64) -> None:
     """Append every click of these columns."""
     for k in range(len(lo)):
-        wait(queue, lo[k], hi[k], ts[k], kind[k])
+        enqueue(queue, lo[k], hi[k], ts[k], click_type[k])
 
 
-def _queue(capacity: int) -> Queue:
+def _new_queue(capacity: int) -> EarlyQueue:
     chains = 1 << max(capacity - 1, 1).bit_length()
-    return Queue(
-        rows=np.zeros(capacity, WAITING),
+    return EarlyQueue(
+        rows=np.zeros(capacity, EARLY_CLICK),
         chains=np.full((chains, 2), -1, np.int32),
         heap=np.zeros(capacity, np.int32),
         cursor=np.zeros(3, np.int64),
     )
 
 
-class WaitingClicks:
-    """The queue the kernels use, and beside it the clicks' rows, in the same order."""
+class EarlyClicks:
+    """The queue that the kernels use, and the clicks' rows, in the same order."""
 
     def __init__(self, schema: pa.Schema) -> None:
         """schema: of the click batches."""
         self._schema = schema
         self._rows: list[pa.RecordBatch] = []
-        self.queue = _queue(_SMALLEST)
+        self.queue = _new_queue(_SMALLEST)
 
     @classmethod
     def restore(cls, rows: pa.RecordBatch) -> Self:
-        """The queue with these clicks, as `waiting` gave them."""
+        """The queue of these clicks, as `batch` gave them."""
         self = cls(rows.schema)
         self.reserve(rows.num_rows)
         lo, hi = hash128(rows.column("impression_id"))
-        # Copies, as in _rebuild: the kernel is compiled once, for arrays that can be written.
-        ts, kind = (rows.column(name).to_numpy().astype(np.int64) for name in ("ts", "type"))
-        wait_all(self.queue, lo, hi, ts, kind)
+        # Copies, as in `_resize`: the kernel is compiled once, for arrays that can be written.
+        ts, types = (rows.column(name).to_numpy().astype(np.int64) for name in ("ts", "type"))
+        enqueue_all(self.queue, lo, hi, ts, types)
         self.append(rows)
         return self
 
@@ -166,13 +167,13 @@ class WaitingClicks:
         return int(ts.max(initial=NEVER))
 
     def reserve(self, clicks: int) -> None:
-        """Make room for so many more clicks. Rows given before mean other clicks after it."""
+        """Make room for so many more clicks. The queue's rows may be numbered anew."""
         used, alive, _ = self.queue.cursor.tolist()
         if used + clicks > len(self.queue.rows) or used > max(4 * alive, _SMALLEST):
-            self._rebuild(max(_SMALLEST, 2 * (alive + clicks)))
+            self._resize(max(_SMALLEST, 2 * (alive + clicks)))
 
     def append(self, clicks: pa.RecordBatch) -> None:
-        """Keep the rows of the clicks the kernel has just let wait."""
+        """Keep the rows of the clicks that the kernel has just put into the queue."""
         if clicks.num_rows:
             self._rows.append(with_small_tail(self._rows, clicks, _SMALLEST))
 
@@ -185,18 +186,18 @@ class WaitingClicks:
             [column.combine_chunks() for column in table.columns], schema=self._schema
         )
 
-    def waiting(self) -> pa.RecordBatch:
+    def batch(self) -> pa.RecordBatch:
         """The clicks that wait, in the order of arrival."""
         return self.take(self._alive())
 
     def _alive(self) -> I64:
         used = self.queue.cursor[USED]
-        return np.flatnonzero(self.queue.rows["kind"][:used] >= 0)
+        return np.flatnonzero(self.queue.rows["type"][:used] >= 0)
 
-    def _rebuild(self, capacity: int) -> None:
+    def _resize(self, capacity: int) -> None:
         alive = self._alive()
-        lo, hi, ts, kind = (self.queue.rows[name][alive] for name in ("lo", "hi", "ts", "kind"))
-        kept = self.take(alive)
-        self.queue = _queue(capacity)
-        wait_all(self.queue, lo, hi, ts, kind)
-        self._rows = [kept] if kept.num_rows else []
+        lo, hi, ts, types = (self.queue.rows[name][alive] for name in ("lo", "hi", "ts", "type"))
+        waiting = self.take(alive)
+        self.queue = _new_queue(capacity)
+        enqueue_all(self.queue, lo, hi, ts, types)
+        self._rows = [waiting] if waiting.num_rows else []

@@ -8,18 +8,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from joiner.core.breaker import BreakerState, breaker_state, fresh_breaker
-from joiner.core.early_clicks import USED, WaitingClicks
+from joiner.core.breaker import BreakerState, breaker_state, new_breaker
+from joiner.core.early_clicks import USED, EarlyClicks
 from joiner.core.kernel_types import (
     CORRECTED,
-    IDLE_CLICKS,
-    IDLE_IMPRESSIONS,
-    NEVER,
-    WAITED,
-    Facts,
-    empty_tally,
-    lifts,
-    rules_of,
+    EARLY,
+    Idle,
+    StepReport,
+    idle_advances,
+    kernel_settings,
 )
 from joiner.core.kernels import join
 from joiner.core.labels import Labeller
@@ -29,6 +26,7 @@ from joiner.core.ledger import (
     DelayHistogram,
     ImpressionCount,
     Ledger,
+    empty_tally,
     ledger_of,
 )
 from joiner.core.outputs import JoinOutput, Reporter
@@ -40,6 +38,7 @@ from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter
+from streams.events import NEVER
 from streams.position import RowPosition, row_position
 from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
@@ -91,16 +90,16 @@ class Joiner:
         self._settings = settings
         self._sampling = sampling
         self._numbers = numbers
-        self._rules = rules_of(settings, sampling, numbers)
+        self._rules = kernel_settings(settings, sampling, numbers)
         # The two watermarks, and until when a rebuilt joiner's first impressions are held back.
         self._marks = np.array([NEVER, NEVER, NEVER], np.int64)
         self._front = Front(NEVER, -1)
         self._tally = empty_tally(len(schema.click_types))
-        self._breaker = fresh_breaker()
+        self._breaker = new_breaker()
         self._pending = Pending(
             schema.impressions, self._rules.known_span, self._rules.corrects_from, spill
         )
-        self._waiting = WaitingClicks(schema.clicks)
+        self._early = EarlyClicks(schema.clicks)
         self._reader = StepReader(schema)
         self._labeller = Labeller(schema, sampling.keep_rate)
         self._reporter = Reporter(schema)
@@ -127,48 +126,48 @@ class Joiner:
         """
         events = self._reader.read(impressions, clicks, order, clocks, self._marks)
         self._pending.reserve(impressions.num_rows, self.watermarks.join)
-        self._waiting.reserve(clicks.num_rows)
-        facts = self._facts(impressions.num_rows, clicks.num_rows)
-        start = self._pending.decided
+        self._early.reserve(clicks.num_rows)
+        report = self._new_report(impressions.num_rows, clicks.num_rows)
+        start = self._pending.first_open
         join(
             events,
             self._rules,
             self._marks,
             self._pending.ring,
-            self._waiting.queue,
+            self._early.queue,
             self._tally,
             self._breaker,
-            facts,
+            report,
         )
-        accepted = facts.accepted.view(np.bool_)
+        accepted = report.accepted.view(np.bool_)
         whole = bool(accepted.all())
         self._advance_front(events.impression_ts[accepted])
         self._pending.append(impressions if whole else impressions.filter(pa.array(accepted)))
-        waited = np.zeros(clicks.num_rows, np.bool_)
-        if facts.filled[WAITED]:
-            began = facts.waited[: facts.filled[WAITED]]
-            waited[began] = True
-            self._waiting.append(clicks.take(pa.array(began)))
-        corrections = facts.corrections[: facts.filled[CORRECTED]]
+        early = np.zeros(clicks.num_rows, np.bool_)
+        if report.filled[EARLY]:
+            rows = report.early[: report.filled[EARLY]]
+            early[rows] = True
+            self._early.append(clicks.take(pa.array(rows)))
+        corrections = report.corrections[: report.filled[CORRECTED]]
         output = JoinOutput(
             labelled=self._labeller.examples(self._pending, start, corrections),
-            late=self._reporter.late(facts, clicks, self._waiting),
-            rejected=self._reporter.rejected(facts, impressions, clicks, self._waiting),
+            late=self._reporter.late(report, clicks, self._early),
+            rejected=self._reporter.rejected(report, impressions, clicks, self._early),
             accepted=accepted,
-            waited=waited,
+            early=early,
         )
         self._pending.release()
         return output
 
-    def lift(self, idle: int) -> JoinOutput:
+    def lift(self, idle: Idle) -> JoinOutput:
         """Logs that are idle do not hold the watermark back. idle: bits of `rules`."""
-        return self.process(*self._nothing, lifts(idle))
+        return self.process(*self._nothing, idle_advances(idle))
 
-    def is_held_back(self, idle: int) -> bool:
+    def is_held_back(self, idle: Idle) -> bool:
         """Whether `lift` would change a watermark, were the breaker closed."""
         impressions, clicks, _ = self._marks.tolist()
-        late = idle & (IDLE_IMPRESSIONS if impressions < clicks else IDLE_CLICKS)
-        return bool(late) and impressions != clicks
+        behind = Idle.IMPRESSIONS if impressions < clicks else Idle.CLICKS
+        return behind in idle and impressions != clicks
 
     def count_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Enter rows that were rejected at the edge into the ledger."""
@@ -193,12 +192,7 @@ class Joiner:
     @property
     def ledger(self) -> Ledger:
         """The counts at this moment."""
-        return ledger_of(
-            self._tally.impressions,
-            self._tally.clicks,
-            self._pending.open,
-            (*self._settings.click_types, ""),
-        )
+        return ledger_of(self._tally, self._pending.open, self._settings.click_types)
 
     @property
     def delays(self) -> DelayHistogram:
@@ -225,13 +219,13 @@ class Joiner:
     @property
     def known_impressions(self) -> int:
         """How many impressions are in the ring: open, or decided and remembered."""
-        return self._pending.following - self._pending.retired
+        return self._pending.next - self._pending.first_known
 
     @property
     def undecided(self) -> RowPosition | None:
         """The place of the first impression that is open."""
         pending = self._pending
-        rows = pending.rows.slices(pending.decided, min(pending.decided + 1, pending.following))
+        rows = pending.rows.slices(pending.first_open, min(pending.first_open + 1, pending.next))
         return next((row_position(first, 0) for first in rows), None)
 
     @property
@@ -243,12 +237,12 @@ class Joiner:
     def matters_until(self) -> int:
         """The watermark, ms, that W + max(H, D) after it makes all that was read until now, and
         every impression a waiting click may meet, unknown."""
-        return max(self._front.ts, self._waiting.newest + self._rules.lateness)
+        return max(self._front.ts, self._early.newest + self._rules.lateness)
 
     @property
     def bytes(self) -> int:
         """Bytes of ring, index and waiting clicks, counted at capacity, rows not included."""
-        return self._pending.nbytes + self._waiting.nbytes
+        return self._pending.nbytes + self._early.nbytes
 
     @property
     def row_bytes(self) -> int:
@@ -265,7 +259,7 @@ class Joiner:
         return JoinState(
             known=known_batch(self._pending.known()),
             rows=self._pending.needed_rows(),
-            waiting=self._waiting.waiting(),
+            waiting=self._early.batch(),
             plain=self.plain(),
         )
 
@@ -277,7 +271,7 @@ class Joiner:
             "sampling": self._sampling.model_dump(mode="json"),
             "open": self._pending.open,
             "open_front": self._open_front(),
-            "front": [self._front.ts, self._front.number - self._pending.retired],
+            "front": [self._front.ts, self._front.number - self._pending.first_known],
             "marks": self._marks.tolist(),
             "tally": [part.tolist() for part in self._tally],
             "breaker": self._breaker.tolist(),
@@ -305,8 +299,8 @@ class Joiner:
         self = cls(schema, settings, sampling, spill, RuleNumbers.of(plain, today))
         self._resume(plain)
         known = known_entries(state["known"])
-        self._pending.refill(known, plain["open"], state["rows"], self.watermarks.join)
-        self._waiting = WaitingClicks.restore(state["waiting"])
+        self._pending.restore(known, plain["open"], state["rows"], self.watermarks.join)
+        self._early = EarlyClicks.restore(state["waiting"])
         return self
 
     @classmethod
@@ -350,15 +344,15 @@ class Joiner:
                 f"the click types were {self._settings.click_types}, now {settings.click_types}; "
                 "other click types need new topics"
             )
-        before, rules = self._rules, rules_of(settings, sampling, numbers)
+        before, rules = self._rules, kernel_settings(settings, sampling, numbers)
         if settings.correction_horizon:
             old = self._settings.correction_horizon
-            first = before.corrects_from if old else self._pending.decided
+            first = before.corrects_from if old else self._pending.first_open
             rules = rules._replace(corrects_from=first)
         self._settings, self._sampling = settings, sampling
         self._numbers, self._rules = numbers, rules
-        self._pending.change(rules.known_span, rules.corrects_from, self.watermarks.join)
-        self._labeller.change_rate(self._pending.decided, sampling.keep_rate)
+        self._pending.reconfigure(rules.known_span, rules.corrects_from, self.watermarks.join)
+        self._labeller.change_rate(self._pending.first_open, sampling.keep_rate)
 
     def recount(self, plain: dict[str, Any]) -> None:
         """Take the counts of a `plain` state."""
@@ -375,22 +369,22 @@ class Joiner:
         """ts: of the impressions just accepted, not in the pending ones' rows yet."""
         if len(ts) and (newest := int(ts.max())) >= self._front.ts:
             last = len(ts) - 1 - int(np.argmax(ts[::-1]))
-            self._front = Front(newest, self._pending.following - len(ts) + last)
+            self._front = Front(newest, self._pending.next - len(ts) + last)
 
     def _open_front(self) -> int:
         """The greatest time of an open impression, NEVER if there is none."""
         pending = self._pending
-        if self._front.number >= pending.decided:
+        if self._front.number >= pending.first_open:
             return self._front.ts
         # The newest of all is decided, and so are all before it: few are left.
-        ts = pending.entries(pending.decided, pending.following)["ts"]
+        ts = pending.entries(pending.first_open, pending.next)["ts"]
         return max(int(ts.max(initial=NEVER)), NEVER)
 
-    def _facts(self, impressions: int, clicks: int) -> Facts:
-        referred = clicks + int(self._waiting.queue.cursor[USED])
-        return Facts(
+    def _new_report(self, impressions: int, clicks: int) -> StepReport:
+        referred = clicks + int(self._early.queue.cursor[USED])
+        return StepReport(
             accepted=np.empty(impressions, np.uint8),
-            waited=np.empty(clicks, np.int32),
+            early=np.empty(clicks, np.int32),
             rejects=np.empty((impressions + referred, 2), np.int64),
             late=np.empty((referred, 2), np.int64),
             corrections=np.empty((clicks, 3), np.int64),

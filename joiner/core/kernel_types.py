@@ -1,54 +1,59 @@
-"""What the kernels are given and give: settings as numbers, events, counts, facts."""
+"""What the kernels are given and what they report: settings as numbers, events, counts."""
 
 from collections.abc import Callable
+from enum import IntFlag
 from typing import NamedTuple
 
 import numpy as np
 
-from joiner.core.breaker import BreakerRules, breaker_rules
-from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount
+from joiner.core.breaker import BreakerSettings, breaker_settings
 from joiner.core.sampling import salt
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.compute.arrays import I8, I32, I64, U8, U64
+from streams.events import FOREVER, ORDER_CODES
 from streams.rules import RuleNumbers
 
 Int = int | np.int64
 
-# Codes of an event in the order array.
-IMPRESSION, CLICK, IMPRESSIONS_END, CLICKS_END = 0, 1, 2, 3
-# A log that is idle does not hold the watermark back: it is lifted to the other's.
-LIFT_IMPRESSIONS, LIFT_CLICKS = 4, 5
+# Further codes of an event in the order array, after the four of `streams.events`.
+# A source is idle: its watermark advances to the other's, unless the breaker is open.
+ADVANCE_IMPRESSIONS, ADVANCE_CLICKS = ORDER_CODES, ORDER_CODES + 1
 # A row that is read again: an impression that was not accepted, a click that did not wait.
-PASSED, MET = 6, 7
-# The same lifts, but also while the breaker is open.
-FORCE_IMPRESSIONS, FORCE_CLICKS = 8, 9
-CODES = 10
+NOT_ACCEPTED, NOT_EARLY = ORDER_CODES + 2, ORDER_CODES + 3
+# A source is idle: its watermark advances to the other's, even if the breaker is open.
+FORCE_IMPRESSIONS, FORCE_CLICKS = ORDER_CODES + 4, ORDER_CODES + 5
+CODES = ORDER_CODES + 6
 
-# Which logs are idle, as bits; and whether they are lifted also while the breaker is open.
-IDLE_IMPRESSIONS, IDLE_CLICKS, EVEN_IF_OPEN = 1, 2, 4
 
-# A source's watermark before its first row, and after its end.
-NEVER, FOREVER = -(1 << 62), 1 << 62
+class Idle(IntFlag):
+    """Which sources are idle, and whether their watermarks advance even if the breaker is open."""
 
-# Reasons of a rejection: their index here is their code in Facts.rejects.
+    IMPRESSIONS = 1
+    CLICKS = 2
+    EVEN_IF_OPEN = 4
+
+
+# Reasons of a rejection: their index here is their code in StepReport.rejects.
 REASONS = ("too_late", "before_impression", "orphan")
 TOO_LATE, BEFORE_IMPRESSION, ORPHAN = 0, 1, 2
 
-# Indexes into Facts.filled.
-WAITED, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
+# Indexes into StepReport.filled.
+EARLY, REJECTED, LATE, CORRECTED = 0, 1, 2, 3
 
 
 class Spans(NamedTuple):
-    """By what impressions close and are forgotten, ms: W, L, and W + max(H, D)."""
+    """The spans by which impressions close and are forgotten, ms: W, L, and W + max(H, D)."""
 
     window: int
     lateness: int
     known_span: int
 
 
-class Rules(NamedTuple):
-    """The settings as numbers: milliseconds; the share r; the seed of the sampling hash, mixed;
-    the breaker's. corrects_from: the sequence number of the first impression that is corrected.
+class KernelSettings(NamedTuple):
+    """The settings as numbers.
+
+    window, lateness, label_span, known_span: ms. corrects_from: the sequence number of the first
+    impression that is corrected. keep_rate: r. salt: the seed of the sampling hash, mixed.
     """
 
     window: int
@@ -58,12 +63,13 @@ class Rules(NamedTuple):
     corrects_from: int
     keep_rate: float
     salt: np.uint64
-    breaker: BreakerRules
+    breaker: BreakerSettings
 
 
 class Events(NamedTuple):
-    """A step: the order of its events, then the columns of its impressions and its clicks;
-    the clocks are the times that move the watermarks.
+    """The events of a step: their order, then the columns of its impressions and its clicks.
+
+    The clocks are the times, ms, by which the rows move the watermarks.
     """
 
     order: U8
@@ -78,50 +84,43 @@ class Events(NamedTuple):
     click_type: I8
 
 
-class Tally(NamedTuple):
-    """Counts: impressions [7], clicks [types + 1, 8], delays [matched and late, bins]."""
+class StepReport(NamedTuple):
+    """What the kernel reports of a step, in event order; `filled` counts the rows of each array.
 
-    impressions: I64
-    clicks: I64
-    delays: I64
-
-
-class Facts(NamedTuple):
-    """What a step must report, in event order; `filled` says how many rows of each are.
-
-    A click is named by a reference: its row in this step, or -1 - k for waiting click k.
-    accepted: one flag for each impression row. waited: the row of each click that began to
-    wait. rejects: (reason, impression row or click reference). late: (click reference,
-    impression ts). corrections: (sequence number, how many impressions were decided before
-    it, click ts).
+    A click is named by a reference: its row in this step, or -1 - k for row k of the early
+    clicks. accepted: a flag for each impression row. early: the row of each click that began to
+    wait. rejects: (reason, impression row or click reference). late: (click reference, impression
+    ts). corrections: (sequence number, how many impressions were decided before it, click ts).
     """
 
     accepted: U8
-    waited: I32
+    early: I32
     rejects: I64
     late: I64
     corrections: I64
     filled: I64
 
 
-# What the rules of these names say, by their numbers (`streams.rules`).
+# What each rule says, by its number (`streams.rules`).
 CLOSE: dict[int, Callable[[JoinSettings], Spans]] = {
     1: lambda join: Spans(join.window, join.lateness, join.known_span),
 }
 MATCH: dict[int, Callable[[JoinSettings], int]] = {1: lambda join: join.label_span}
-BREAKER: dict[int, Callable[[JoinSettings], BreakerRules]] = {1: breaker_rules}
+BREAKER: dict[int, Callable[[JoinSettings], BreakerSettings]] = {1: breaker_settings}
 SAMPLE: dict[int, Callable[[int], np.uint64]] = {1: salt}
 
 
 def spans_of(join: JoinSettings, numbers: RuleNumbers) -> Spans:
-    """By what impressions close and are forgotten, under rules of these numbers."""
+    """The spans by which impressions close and are forgotten, under rules of these numbers."""
     return CLOSE[numbers.close](join)
 
 
-def rules_of(join: JoinSettings, sampling: SamplingSettings, numbers: RuleNumbers) -> Rules:
+def kernel_settings(
+    join: JoinSettings, sampling: SamplingSettings, numbers: RuleNumbers
+) -> KernelSettings:
     """The settings as the kernels take them, under rules of these numbers."""
     spans = spans_of(join, numbers)
-    return Rules(
+    return KernelSettings(
         window=spans.window,
         lateness=spans.lateness,
         label_span=MATCH[numbers.match](join),
@@ -133,30 +132,22 @@ def rules_of(join: JoinSettings, sampling: SamplingSettings, numbers: RuleNumber
     )
 
 
-def lifts(idle: int) -> U8:
-    """The codes that lift the logs named by the bits `idle`."""
-    if idle & EVEN_IF_OPEN:
-        codes = (IDLE_IMPRESSIONS, FORCE_IMPRESSIONS), (IDLE_CLICKS, FORCE_CLICKS)
+def idle_advances(idle: Idle) -> U8:
+    """The codes of the events that advance the watermarks of idle sources."""
+    if Idle.EVEN_IF_OPEN in idle:
+        codes = {Idle.IMPRESSIONS: FORCE_IMPRESSIONS, Idle.CLICKS: FORCE_CLICKS}
     else:
-        codes = (IDLE_IMPRESSIONS, LIFT_IMPRESSIONS), (IDLE_CLICKS, LIFT_CLICKS)
-    return np.array([code for bit, code in codes if idle & bit], np.uint8)
+        codes = {Idle.IMPRESSIONS: ADVANCE_IMPRESSIONS, Idle.CLICKS: ADVANCE_CLICKS}
+    return np.array([code for source, code in codes.items() if source in idle], np.uint8)
 
 
-def with_lifts(order: U8, idle: int) -> U8:
-    """The order of a step during all of which the logs `idle` names were idle: these are lifted
-    before its first event and after each, as if they had ended.
+def with_idle_advances(order: U8, idle: Idle) -> U8:
+    """The order of a step during all of which the sources `idle` were idle.
+
+    Their watermarks advance before its first event and after each, as if they had ended.
     """
     if not idle:
         return order
-    codes = lifts(idle)
-    each = np.column_stack([order, np.tile(codes, (len(order), 1))])
-    return np.concatenate([codes, each.ravel()])
-
-
-def empty_tally(click_types: int) -> Tally:
-    """All counts 0; the last row of clicks is for those of no declared type."""
-    return Tally(
-        impressions=np.zeros(len(ImpressionCount), np.int64),
-        clicks=np.zeros((click_types + 1, len(ClickCount)), np.int64),
-        delays=np.zeros((2, len(DELAY_EDGES)), np.int64),
-    )
+    codes = idle_advances(idle)
+    events = np.column_stack([order, np.tile(codes, (len(order), 1))])
+    return np.concatenate([codes, events.ravel()])

@@ -1,338 +1,404 @@
 """The join itself: one kernel that walks the events of a step in their order.
 
-An event changes the state, then moves its source's watermark; then waiting clicks whose time
-is over become orphans, and then closed impressions leave the head of the queue: those whose
-window is over and, while the breaker is open, a wait besides. As all of it is judged after every
-event, where a step begins or ends cannot change a result.
+An event changes the state, then moves its source's watermark. Then early clicks whose time is over
+become orphans, and impressions that are closed are decided, in the order of their arrival: those
+whose window is over and, while the breaker is open, its wait besides. All of this is judged after
+every event, so where a step begins or ends cannot change a result.
+
+What `join` does for each event stands in pieces that are inlined: a call with arrays costs more
+than the whole of some of them.
 """
 
 import numpy as np
 
 from joiner.core.breaker import OPEN, QUIET, count_click, due, judge
-from joiner.core.early_clicks import ALIVE, HEAPED, Queue, remove_earliest, unlink, wait
+from joiner.core.early_clicks import ALIVE, HEAPED, EarlyQueue, enqueue, pop_earliest, unlink
 from joiner.core.kernel_types import (
+    ADVANCE_CLICKS,
+    ADVANCE_IMPRESSIONS,
     BEFORE_IMPRESSION,
-    CLICK,
-    CLICKS_END,
     CORRECTED,
+    EARLY,
     FORCE_IMPRESSIONS,
-    FOREVER,
-    IMPRESSION,
-    IMPRESSIONS_END,
     LATE,
-    LIFT_CLICKS,
-    LIFT_IMPRESSIONS,
-    MET,
+    NOT_ACCEPTED,
+    NOT_EARLY,
     ORPHAN,
-    PASSED,
     REJECTED,
     TOO_LATE,
-    WAITED,
     Events,
-    Facts,
     Int,
-    Rules,
-    Tally,
+    KernelSettings,
+    StepReport,
 )
-from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount
+from joiner.core.ledger import DELAY_EDGES, ClickCount, ImpressionCount, Tally
 from joiner.core.ring import (
     AHEAD,
     CLICK_BIAS,
     DECIDED,
     DROPPED,
     FILLED,
+    FIRST_KNOWN,
+    FIRST_OPEN,
     LABELS,
     NEXT,
     NO_CLICK,
     RECORDED_SHIFT,
-    RETIRED,
-    UNDECIDED,
+    Index,
     Ring,
     find,
     index_of,
+    position_of,
+    prefetch_entries,
+    prefetch_slots,
     slot_value,
-    warm_entries,
-    warm_slots,
 )
 from joiner.core.sampling import is_kept
 from streams.compute.arrays import F64, I64
-from streams.compute.jit import kernel
+from streams.compute.jit import inlined, kernel
+from streams.events import CLICK, CLICKS_END, FOREVER, IMPRESSION, IMPRESSIONS_END
 
 
 @kernel
-def reject(facts: Facts, reason: Int, reference: Int) -> None:
+def reject(report: StepReport, reason: Int, reference: Int) -> None:
     """Report a rejected impression row or click."""
-    row = facts.filled[REJECTED]
-    facts.rejects[row, 0] = reason
-    facts.rejects[row, 1] = reference
-    facts.filled[REJECTED] = row + 1
+    row = report.filled[REJECTED]
+    report.rejects[row, 0] = reason
+    report.rejects[row, 1] = reference
+    report.filled[REJECTED] = row + 1
 
 
 @kernel
-def settle(
+def match_click(
     reference: Int,
-    kind: Int,
-    ts: Int,
-    place: Int,
-    rules: Rules,
+    click_type: Int,
+    click_ts: Int,
+    position: Int,
+    settings: KernelSettings,
     ring: Ring,
     tally: Tally,
-    facts: Facts,
+    report: StepReport,
 ) -> None:
-    """A click of type `kind` meets the known impression at ring position `place`."""
+    """Match a click with the known impression at this position of the ring.
+
+    The click labels the impression, comes late, is a duplicate, or is rejected.
+    """
     entries = ring.entries
-    counts = tally.clicks[kind]
-    shown = entries["ts"][place]
-    delay = ts - shown
-    if delay < -rules.lateness:
+    counts = tally.clicks[click_type]
+    impression_ts = entries["ts"][position]
+    delay = click_ts - impression_ts
+    if delay < -settings.lateness:
         counts[ClickCount.REJECTED] += 1
-        reject(facts, BEFORE_IMPRESSION, reference)
+        reject(report, BEFORE_IMPRESSION, reference)
         return
-    flags = entries["flags"][place]
-    label = np.uint32(np.uint32(1) << np.uint32(kind))
+    flags = entries["flags"][position]
+    label = np.uint32(np.uint32(1) << np.uint32(click_type))
     recorded = np.uint32(label << RECORDED_SHIFT)
     decided = (flags & DECIDED) != 0
-    spans = delay <= rules.label_span
+    in_span = delay <= settings.label_span
     delay_bin = np.searchsorted(DELAY_EDGES, max(delay, 0), side="right") - 1
-    if spans and not decided:
-        if kind == 0:
-            since = np.uint32(delay + CLICK_BIAS)
-            entries["click"][place] = min(entries["click"][place], since)
+    if in_span and not decided:
+        if click_type == 0:
+            biased = np.uint32(delay + CLICK_BIAS)
+            entries["click"][position] = min(entries["click"][position], biased)
         if (flags & label) != 0:
             counts[ClickCount.DUPLICATES] += 1
         else:
             counts[ClickCount.MATCHED] += 1
-            if kind == 0:
+            if click_type == 0:
                 tally.delays[0, delay_bin] += 1
-        entries["flags"][place] = flags | label | recorded
+        entries["flags"][position] = flags | label | recorded
     elif (flags & recorded) != 0:
         counts[ClickCount.DUPLICATES] += 1
     else:
         counts[ClickCount.LATE] += 1
-        entries["flags"][place] = flags | recorded
-        row = facts.filled[LATE]
-        facts.late[row, 0] = reference
-        facts.late[row, 1] = shown
-        facts.filled[LATE] = row + 1
-        if kind == 0:
+        entries["flags"][position] = flags | recorded
+        row = report.filled[LATE]
+        report.late[row, 0] = reference
+        report.late[row, 1] = impression_ts
+        report.filled[LATE] = row + 1
+        if click_type == 0:
             tally.delays[1, delay_bin] += 1
             capacity = len(entries)
-            retired = ring.cursor[RETIRED]
-            number = retired + (place - retired) % capacity
-            if spans and number >= rules.corrects_from:
-                row = facts.filled[CORRECTED]
-                facts.corrections[row, 0] = number
-                facts.corrections[row, 1] = ring.cursor[UNDECIDED]
-                facts.corrections[row, 2] = ts
-                facts.filled[CORRECTED] = row + 1
+            first = ring.cursor[FIRST_KNOWN]
+            sequence = first + (position - first) % capacity
+            if in_span and sequence >= settings.corrects_from:
+                row = report.filled[CORRECTED]
+                report.corrections[row, 0] = sequence
+                report.corrections[row, 1] = ring.cursor[FIRST_OPEN]
+                report.corrections[row, 2] = click_ts
+                report.filled[CORRECTED] = row + 1
                 tally.impressions[ImpressionCount.CORRECTIONS] += 1
 
 
 @kernel
-def resolve(
+def match_early_clicks(
     lo: np.uint64,
     hi: np.uint64,
-    place: Int,
-    rules: Rules,
+    position: Int,
+    settings: KernelSettings,
     ring: Ring,
-    queue: Queue,
+    queue: EarlyQueue,
     tally: Tally,
-    facts: Facts,
+    report: StepReport,
 ) -> None:
-    """The clicks that waited for this impression meet it, in the order of their arrival."""
+    """Match the clicks that waited for the impression with this hash, in order of arrival."""
     rows = queue.rows
     k = queue.chains[np.int64(lo & np.uint64(len(queue.chains) - 1)), 0]
     while k >= 0:
         following = rows["next"][k]
         if rows["lo"][k] == lo and rows["hi"][k] == hi:
-            kind = rows["kind"][k]
+            click_type = rows["type"][k]
             unlink(queue, k)
-            tally.clicks[kind, ClickCount.WAITING] -= 1
-            settle(-1 - k, kind, rows["ts"][k], place, rules, ring, tally, facts)
+            tally.clicks[click_type, ClickCount.WAITING] -= 1
+            match_click(-1 - k, click_type, rows["ts"][k], position, settings, ring, tally, report)
         k = following
 
 
 @kernel
-def expire(watermark: Int, rules: Rules, queue: Queue, tally: Tally, facts: Facts) -> None:
-    """Waiting clicks whose `ts` + L the impressions' watermark has passed become orphans."""
+def expire_early_clicks(
+    watermark: Int, settings: KernelSettings, queue: EarlyQueue, tally: Tally, report: StepReport
+) -> None:
+    """Make orphans of early clicks whose `ts` + L the impressions' watermark has passed."""
     rows = queue.rows
     while queue.cursor[HEAPED] > 0:
         k = queue.heap[0]
-        kind = rows["kind"][k]
-        if kind >= 0:
-            if watermark <= rows["ts"][k] + rules.lateness:
+        click_type = rows["type"][k]
+        if click_type >= 0:
+            if watermark <= rows["ts"][k] + settings.lateness:
                 return
             unlink(queue, k)
-            tally.clicks[kind, ClickCount.WAITING] -= 1
-            tally.clicks[kind, ClickCount.ORPHANS] += 1
-            reject(facts, ORPHAN, -1 - k)
-        remove_earliest(queue)
+            tally.clicks[click_type, ClickCount.WAITING] -= 1
+            tally.clicks[click_type, ClickCount.ORPHANS] += 1
+            reject(report, ORPHAN, -1 - k)
+        pop_earliest(queue)
 
 
 @kernel
-def silent(code: Int, impressions_at: Int, clicks_at: Int, breaker: F64) -> tuple[Int, Int]:
-    """The watermarks after an event that is no row: a log has ended, or is idle."""
+def watermarks_after(
+    code: Int, impressions_at: Int, clicks_at: Int, breaker: F64
+) -> tuple[Int, Int]:
+    """The watermarks after an event that is no row: a source has ended, or is idle."""
     if code == IMPRESSIONS_END:
         return FOREVER, clicks_at
     if code == CLICKS_END:
         return impressions_at, FOREVER
-    if code in (LIFT_IMPRESSIONS, LIFT_CLICKS) and breaker[OPEN] != 0:
+    if code in (ADVANCE_IMPRESSIONS, ADVANCE_CLICKS) and breaker[OPEN] != 0:
         return impressions_at, clicks_at
-    if code in (LIFT_IMPRESSIONS, FORCE_IMPRESSIONS):
+    if code in (ADVANCE_IMPRESSIONS, FORCE_IMPRESSIONS):
         return max(impressions_at, clicks_at), clicks_at
     return impressions_at, max(clicks_at, impressions_at)
+
+
+@inlined
+def is_known(ring: Ring, position: Int, watermark: Int, known_span: Int) -> bool:
+    """Whether the impression at this position of the ring (-1: none) is open or remembered."""
+    if position < 0:
+        return False
+    decided: bool = (ring.entries["flags"][position] & DECIDED) != 0
+    remembered: bool = watermark <= ring.entries["ts"][position] + known_span
+    return not decided or remembered
+
+
+@inlined
+def take_impression(
+    i: Int,
+    accepts: bool,
+    watermark: Int,
+    events: Events,
+    settings: KernelSettings,
+    index: Index,
+    ring: Ring,
+    queue: EarlyQueue,
+    tally: Tally,
+    report: StepReport,
+) -> None:
+    """Accept impression row `i` into the ring, or count it as a duplicate or a reject.
+
+    accepts: false for a row that is read again and was not accepted.
+    """
+    lo, hi, ts = events.impression_lo[i], events.impression_hi[i], events.impression_ts[i]
+    cursor, entries = ring.cursor, ring.entries
+    sequence = cursor[NEXT]
+    tally.impressions[ImpressionCount.READ] += 1
+    report.accepted[i] = 0
+    slot, position = find(index, sequence - index.first, lo, hi)
+    if not accepts or is_known(ring, position, watermark, settings.known_span):
+        tally.impressions[ImpressionCount.DUPLICATES] += 1
+    elif watermark > ts + settings.window:
+        tally.impressions[ImpressionCount.REJECTED] += 1
+        reject(report, TOO_LATE, i)
+    else:
+        report.accepted[i] = 1
+        last = position_of(sequence, index)
+        entries["lo"][last] = lo
+        entries["hi"][last] = hi
+        entries["ts"][last] = ts
+        entries["click"][last] = NO_CLICK
+        entries["flags"][last] = 0
+        ring.slots[slot] = slot_value(hi, sequence, ring.bits)
+        if position < 0:
+            cursor[FILLED] += 1
+        cursor[NEXT] = sequence + 1
+        if queue.cursor[ALIVE] > 0:
+            match_early_clicks(lo, hi, last, settings, ring, queue, tally, report)
+
+
+@inlined
+def take_click(
+    j: Int,
+    may_wait: bool,
+    watermark: Int,
+    events: Events,
+    settings: KernelSettings,
+    index: Index,
+    ring: Ring,
+    queue: EarlyQueue,
+    tally: Tally,
+    report: StepReport,
+) -> None:
+    """Match click row `j` with its impression, or let it wait for one that is not known yet.
+
+    may_wait: false for a row that is read again and did not wait.
+    """
+    lo, hi, ts = events.click_lo[j], events.click_hi[j], events.click_ts[j]
+    click_type = np.int64(events.click_type[j])
+    tally.clicks[click_type, ClickCount.READ] += 1
+    _, position = find(index, ring.cursor[NEXT] - index.first, lo, hi)
+    if is_known(ring, position, watermark, settings.known_span):
+        match_click(j, click_type, ts, position, settings, ring, tally, report)
+    elif may_wait:
+        tally.clicks[click_type, ClickCount.WAITING] += 1
+        report.early[report.filled[EARLY]] = j
+        report.filled[EARLY] += 1
+        enqueue(queue, lo, hi, ts, click_type)
+
+
+@inlined
+def closing_time(
+    ring: Ring, index: Index, floor: Int, settings: KernelSettings, breaker: F64
+) -> Int:
+    """What the watermark must exceed for the first open impression to close, ms.
+
+    FOREVER if no impression is open.
+    """
+    first = ring.cursor[FIRST_OPEN]
+    if first == ring.cursor[NEXT]:
+        return FOREVER
+    span = settings.window + settings.breaker.wait if breaker[OPEN] != 0 else settings.window
+    ts: Int = ring.entries["ts"][position_of(first, index)]
+    return max(ts, floor) + span
+
+
+@inlined
+def decide_first(ring: Ring, index: Index, settings: KernelSettings, tally: Tally) -> None:
+    """Decide the first open impression: a positive, a negative, or one that is sampled out."""
+    entries = ring.entries
+    position = position_of(ring.cursor[FIRST_OPEN], index)
+    flags = entries["flags"][position]
+    labels = flags & LABELS
+    if (
+        labels == 0
+        and settings.keep_rate < 1.0
+        and not is_kept(entries["lo"][position], settings.salt, settings.keep_rate)
+    ):
+        tally.impressions[ImpressionCount.SAMPLED_OUT] += 1
+        flags |= DROPPED
+    elif (labels & np.uint32(1)) != 0:
+        tally.impressions[ImpressionCount.POSITIVES] += 1
+    else:
+        tally.impressions[ImpressionCount.NEGATIVES] += 1
+    if labels != 0:
+        for click_type in range(len(tally.clicks) - 1):
+            label = (labels >> np.uint32(click_type)) & 1
+            tally.clicks[click_type, ClickCount.POSITIVES] += label
+    entries["flags"][position] = flags | DECIDED
+    ring.cursor[FIRST_OPEN] += 1
+
+
+@kernel
+def forget(ring: Ring, watermark: Int, known_span: Int) -> None:
+    """Drop impressions from the head of the ring that are decided and no longer known."""
+    cursor, ts = ring.cursor, ring.entries["ts"]
+    position = cursor[FIRST_KNOWN] % len(ts)
+    while cursor[FIRST_KNOWN] < cursor[FIRST_OPEN] and watermark > ts[position] + known_span:
+        cursor[FIRST_KNOWN] += 1
+        position += 1
+        if position == len(ts):
+            position = 0
 
 
 @kernel
 def join(
     events: Events,
-    rules: Rules,
-    marks: I64,
+    settings: KernelSettings,
+    watermarks: I64,
     ring: Ring,
-    queue: Queue,
+    queue: EarlyQueue,
     tally: Tally,
     breaker: F64,
-    facts: Facts,
+    report: StepReport,
 ) -> np.uint64:
     """Walk the events in order and change the state in place.
 
-    marks: I64 [3], the watermarks of impressions and clicks, and a time: the first impressions
-    close as if one of that time stood before them. breaker: its state, F64 [9]. The ring must
-    have room for every impression of the step beside those it holds, its index too, and the
-    queue for every click; so no entry that was known at the start is overwritten before the step
-    is reported.
+    watermarks: I64 [3], of impressions and clicks, and a time: the first impressions close as if
+    one of that time stood before them. breaker: its state, F64 [9].
+
+    The ring and its index must have room for every impression of the step beside those they hold,
+    and the queue for every click; so no entry that was known at the start is overwritten before
+    the step is reported. The result means nothing, see `prefetch_slots`.
     """
-    slots, bits, cursor = ring.slots, ring.bits, ring.cursor
-    entry_lo, entry_hi, entry_ts = ring.entries["lo"], ring.entries["hi"], ring.entries["ts"]
-    entry_click, entry_flags = ring.entries["click"], ring.entries["flags"]
-    impression_lo, impression_hi = events.impression_lo, events.impression_hi
-    impression_ts, accepted = events.impression_ts, facts.accepted
-    click_lo, click_hi = events.click_lo, events.click_hi
-    click_ts, click_type = events.click_ts, events.click_type
-    impression_clock, click_clock = events.impression_clock, events.click_clock
-    counts, click_counts, queue_cursor = tally.impressions, tally.clicks, queue.cursor
-    window, lateness, known_span = rules.window, rules.lateness, rules.known_span
-    kinds, samples = len(click_counts) - 1, rules.keep_rate < 1.0
-    capacity = len(entry_ts)
     index = index_of(ring)
-    folded = np.uint64(0)
-    head = cursor[UNDECIDED] % capacity
-    tail = cursor[NEXT] % capacity
-    impressions_at, clicks_at, floor = marks[0], marks[1], marks[2]
+    loaded = np.uint64(0)
+    impressions_at, clicks_at, floor = watermarks[0], watermarks[1], watermarks[2]
     watermark = min(impressions_at, clicks_at)
-    limits, quiet = rules.breaker, int(breaker[QUIET])
-    judging = due(breaker, limits) if clicks_at < FOREVER else FOREVER
-    span = window + limits.wait if breaker[OPEN] else window
-    closing = max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
+    quiet = int(breaker[QUIET])
+    judging = due(breaker, settings.breaker) if clicks_at < FOREVER else FOREVER
+    closing = closing_time(ring, index, floor, settings, breaker)
     i = 0
     j = 0
     for code in events.order:
-        judged = False
-        if code in (IMPRESSION, PASSED):
+        judged = closing == FOREVER
+        if code in (IMPRESSION, NOT_ACCEPTED):
             if i % AHEAD == 0:
-                folded ^= warm_slots(index, impression_lo, i)
-            lo, hi, ts = impression_lo[i], impression_hi[i], impression_ts[i]
-            counts[ImpressionCount.READ] += 1
-            accepted[i] = 0
-            slot, place = find(index, cursor[NEXT] - index.first, lo, hi)
-            if code == PASSED or (
-                place >= 0
-                and (
-                    (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
-                )
-            ):
-                counts[ImpressionCount.DUPLICATES] += 1
-            elif watermark > ts + window:
-                counts[ImpressionCount.REJECTED] += 1
-                reject(facts, TOO_LATE, i)
-            else:
-                accepted[i] = 1
-                entry_lo[tail] = lo
-                entry_hi[tail] = hi
-                entry_ts[tail] = ts
-                entry_click[tail] = NO_CLICK
-                entry_flags[tail] = 0
-                slots[slot] = slot_value(hi, cursor[NEXT], bits)
-                if place < 0:
-                    cursor[FILLED] += 1
-                if cursor[UNDECIDED] == cursor[NEXT]:
-                    closing = max(ts, floor) + span
-                cursor[NEXT] += 1
-                if queue_cursor[ALIVE] > 0:
-                    resolve(lo, hi, tail, rules, ring, queue, tally, facts)
-                tail += 1
-                if tail == capacity:
-                    tail = 0
+                loaded ^= prefetch_slots(index, events.impression_lo, i)
+            accepts = code == IMPRESSION
+            take_impression(
+                i, accepts, watermark, events, settings, index, ring, queue, tally, report
+            )
+            impressions_at = max(impressions_at, events.impression_clock[i] - settings.lateness)
             i += 1
-            impressions_at = max(impressions_at, impression_clock[i - 1] - lateness)
             quiet += 1
             if quiet >= judging:
-                judging, quiet = judge(breaker, limits, quiet), 0
+                judging, quiet = judge(breaker, settings.breaker, quiet), 0
                 judged = True
-        elif code in (CLICK, MET):
+        elif code in (CLICK, NOT_EARLY):
             if j % AHEAD == 0:
-                known = cursor[NEXT] - index.first
-                folded ^= warm_entries(index, known, click_lo, j)
-            lo, hi, ts = click_lo[j], click_hi[j], click_ts[j]
-            kind = np.int64(click_type[j])
-            click_counts[kind, ClickCount.READ] += 1
-            slot, place = find(index, cursor[NEXT] - index.first, lo, hi)
-            if place >= 0 and (
-                (entry_flags[place] & DECIDED) == 0 or watermark <= entry_ts[place] + known_span
-            ):
-                settle(j, kind, ts, place, rules, ring, tally, facts)
-            elif code == CLICK:
-                click_counts[kind, ClickCount.WAITING] += 1
-                facts.waited[facts.filled[WAITED]] = j
-                facts.filled[WAITED] += 1
-                wait(queue, lo, hi, ts, kind)
-            j += 1
-            clicks_at = max(clicks_at, click_clock[j - 1] - lateness)
-            if kind == 0 and ts >= watermark:
-                judging, quiet = count_click(breaker, limits, quiet), 0
+                known = ring.cursor[NEXT] - index.first
+                loaded ^= prefetch_entries(index, known, events.click_lo, j)
+            may_wait = code == CLICK
+            take_click(j, may_wait, watermark, events, settings, index, ring, queue, tally, report)
+            clicks_at = max(clicks_at, events.click_clock[j] - settings.lateness)
+            if events.click_type[j] == 0 and events.click_ts[j] >= watermark:
+                judging, quiet = count_click(breaker, settings.breaker, quiet), 0
                 judged = True
+            j += 1
         else:
-            impressions_at, clicks_at = silent(code, impressions_at, clicks_at, breaker)
+            impressions_at, clicks_at = watermarks_after(code, impressions_at, clicks_at, breaker)
             if code == CLICKS_END:
                 judging = FOREVER
                 breaker[OPEN] = 0.0
                 judged = True
         if judged:
-            span = window + limits.wait if breaker[OPEN] else window
-            closing = (
-                max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
-            )
+            closing = closing_time(ring, index, floor, settings, breaker)
         watermark = min(impressions_at, clicks_at)
-        if queue_cursor[HEAPED] > 0:
-            expire(impressions_at, rules, queue, tally, facts)
+        if queue.cursor[HEAPED] > 0:
+            expire_early_clicks(impressions_at, settings, queue, tally, report)
         while watermark > closing:
-            flags = entry_flags[head]
-            labels = flags & LABELS
-            if labels == 0 and samples and not is_kept(entry_lo[head], rules.salt, rules.keep_rate):
-                counts[ImpressionCount.SAMPLED_OUT] += 1
-                flags |= DROPPED
-            elif (labels & np.uint32(1)) != 0:
-                counts[ImpressionCount.POSITIVES] += 1
-            else:
-                counts[ImpressionCount.NEGATIVES] += 1
-            if labels != 0:
-                for one in range(kinds):
-                    click_counts[one, ClickCount.POSITIVES] += (labels >> np.uint32(one)) & 1
-            entry_flags[head] = flags | DECIDED
-            cursor[UNDECIDED] += 1
-            head += 1
-            if head == capacity:
-                head = 0
-            closing = (
-                max(entry_ts[head], floor) + span if cursor[UNDECIDED] < cursor[NEXT] else FOREVER
-            )
-    marks[0] = impressions_at
-    marks[1] = clicks_at
+            decide_first(ring, index, settings, tally)
+            closing = closing_time(ring, index, floor, settings, breaker)
+    watermarks[0] = impressions_at
+    watermarks[1] = clicks_at
     breaker[QUIET] = quiet
-    oldest = cursor[RETIRED] % capacity
-    while cursor[RETIRED] < cursor[UNDECIDED] and watermark > entry_ts[oldest] + known_span:
-        cursor[RETIRED] += 1
-        oldest += 1
-        if oldest == capacity:
-            oldest = 0
-    return folded
+    forget(ring, watermark, settings.known_span)
+    return loaded

@@ -15,8 +15,10 @@ from streams.schema import EventSchema
 
 
 class Labels(NamedTuple):
-    """label: I8 [types, rows]. The others, of length rows, as the columns of their names;
-    no_click: where `click_ts` is null.
+    """The label columns of some impressions.
+
+    label: I8 [types, rows]. no_click: [rows], where `click_ts` is null. The others are [rows], as
+    the columns of their names.
     """
 
     label: I8
@@ -28,7 +30,7 @@ class Labels(NamedTuple):
 
 @kernel
 def read_labels(entries: npt.NDArray[Any], keep_rate: float, out: Labels) -> None:
-    """The label columns of decided impressions. entries: ENTRY [rows]."""
+    """Write the label columns of decided impressions to `out`. entries: ENTRY [rows]."""
     ts, click, flags = entries["ts"], entries["click"], entries["flags"]
     types = len(out.label)
     label, click_ts, no_click = out.label, out.click_ts, out.no_click
@@ -36,10 +38,10 @@ def read_labels(entries: npt.NDArray[Any], keep_rate: float, out: Labels) -> Non
     for row in range(len(entries)):
         bits = flags[row]
         any_label = False
-        for kind in range(types):
-            one = (bits >> np.uint32(kind)) & np.uint32(1)
-            label[kind, row] = one
-            any_label |= one != 0
+        for click_type in range(types):
+            bit = (bits >> np.uint32(click_type)) & np.uint32(1)
+            label[click_type, row] = bit
+            any_label |= bit != 0
         no_click[row] = click[row] == NO_CLICK
         click_ts[row] = ts[row] + np.int64(click[row]) - CLICK_BIAS
         # Rows with a label of any type are not subject to sampling.
@@ -54,21 +56,22 @@ class Labeller:
         """keep_rate: r."""
         self._schema = schema.labelled
         self._types = len(schema.click_types)
-        self._from = [0]  # sequence numbers from which on the rates hold
+        self._rates_from = [0]  # the sequence numbers from which on the rates hold
         self._rates = [keep_rate]
 
     def change_rate(self, start: int, keep_rate: float) -> None:
-        """From the impression with the sequence number `start` on, r is `keep_rate`."""
-        self._from.append(start)
+        """Let r be `keep_rate` from the impression with the sequence number `start` on."""
+        self._rates_from.append(start)
         self._rates.append(keep_rate)
 
     def examples(self, pending: Pending, start: int, corrections: I64) -> list[pa.RecordBatch]:
         """The examples of a step, in the order of emission.
 
-        start: the first sequence number decided in it. corrections: Facts.corrections, its
-        filled rows. Without corrections or sampling these are slices of the batches read.
+        start: the first sequence number that the step decided. corrections: the filled rows of
+        `StepReport.corrections`. Without corrections and sampling the examples are slices of the
+        batches that were read.
         """
-        labels = self._read(pending.entries(start, pending.decided))
+        labels = self._read(pending.entries(start, pending.first_open))
         firsts = self._first_labels(pending, start, labels)
         if len(corrections) == 0:
             return firsts
@@ -82,26 +85,26 @@ class Labeller:
     def _first_labels(self, pending: Pending, start: int, labels: Labels) -> list[pa.RecordBatch]:
         columns = _columns(labels, kind=0)
         batches = []
-        at = 0
-        for rows in pending.rows.slices(start, pending.decided):
-            end = at + rows.num_rows
-            kept = labels.kept[at:end]
-            batch = self._join(rows, [column.slice(at, end - at) for column in columns])
+        begin = 0
+        for rows in pending.rows.slices(start, pending.first_open):
+            end = begin + rows.num_rows
+            kept = labels.kept[begin:end]
+            batch = self._with_labels(rows, [c.slice(begin, end - begin) for c in columns])
             if not kept.all():
                 batch = batch.filter(pa.array(kept))
             if batch.num_rows:
                 batches.append(batch)
-            at = end
+            begin = end
         return batches
 
     def _corrections(self, pending: Pending, sequence: I64, click_ts: I64) -> pa.RecordBatch:
         labels = self._read(pending.entries_at(sequence))
-        rates = np.array(self._rates)[np.searchsorted(self._from, sequence, "right") - 1]
+        rates = np.array(self._rates)[np.searchsorted(self._rates_from, sequence, "right") - 1]
         labels.keep_rate[:] = np.where(labels.label.any(axis=0), 1.0, rates)
         labels.label[0] = 1
         labels.click_ts[:] = click_ts
         labels.no_click[:] = False
-        return self._join(pending.rows.at(sequence), _columns(labels, kind=1))
+        return self._with_labels(pending.rows.at(sequence), _columns(labels, kind=1))
 
     def _read(self, entries: npt.NDArray[Any]) -> Labels:
         rows = len(entries)
@@ -115,7 +118,7 @@ class Labeller:
         read_labels(entries, self._rates[-1], labels)
         return labels
 
-    def _join(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:
+    def _with_labels(self, rows: pa.RecordBatch, columns: list[pa.Array]) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=self._schema)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from streams.compute.arrays import I64
 
 _THIRTY_DAYS = 30 * 86_400_000
 
-# 0, then four an octave from one second, then 30 days. A bin holds its lower edge; the last
-# one has no upper edge.
+# Lower edges of the bins, ms: 0, then four an octave from one second, then 30 days. A bin holds
+# its lower edge; the last has no upper edge.
 DELAY_EDGES: I64 = np.array(
     [0, *(round(1_000 * 2 ** (k / 4)) for k in range(86)), _THIRTY_DAYS], dtype=np.int64
 )
@@ -31,8 +32,20 @@ class DelayHistogram:
     late: I64
 
 
+class Tally(NamedTuple):
+    """The counts that the kernels keep: I64, indexed as the two enumerations below say.
+
+    impressions: [7]. clicks: [types + 1, 8]; the last row is for clicks of no declared type.
+    delays: [2, bins] of the bins of DELAY_EDGES, for matched and for late clicks.
+    """
+
+    impressions: I64
+    clicks: I64
+    delays: I64
+
+
 class ImpressionCount(IntEnum):
-    """Index of each impression count in a tally."""
+    """Index of each impression count in `Tally.impressions`."""
 
     READ = 0
     POSITIVES = 1
@@ -44,7 +57,7 @@ class ImpressionCount(IntEnum):
 
 
 class ClickCount(IntEnum):
-    """Index of each click count in a row (one for each type) of a tally."""
+    """Index of each click count in a row of `Tally.clicks`."""
 
     READ = 0
     MATCHED = 1
@@ -61,10 +74,10 @@ class ClickLedger:
     """The clicks of one type.
 
     read: all of them, rejects included. matched: the first to label its impression.
-    waiting: those whose impression has not come. duplicates: further ones of an impression.
-    late: those that came after its label was settled. orphans: those whose impression never
-    came. rejected: refused, with a reason. positives: impressions decided with this type's
-    label 1 (not a part of the balance).
+    waiting: those whose impression has not come. duplicates: further clicks on an impression.
+    late: those too late to label their impression. orphans: those whose impression never came.
+    rejected: refused, with a reason. positives: impressions decided with this type's label 1 (not
+    a part of the balance).
     """
 
     read: int = 0
@@ -90,9 +103,9 @@ class Ledger:
     impressions: all that were read, rejects included. positives, negatives: first labels
     emitted with label 1 and 0 (of type `click`). sampled_out: negatives dropped by
     subsampling. open: not decided yet. duplicates: refused because the id was known.
-    rejected: refused with a reason. corrections: emitted besides (not a part of the balance).
-    clicks: one ledger for each declared type, in order, and one named "" for clicks that
-    were rejected at the edge with no declared type.
+    rejected: refused with a reason. corrections: emitted besides first labels (not a part of the
+    balance). clicks: a ledger for each declared type, in order, and one named "" for clicks that
+    were rejected before the join and have no declared type.
     """
 
     impressions: int
@@ -128,9 +141,19 @@ class Ledger:
         )
 
 
-def ledger_of(impressions: I64, clicks: I64, open_: int, types: Sequence[str]) -> Ledger:
-    """The ledger of a tally: impressions [7] and clicks [types, 8], see the two enumerations."""
-    counts = impressions.tolist()
+def empty_tally(click_types: int) -> Tally:
+    """All counts 0."""
+    return Tally(
+        impressions=np.zeros(len(ImpressionCount), np.int64),
+        clicks=np.zeros((click_types + 1, len(ClickCount)), np.int64),
+        delays=np.zeros((2, len(DELAY_EDGES)), np.int64),
+    )
+
+
+def ledger_of(tally: Tally, open_: int, types: Sequence[str]) -> Ledger:
+    """The ledger of a tally. open_: impressions that are open. types: the declared click types."""
+    counts = tally.impressions.tolist()
+    clicks = zip((*types, ""), tally.clicks.tolist(), strict=True)
     return Ledger(
         impressions=counts[ImpressionCount.READ],
         positives=counts[ImpressionCount.POSITIVES],
@@ -140,5 +163,5 @@ def ledger_of(impressions: I64, clicks: I64, open_: int, types: Sequence[str]) -
         duplicates=counts[ImpressionCount.DUPLICATES],
         rejected=counts[ImpressionCount.REJECTED],
         corrections=counts[ImpressionCount.CORRECTIONS],
-        clicks={kind: ClickLedger(*row) for kind, row in zip(types, clicks.tolist(), strict=True)},
+        clicks={click_type: ClickLedger(*row) for click_type, row in clicks},
     )

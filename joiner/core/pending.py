@@ -1,4 +1,4 @@
-"""Impressions that are open or still known: the ring that indexes them, and their rows."""
+"""Known impressions, open or remembered: the ring that indexes them, and their rows."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.core.kernel_types import FOREVER, NEVER
-from joiner.core.ring import EMPTY, ENTRY, FILLED, NEXT, RETIRED, UNDECIDED, Ring, sweep
-from joiner.core.row_store import KeptRows, Spill
+from joiner.core.ring import EMPTY, ENTRY, FILLED, FIRST_KNOWN, FIRST_OPEN, NEXT, Ring, rehash
+from joiner.core.row_store import RowStore, Spill
 from streams.compute.arrays import I64, U32
+from streams.events import FOREVER, NEVER
 
-# Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4,
-# so 45 in all; what is left to 48 is the room a step needs beside the known impressions.
+# Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4, so
+# 45 in all. What is left of 48 is the room that a step needs beside the known impressions.
 _SMALLEST = 1 << 12
 _RING_GROWTH = 1.0625
 _MIN_SLOTS, _GROWN_SLOTS = 2.0, 2.75  # for each impression
@@ -24,10 +24,10 @@ def _slots(count: int) -> U32:
 
 
 class Pending:
-    """The ring the kernels use, and beside it the impressions' `rows`, in the same order.
+    """The ring that the kernels use, and the impressions' `rows`, in the same order.
 
-    A sequence number counts accepted impressions from 0. Rows are kept of undecided impressions,
-    and of known ones that corrections may need.
+    A sequence number counts accepted impressions from 0. Rows are kept of open impressions, and
+    of remembered ones that corrections may need.
     """
 
     def __init__(
@@ -44,41 +44,38 @@ class Pending:
             bits=len(slots).bit_length(),
             cursor=np.zeros(4, np.int64),
         )
-        self.rows = KeptRows(schema, spill)
+        self.rows = RowStore(schema, spill)
         self._known_span = known_span
         self._rows_from = rows_from
 
     @property
     def open(self) -> int:
         """How many impressions are not decided yet."""
-        return int(self.ring.cursor[NEXT] - self.ring.cursor[UNDECIDED])
+        return int(self.ring.cursor[NEXT] - self.ring.cursor[FIRST_OPEN])
 
     @property
-    def decided(self) -> int:
+    def first_open(self) -> int:
         """The sequence number of the first impression that is not decided."""
-        return int(self.ring.cursor[UNDECIDED])
+        return int(self.ring.cursor[FIRST_OPEN])
 
     @property
     def oldest_open(self) -> int:
-        """The least `ts` of an undecided impression; FOREVER if there is none."""
-        _, undecided, following, _ = self.ring.cursor.tolist()
-        ts, first, last = (
-            self.ring.entries["ts"],
-            *(number % len(self.ring.entries) for number in (undecided, following)),
-        )
-        if undecided == following:
+        """The least `ts` of an open impression; FOREVER if there is none."""
+        if self.open == 0:
             return FOREVER
+        ts = self.ring.entries["ts"]
+        first, last = self.first_open % len(ts), self.next % len(ts)
         parts = (ts[first:last],) if first < last else (ts[first:], ts[:last])
         return int(min(part.min(initial=FOREVER) for part in parts))
 
     @property
-    def retired(self) -> int:
+    def first_known(self) -> int:
         """The sequence number of the first impression in the ring."""
-        return int(self.ring.cursor[RETIRED])
+        return int(self.ring.cursor[FIRST_KNOWN])
 
     @property
-    def following(self) -> int:
-        """The sequence number of the next impression."""
+    def next(self) -> int:
+        """The sequence number that the next impression gets."""
         return int(self.ring.cursor[NEXT])
 
     @property
@@ -92,7 +89,7 @@ class Pending:
         watermark: the join's, milliseconds; impressions it has passed leave the index.
         """
         cursor, slots = self.ring.cursor, len(self.ring.slots)
-        need = int(cursor[NEXT] - cursor[RETIRED]) + impressions
+        need = int(cursor[NEXT] - cursor[FIRST_KNOWN]) + impressions
         capacity = len(self.ring.entries)
         if need > capacity:
             self._resize(max(need, int(capacity * _RING_GROWTH)))
@@ -101,16 +98,16 @@ class Pending:
         if not _MIN_SLOTS * need <= slots <= 4 * max(_GROWN_SLOTS * need, _SMALLEST):
             slots = int(_GROWN_SLOTS * max(need, _SMALLEST))
             self.ring = self.ring._replace(slots=_slots(slots), bits=slots.bit_length())
-            sweep(self.ring, watermark, self._known_span)
+            rehash(self.ring, watermark, self._known_span)
         elif cursor[FILLED] + impressions > _MAX_LOAD * slots:
-            sweep(self.ring, watermark, self._known_span)
+            rehash(self.ring, watermark, self._known_span)
 
     def append(self, rows: pa.RecordBatch) -> None:
-        """Keep the rows of the impressions the kernel has just accepted."""
-        self.rows.append(rows, int(self.ring.cursor[NEXT]))
+        """Keep the rows of the impressions that the kernel has just accepted."""
+        self.rows.append(rows, self.next)
 
     def release(self) -> None:
-        """Let go of batches of which no row is needed any more."""
+        """Drop batches of rows that are no longer needed."""
         self.rows.release(self._first_needed())
 
     def entries(self, start: int, stop: int) -> npt.NDArray[Any]:
@@ -129,46 +126,45 @@ class Pending:
 
     def needed_rows(self) -> list[pa.RecordBatch]:
         """The rows that are still needed, in order."""
-        return list(self.rows.slices(self._first_needed(), int(self.ring.cursor[NEXT])))
+        return list(self.rows.slices(self._first_needed(), self.next))
 
     def known(self) -> npt.NDArray[Any]:
         """The entries of all impressions in the ring, in order of arrival, the open ones last."""
-        return self.entries(int(self.ring.cursor[RETIRED]), int(self.ring.cursor[NEXT]))
+        return self.entries(self.first_known, self.next)
 
-    def refill(
+    def restore(
         self, known: npt.NDArray[Any], open_: int, rows: list[pa.RecordBatch], watermark: int
     ) -> None:
-        """Become what `known`, `open` and `needed_rows` described. Must be new and empty."""
+        """Hold what `known`, `open` and `needed_rows` described. Must be new and empty."""
         self.reserve(len(known), watermark)
         self.ring.entries[: len(known)] = known
         self.ring.cursor[NEXT] = len(known)
-        self.ring.cursor[UNDECIDED] = len(known) - open_
-        sweep(self.ring, watermark, self._known_span)
+        self.ring.cursor[FIRST_OPEN] = len(known) - open_
+        rehash(self.ring, watermark, self._known_span)
         start = len(known) - sum(batch.num_rows for batch in rows)
         for batch in rows:
             start += batch.num_rows
             self.rows.append(batch, start)
         self.release()
 
-    def change(self, known_span: int, rows_from: int, watermark: int) -> None:
-        """From here on impressions are known for another span; what was forgotten stays so.
+    def reconfigure(self, known_span: int, rows_from: int, watermark: int) -> None:
+        """Know impressions for another span from here on; those that were forgotten stay so.
 
-        rows_from: as at the start. watermark: the join's, milliseconds.
+        known_span, rows_from: as in the constructor. watermark: the join's, ms.
         """
         cursor, entries = self.ring.cursor, self.ring.entries
-        decided = np.arange(cursor[RETIRED], cursor[UNDECIDED]) % len(entries)
+        decided = np.arange(cursor[FIRST_KNOWN], cursor[FIRST_OPEN]) % len(entries)
         forgotten = decided[watermark > entries["ts"][decided] + self._known_span]
         entries["ts"][forgotten] = NEVER
         self._known_span, self._rows_from = known_span, rows_from
 
     def _first_needed(self) -> int:
-        retired, undecided = self.ring.cursor[[RETIRED, UNDECIDED]].tolist()
-        return int(min(max(retired, self._rows_from), undecided))
+        return min(max(self.first_known, self._rows_from), self.first_open)
 
     def _resize(self, capacity: int) -> None:
-        known, first = self.known(), int(self.ring.cursor[RETIRED] % capacity)
+        known, first = self.known(), self.first_known % capacity
         entries = np.empty(capacity, ENTRY)
-        cut = min(len(known), capacity - first)
-        entries[first : first + cut] = known[:cut]
-        entries[: len(known) - cut] = known[cut:]
+        unwrapped = min(len(known), capacity - first)
+        entries[first : first + unwrapped] = known[:unwrapped]
+        entries[: len(known) - unwrapped] = known[unwrapped:]
         self.ring = self.ring._replace(entries=entries)

@@ -1,4 +1,4 @@
-"""The rows of pending impressions: batches as they came, in order, the oldest perhaps on disk."""
+"""The rows of known impressions: batches as they came, in order, the oldest perhaps on disk."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,8 @@ from streams.arrow_batches import concat_batches, take_each, with_small_tail
 from streams.compute.arrays import I64
 
 _SMALL_BATCH = 1 << 10  # rows that are kept together
-_AT_ONCE = 32 << 20  # bytes that are moved out of memory together, at most about a quarter of it
+# Bytes that are moved out of memory together; no more than about a quarter of the budget.
+_AT_ONCE = 32 << 20
 
 
 class Spill(Protocol):
@@ -28,12 +29,12 @@ class Spill(Protocol):
         """
 
 
-class KeptRows:
+class RowStore:
     """Rows by the impressions' sequence numbers.
 
-    With a `spill` the oldest are moved out of memory when all are more than its budget: rows leave
-    in the order they came in, so these are read again once, from front to back, but for
-    corrections.
+    With a `spill`, the oldest rows are moved out of memory when all together exceed its budget.
+    Rows leave in the order in which they came, so each spilled row is read once, from front to
+    back, unless a correction needs it again.
     """
 
     def __init__(self, schema: pa.Schema, spill: Spill | None) -> None:
@@ -43,7 +44,7 @@ class KeptRows:
         self._batches: list[pa.RecordBatch] = []
         self._starts: list[int] = []  # the sequence number of each batch's first row
         self._sizes: list[int] = []  # bytes of each batch
-        self._moved = 0  # how many batches, the first ones, are not in memory
+        self._moved = 0  # so many batches, the first ones, are not in memory
 
     @property
     def bytes_in_memory(self) -> int:
@@ -52,62 +53,62 @@ class KeptRows:
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of the rows that are not."""
+        """Bytes of the rows that were moved out of memory."""
         return sum(self._sizes[: self._moved])
 
-    def append(self, rows: pa.RecordBatch, following: int) -> None:
-        """Keep further rows. following: the sequence number after the last of them."""
+    def append(self, rows: pa.RecordBatch, next_: int) -> None:
+        """Keep further rows. next_: the sequence number after that of the last row."""
         if rows.num_rows == 0:
             return
         rows = with_small_tail(self._batches, rows, _SMALL_BATCH)
-        left = len(self._batches)
-        del self._starts[left:], self._sizes[left:]
-        self._moved = min(self._moved, left)
+        # Small batches at the end were taken out, to be one with these rows.
+        remaining = len(self._batches)
+        del self._starts[remaining:], self._sizes[remaining:]
+        self._moved = min(self._moved, remaining)
         self._batches.append(rows)
-        self._starts.append(following - rows.num_rows)
+        self._starts.append(next_ - rows.num_rows)
         self._sizes.append(rows.nbytes)
 
     def release(self, needed: int) -> None:
-        """Let go of batches all of whose rows come before the sequence number `needed`; move out
-        of memory what is too much for it."""
-        done = 0
-        while done < len(self._batches) and self._end(done) <= needed:
-            done += 1
-        del self._batches[:done], self._starts[:done], self._sizes[:done]
-        self._moved = max(self._moved - done, 0)
+        """Drop batches that end before the sequence number `needed`; spill what is over budget."""
+        dropped = 0
+        while dropped < len(self._batches) and self._end(dropped) <= needed:
+            dropped += 1
+        del self._batches[:dropped], self._starts[:dropped], self._sizes[:dropped]
+        self._moved = max(self._moved - dropped, 0)
         if self._spill is not None:
             self._move_out(self._spill)
 
     def slices(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """The rows of the sequence numbers start to stop, without a copy, in order."""
-        at = bisect_right(self._starts, start) - 1
+        number = bisect_right(self._starts, start) - 1
         while start < stop:
-            end = min(self._end(at), stop)
-            yield self._batches[at].slice(start - self._starts[at], end - start)
-            start, at = end, at + 1
+            end = min(self._end(number), stop)
+            yield self._batches[number].slice(start - self._starts[number], end - start)
+            start, number = end, number + 1
 
     def at(self, sequence: I64) -> pa.RecordBatch:
         """The rows of these sequence numbers, copied."""
         starts = np.array(self._starts, np.int64)
-        which = np.searchsorted(starts, sequence, side="right") - 1
-        by_batch = np.argsort(which, kind="stable")
-        rows = (sequence - starts[which])[by_batch]
-        pieces = take_each(self._batches, which[by_batch], rows)
-        back = np.empty_like(by_batch)
-        back[by_batch] = np.arange(len(sequence))
-        return concat_batches(pieces, self._schema).take(pa.array(back))
+        batches = np.searchsorted(starts, sequence, side="right") - 1
+        by_batch = np.argsort(batches, kind="stable")
+        rows = (sequence - starts[batches])[by_batch]
+        pieces = take_each(self._batches, batches[by_batch], rows)
+        as_asked = np.empty_like(by_batch)
+        as_asked[by_batch] = np.arange(len(sequence))
+        return concat_batches(pieces, self._schema).take(pa.array(as_asked))
 
-    def _end(self, at: int) -> int:
-        return self._starts[at] + int(self._batches[at].num_rows)
+    def _end(self, number: int) -> int:
+        return self._starts[number] + int(self._batches[number].num_rows)
 
     def _move_out(self, spill: Spill) -> None:
         excess = self.bytes_in_memory - spill.budget
         while excess > 0:
             first = last = self._moved
-            together = 0
-            while last < len(self._batches) and together < min(_AT_ONCE, spill.budget // 4 + 1):
-                together += self._sizes[last]
+            size = 0
+            while last < len(self._batches) and size < min(_AT_ONCE, spill.budget // 4 + 1):
+                size += self._sizes[last]
                 last += 1
             self._batches[first:last] = spill.moved(self._batches[first:last])
             self._moved = last
-            excess -= together
+            excess -= size

@@ -1,4 +1,4 @@
-"""A step on its way into the kernel: checked, its ids hashed, its columns as arrays."""
+"""The input of a step for the kernel: checked, its ids hashed, its columns as arrays."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.core.kernel_types import CODES, FOREVER, IMPRESSIONS_END, PASSED, Events
+from joiner.core.kernel_types import CODES, NOT_ACCEPTED, Events
 from streams.compute.arrays import I64, U8
 from streams.compute.murmur3 import hash128
+from streams.events import FOREVER, IMPRESSIONS_END
 from streams.schema import EventSchema
 
 
 class StepReader:
-    """Checks the steps of one schema and takes them apart for the kernel."""
+    """Checks the steps of one schema and makes the kernel's arrays of them."""
 
     def __init__(self, schema: EventSchema) -> None:
         """schema: of the batches to come."""
@@ -28,33 +29,32 @@ class StepReader:
         clocks: tuple[I64, I64] | None,
         watermarks: I64,
     ) -> Events:
-        """The arrays of a step; clocks: the times that move the watermarks, None: `ts`.
+        """The arrays of a step. clocks: the times that move the watermarks, None: `ts`.
 
-        Raises ValueError if batches, order and what was read before (watermarks: I64 [2]) do
-        not fit together: a wrong order or type would make a compiled kernel read outside its
-        arrays. Raises ArrowInvalid if a time or type is null.
+        watermarks: I64 [2 or more], of the sources before the step. Raises ValueError if batches,
+        order and watermarks do not fit together: a wrong order or type would make a compiled
+        kernel read outside its arrays. Raises ArrowInvalid if a time or type is null.
         """
         self._check_batches(impressions, clicks)
         _check_order(order, (impressions.num_rows, clicks.num_rows), watermarks)
         impression_lo, impression_hi = hash128(impressions.column("impression_id"))
         click_lo, click_hi = hash128(clicks.column("impression_id"))
-        shown, clicked = (
-            _frozen(impressions.column("ts").to_numpy()),
-            _frozen(clicks.column("ts").to_numpy()),
-        )
-        if clocks is not None and [len(one) for one in clocks] != [len(shown), len(clicked)]:
+        impression_ts = _read_only(impressions.column("ts").to_numpy())
+        click_ts = _read_only(clicks.column("ts").to_numpy())
+        lengths = len(impression_ts), len(click_ts)
+        if clocks is not None and (len(clocks[0]), len(clocks[1])) != lengths:
             raise ValueError("the clocks are not as long as their batches")
         return Events(
-            order=_frozen(order),
-            impression_lo=_frozen(impression_lo),
-            impression_hi=_frozen(impression_hi),
-            impression_ts=shown,
-            impression_clock=shown if clocks is None else _frozen(clocks[0]),
-            click_lo=_frozen(click_lo),
-            click_hi=_frozen(click_hi),
-            click_ts=clicked,
-            click_clock=clicked if clocks is None else _frozen(clocks[1]),
-            click_type=_frozen(clicks.column("type").to_numpy()),
+            order=_read_only(order),
+            impression_lo=_read_only(impression_lo),
+            impression_hi=_read_only(impression_hi),
+            impression_ts=impression_ts,
+            impression_clock=impression_ts if clocks is None else _read_only(clocks[0]),
+            click_lo=_read_only(click_lo),
+            click_hi=_read_only(click_hi),
+            click_ts=click_ts,
+            click_clock=click_ts if clocks is None else _read_only(clocks[1]),
+            click_type=_read_only(clicks.column("type").to_numpy()),
         )
 
     def _check_batches(self, impressions: pa.RecordBatch, clicks: pa.RecordBatch) -> None:
@@ -74,17 +74,17 @@ def _check_order(order: U8, rows: tuple[int, int], watermarks: I64) -> None:
     if len(counts) > CODES:
         raise ValueError(f"the order holds the code {order.max()}; codes are below {CODES}")
     for source, name in enumerate(("impressions", "clicks")):
-        end, again = source + IMPRESSIONS_END, source + PASSED
-        named = counts[source] + counts[again]
-        if named != rows[source]:
-            raise ValueError(f"the order names {named} {name}, not {rows[source]}")
-        if counts[end] > 1 or (watermarks[source] == FOREVER and named + counts[end]):
+        end, read_again = source + IMPRESSIONS_END, source + NOT_ACCEPTED
+        events = counts[source] + counts[read_again]
+        if events != rows[source]:
+            raise ValueError(f"the order names {events} {name}, not {rows[source]}")
+        if counts[end] > 1 or (watermarks[source] == FOREVER and events + counts[end]):
             raise ValueError(f"the {name} had ended already")
         if counts[end] and np.any(order[np.argmax(order == end) :] == source):
             raise ValueError(f"the order names {name} after their end")
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A read-only, contiguous view: the kernel is compiled once, whoever made the array."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False

@@ -1,11 +1,11 @@
-"""One partition's joiner as a state machine: claims, cuts, recovery; no clock, no Kafka.
+"""One partition's joiner as a state machine: messages in, effects out; no clock, no Kafka.
 
-- `cut`: the cut that is being made, and from which earlier cut a restart would begin
-- `effects`: what a partition's joiner asks its driver to do, in this order
-- `partition`: one partition's joiner as a state machine: messages in, effects out. No clock, no
-  I/O
-- `recovery`: how a new owner of a partition finds what the joiner before it had come to, and goes
-  on as it
+    rows read, acknowledgements ── JoinPartition ── effects ── a driver carries them out
+
+- `partition`: the state machine, from the claim of a partition on
+- `effects`: what it asks its driver to do
+- `cut`: the cut that is being made, and the cut from which a restart would begin
+- `recovery`: how a new owner finds the cuts of the joiner before it, and takes their rows again
 """
 
 import lazy_loader

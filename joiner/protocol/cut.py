@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import Spans, spans_of
+from joiner.core.kernel_types import Idle, Spans, spans_of
 from joiner.core.outputs import JoinOutput
 from joiner.settings import JoinSettings
 from streams.compute.arrays import Bool
@@ -78,7 +78,7 @@ class OpenCut:
         self.labelled += output.labelled
         self.read += len(step.order)
         self._passed.append(~output.accepted)
-        self._met.append(~output.waited)
+        self._met.append(~output.early)
         self.is_in_step = True
 
     def lifted(self, output: JoinOutput) -> None:
@@ -86,17 +86,17 @@ class OpenCut:
         self.labelled += output.labelled
         self.is_in_step = True
 
-    def stop(self, merge: Merge, idle: int) -> None:
+    def stop(self, merge: Merge, idle: Idle) -> None:
         """The step ends, if there is one. idle: of the logs, while it lasted: bits of `rules`."""
         if self.is_in_step:
             impressions, clicks = merge.at
-            self._stops.append(Stop(impressions.after, clicks.after, idle))
+            self._stops.append(Stop(impressions.after, clicks.after, int(idle)))
             self.is_in_step = False
 
     def close(self, joiner: Joiner, merge: Merge) -> Cut:
         """The cut at this point."""
         self.is_in_step |= not self._stops
-        self.stop(merge, 0)
+        self.stop(merge, Idle(0))
         impressions, clicks = merge.at
         return Cut(
             steps=tuple(self._stops),

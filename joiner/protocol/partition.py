@@ -23,13 +23,7 @@ from typing import Literal
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import (
-    EVEN_IF_OPEN,
-    IDLE_CLICKS,
-    IDLE_IMPRESSIONS,
-    spans_of,
-    with_lifts,
-)
+from joiner.core.kernel_types import Idle, spans_of, with_idle_advances
 from joiner.core.outputs import JoinOutput
 from joiner.core.row_store import Spill
 from joiner.protocol.cut import Needed, OpenCut
@@ -347,19 +341,21 @@ class JoinPartition:
         effects: list[Effect] = []
         lifts = waited or not self._joiner.breaker.open
         done = tuple(lifts and idle[s] and self._merge.needs(s) for s in SOURCES)
-        logs = done[0] * IDLE_IMPRESSIONS + done[1] * IDLE_CLICKS
-        logs += EVEN_IF_OPEN if logs and waited else 0
+        logs = Idle(0)
+        for source, bit in zip(SOURCES, (Idle.IMPRESSIONS, Idle.CLICKS), strict=True):
+            logs |= bit if done[source] else Idle(0)
+        logs |= Idle.EVEN_IF_OPEN if logs and waited else Idle(0)
         self._behind = False
         if logs:
             # What is taken without waiting for a log is not in the order of later rows of it.
-            self._open.stop(self._merge, 0)
+            self._open.stop(self._merge, Idle(0))
             if self._joiner.is_held_back(logs):
                 output = self._joiner.lift(logs)
                 self._open.lifted(output)
                 effects += _reports((), output)
         while not self._behind and (step := self._merge.take((done[0], done[1]))) is not None:
             self._joiner.count_letters(step.rejected)
-            order = with_lifts(step.order, logs)
+            order = with_idle_advances(step.order, logs)
             clocks = step.impression_clock, step.click_clock
             output = self._joiner.process(step.impressions, step.clicks, order, clocks)
             self._open.add(step, output)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import MET, PASSED, with_lifts
+from joiner.core.kernel_types import NOT_ACCEPTED, NOT_EARLY, Idle, with_idle_advances
 from joiner.core.outputs import JoinOutput
 from joiner.protocol.effects import Report
 from joiner.settings import JoinSettings, SamplingSettings
@@ -186,26 +186,26 @@ class Rebuild:
             stop = written.cut.steps[self._stop]
             through = stop.impressions, stop.clicks
             while (step := self._merge.take(through=through)) is not None:
-                self._take(step, stop.idle, written)
+                self._take(step, Idle(stop.idle), written)
             if any(at.after < end for at, end in zip(self._merge.at, through, strict=True)):
                 return False
             if stop.idle:
-                self._keep(self._joiner.lift(stop.idle), (), written)
+                self._keep(self._joiner.lift(Idle(stop.idle)), (), written)
             self._stop += 1
         return True
 
-    def _take(self, step: MergedStep, idle: int, written: Written) -> None:
+    def _take(self, step: MergedStep, idle: Idle, written: Written) -> None:
         shown, clicked = step.impressions.num_rows, step.clicks.num_rows
         self._rows = self._rows[0] + shown, self._rows[1] + clicked
         passed, self._passed = self._passed[:shown], self._passed[shown:]
         met, self._met = self._met[:clicked], self._met[clicked:]
         order = step.order.copy()
-        order[np.flatnonzero(order == IMPRESSION)[passed]] = PASSED
-        order[np.flatnonzero(step.order == CLICK)[met]] = MET
+        order[np.flatnonzero(order == IMPRESSION)[passed]] = NOT_ACCEPTED
+        order[np.flatnonzero(step.order == CLICK)[met]] = NOT_EARLY
         clocks = step.impression_clock, step.click_clock
-        order = with_lifts(order, idle)
+        order = with_idle_advances(order, idle)
         output = self._joiner.process(step.impressions, step.clicks, order, clocks)
-        same = np.array_equal(output.accepted, ~passed) and np.array_equal(output.waited, ~met)
+        same = np.array_equal(output.accepted, ~passed) and np.array_equal(output.early, ~met)
         if not same:
             raise _changed(written.cut)
         self._keep(output, step.rejected, written)

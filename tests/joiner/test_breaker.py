@@ -18,12 +18,12 @@ from joiner.core.breaker import (
     SEEN,
     SHOWN,
     BreakerState,
-    breaker_rules,
+    breaker_settings,
     breaker_state,
     count_click,
     due,
-    fresh_breaker,
     judge,
+    new_breaker,
 )
 from tests.oracles.join import OracleJoin
 from tests.support.join_events import (
@@ -227,8 +227,8 @@ class Watched:
     """A breaker fed by hand; `clicked` of `shown` impressions are its history."""
 
     def __init__(self, shown: float = 0, clicked: float = 0, **settings: Any) -> None:
-        self.rules = breaker_rules(JoinSettings(**settings))
-        self.state = fresh_breaker()
+        self.rules = breaker_settings(JoinSettings(**settings))
+        self.state = new_breaker()
         if shown:
             self.state[[SHOWN, CLICKED, RATE]] = shown, clicked, clicked / shown
         self.due = due(self.state, self.rules)

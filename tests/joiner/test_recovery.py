@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from joiner import Joiner
 from joiner.core.joiner import FLOOR
-from joiner.core.kernel_types import MET, NEVER, PASSED
+from joiner.core.kernel_types import NOT_ACCEPTED, NOT_EARLY
 from joiner.core.ring import DECIDED
+from streams.events import NEVER
 from tests.joiner.test_joiner import cases
 from tests.oracles.join import OracleJoin
 from tests.support.join_events import Event, click, impression, settings_of, step
@@ -18,7 +19,7 @@ from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
 
-CODES = {"impressions": PASSED, "clicks": MET}
+CODES = {"impressions": NOT_ACCEPTED, "clicks": NOT_EARLY}
 
 
 def take(joiner: Joiner, event: Event, types: tuple[str, ...], code: int | None = None) -> bool:
@@ -27,7 +28,7 @@ def take(joiner: Joiner, event: Event, types: tuple[str, ...], code: int | None 
     if code is not None:
         order = np.array([code], np.uint8)
     output = joiner.process(shown, clicked, order)
-    return bool(np.concatenate([output.accepted, output.waited]).any())
+    return bool(np.concatenate([output.accepted, output.early]).any())
 
 
 def known(joiner: Joiner, oracle: OracleJoin) -> list[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from joiner import JoinSettings, letters_of
+from joiner import JoinSettings, dead_letters_of
 from joiner.protocol import Beginnings, Report
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.arrow_ipc import encode as encode_rows
@@ -68,7 +68,7 @@ class KafkaLink:
 
     async def report(self, report: Report) -> None:
         """Send dead letters and late clicks, and wait until they are there."""
-        letters = report.letters + letters_of(report.rejected, self._join(), self._file)
+        letters = report.letters + dead_letters_of(report.rejected, self._join(), self._file)
         sent = [await self._send_letter(letter) for letter in letters]
         if report.late.num_rows:
             value = encode_rows([report.late], report.late.schema)

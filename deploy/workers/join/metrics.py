@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from deploy.workers.join.worker import JoinWorker
-from joiner import FOREVER, NEVER, Joiner
+from joiner import Joiner
+from streams.events import FOREVER, NEVER
 
 SOURCES = ("impressions", "clicks")
 _IMPRESSIONS = ("positives", "negatives", "sampled_out", "duplicates", "rejected", "corrections")

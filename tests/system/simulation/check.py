@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from msgspec import to_builtins
 
-from joiner.core.ledger import ledger_of
+from joiner.core.ledger import Tally, ledger_of
 from streams.deadletter import DeadLetter
 from streams.labelled_log import Block, Claim, Cut
 from streams.position import RowPosition
@@ -123,9 +123,9 @@ def _lift(oracle: OracleJoin, idle: int) -> None:
 
 def _agree(oracle: OracleJoin, cut: Cut, world: World, letters: Letters) -> None:
     """The cut's counts are the oracle's and those of the bad rows up to it."""
-    impressions, clicks, _ = (np.array(part) for part in cut.joiner["tally"])
+    tally = Tally(*(np.array(part) for part in cut.joiner["tally"]))
     types = world.schema.click_types
-    ledger = ledger_of(impressions, clicks, cut.joiner["open"], (*types, ""))
+    ledger = ledger_of(tally, cut.joiner["open"], types)
     assert ledger.balances()
     expected = oracle.ledger()
     found: Row = to_builtins(ledger)  # which is many times as fast as `asdict`

@@ -7,12 +7,12 @@ import pytest
 
 from ftrl.labelled_reader import Intake
 from joiner.core.joiner import Joiner
-from joiner.core.kernel_types import FOREVER
 from joiner.protocol import partition, recovery
 from joiner.protocol.cut import Needed, OpenCut
 from joiner.protocol.effects import Commit, Effect, ReadLabelled
 from joiner.protocol.partition import JoinPartition
 from joiner.protocol.recovery import Rebuild
+from streams.events import FOREVER
 from streams.labelled_log import Block, Claim, Lineage
 
 Patch = Callable[[pytest.MonkeyPatch], None]
