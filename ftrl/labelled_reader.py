@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from streams.arrow_ipc import decode
-from streams.labelled_log import Entry, Lineage
+from streams.labelled_log import Entry, FencingFilter
 
 
 class Intake:
@@ -21,7 +21,7 @@ class Intake:
 
         Raises ValueError if the topic then had another number of partitions.
         """
-        self._lineages = {partition: Lineage() for partition in range(partitions)}
+        self._fencing = {partition: FencingFilter() for partition in range(partitions)}
         self._next: dict[int, int] = {}
         if saved is None:
             return
@@ -31,7 +31,7 @@ class Intake:
                 f"partitions, this one has {partitions}; use the topic it was saved with"
             )
         for partition, (following, claim, number) in enumerate(saved["read"]):
-            self._lineages[partition] = Lineage(claim, number)
+            self._fencing[partition] = FencingFilter(claim, number)
             if following is not None:
                 self._next[partition] = following
 
@@ -46,7 +46,7 @@ class Intake:
         """
         if entry.offset < self._next.get(partition, 0):
             return []
-        block = self._lineages[partition].take(entry)
+        block = self._fencing[partition].take(entry)
         self._next[partition] = entry.offset + 1
         if block is None or block.rows == 0:
             return []
@@ -55,7 +55,7 @@ class Intake:
     def state(self) -> dict[str, Any]:
         """Everything it remembers, as plain JSON."""
         read = [
-            [self._next.get(partition), lineage.claim, lineage.number]
-            for partition, lineage in self._lineages.items()
+            [self._next.get(partition), fencing.claim, fencing.number]
+            for partition, fencing in self._fencing.items()
         ]
         return {"partitions": len(read), "read": read}

@@ -10,7 +10,7 @@ import pytest
 
 import clickloop
 from deploy.settings import load
-from streams.labelled_log import HEADER
+from streams.labelled_log import HEADER_NAME
 from tests import ROOT
 from tests.support.labelled_logs import labelled_logs
 from tests.support.library_page import PAGE, examples
@@ -134,7 +134,7 @@ def test_the_examples_on_kafka_run(
     assert log.void_rows
     topics = {kind: unique(kind) for kind in ("impressions", "clicks", "labelled")}
     create(kafka, *topics.values(), partitions=1)
-    fill(kafka, topics["labelled"], 0, [(x.value, {HEADER: x.header}) for x in log.messages])
+    fill(kafka, topics["labelled"], 0, [(x.value, {HEADER_NAME: x.header}) for x in log.messages])
     monkeypatch.setenv("CLICKLOOP_KAFKA__BOOTSTRAP_SERVERS", kafka)
     for kind, name in topics.items():
         monkeypatch.setenv(f"CLICKLOOP_TOPICS__{kind.upper()}", name)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from benchmarks.kafka.plant import Plant
 from streams.arrow_ipc import decode as rows_of
-from streams.labelled_log import HEADER, Block, Claim, Entry, Lineage, decode
+from streams.labelled_log import HEADER_NAME, Block, Claim, Entry, FencingFilter, decode
 from tests.system.kafka.pipeline import messages
 
 
@@ -29,11 +29,11 @@ def published(plant: Plant) -> Topic:
     topics, address = plant.settings.topics, plant.settings.kafka.bootstrap_servers
     found: dict[int, list[Published]] = {}
     for number in range(topics.partitions):
-        lineage = Lineage()
+        fencing = FencingFilter()
         found[number] = []
         for one in messages(address, topics.labelled, number):
-            header = dict(one.headers)[HEADER]
-            block = lineage.take(Entry(one.offset, decode(header, topics.labelled)))
+            header = dict(one.headers)[HEADER_NAME]
+            block = fencing.take(Entry(one.offset, decode(header, topics.labelled)))
             if block is not None:
                 found[number].append(Published(one.timestamp, block, one.value or b""))
     return found
@@ -46,7 +46,7 @@ def last_claim(plant: Plant) -> int:
         one.timestamp
         for number in range(topics.partitions)
         for one in messages(address, topics.labelled, number)
-        if isinstance(decode(dict(one.headers)[HEADER], topics.labelled), Claim)
+        if isinstance(decode(dict(one.headers)[HEADER_NAME], topics.labelled), Claim)
     )
 
 

@@ -11,13 +11,13 @@ from joiner.core.kernel_types import Idle, Spans, spans_of
 from joiner.core.outputs import JoinOutput
 from joiner.settings import JoinSettings
 from streams.compute.arrays import Bool
-from streams.labelled_log import Base, Cut, Stop
+from streams.labelled_log import Cut, RecoveryPoint, Stop
 from streams.merge import Merge, MergedStep
 from streams.rules import RuleNumbers
 
 
 class _Held(NamedTuple):
-    base: Base
+    base: RecoveryPoint
     until: int
     spans: Spans
 
@@ -25,18 +25,18 @@ class _Held(NamedTuple):
 class Needed:
     """The complete cuts in the log, and the latest before which nothing is needed."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: RecoveryPoint) -> None:
         """base: what the last block said, or the beginning of the logs."""
         self._base = base
         self._held: deque[_Held] = deque()
 
     def add(self, offset: int, number: int, cut: Cut, rules: RuleNumbers) -> None:
         """A cut is complete in the log; offset, number: of its first block. rules: it names."""
-        base = Base(offset, number, cut.end.impressions, cut.end.clicks)
+        base = RecoveryPoint(offset, number, cut.end.impressions, cut.end.clicks)
         spans = spans_of(JoinSettings.model_validate(cut.joiner["join"]), rules)
-        self._held.append(_Held(base, cut.until, spans))
+        self._held.append(_Held(base, cut.retain_until, spans))
 
-    def base(self, watermark: int, oldest_open: int, now: Spans) -> Base:
+    def base(self, watermark: int, oldest_open: int, now: Spans) -> RecoveryPoint:
         """Where a restart would begin. watermark: the join's, ms. oldest_open: the least `ts` of an
         open impression. now: the spans in force.
 
@@ -103,8 +103,8 @@ class OpenCut:
             passed=_packed(self._passed),
             met=_packed(self._met),
             newest=(impressions.newest, clicks.newest),
-            until=joiner.matters_until,
-            undecided=joiner.undecided,
+            retain_until=joiner.matters_until,
+            oldest_open=joiner.undecided,
             joiner=joiner.plain(),
             rows=(sum(map(len, self._passed)), sum(map(len, self._met))),
         )

@@ -6,14 +6,14 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from streams.deadletter import DeadLetter
-from streams.labelled_log import Message
+from streams.labelled_log import Header
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
     """Append to the labelled partition: the header, and the Arrow message (empty for a claim)."""
 
-    header: Message
+    header: Header
     value: bytes
 
 

@@ -43,7 +43,7 @@ from streams.arrow_ipc import encode_parts
 from streams.deadletter import DeadLetter
 from streams.errors import ClickloopError, DataError
 from streams.events import SOURCES
-from streams.labelled_log import Base, Block, Claim, Cut, Entry
+from streams.labelled_log import Block, Claim, Cut, Entry, RecoveryPoint
 from streams.merge import Merge
 from streams.position import ReadCursor, RowPosition, rows_through
 from streams.record import RecordType, RowChunk
@@ -176,7 +176,7 @@ class JoinPartition:
                         "this worker saw whether one of them was another's claim. Its retention "
                         "must be longer than a worker may sleep; start this one again."
                     )
-                if any(isinstance(entry.message, Claim) for entry in entries):
+                if any(isinstance(entry.header, Claim) for entry in entries):
                     raise SupersededError(
                         "another worker has claimed the partition, after offset "
                         f"{start - 1} of the labelled topic; what this one published since is void"
@@ -261,17 +261,17 @@ class JoinPartition:
         self._last = last
         if last.block is None:
             begins = self._beginnings
-            base = Base(self._claim, 0, (begins.impressions, -1), (begins.clicks, -1))
+            base = RecoveryPoint(self._claim, 0, (begins.impressions, -1), (begins.clicks, -1))
             return self._begin(base, None, [])
         self.phase = "history"
-        return [ReadLabelled(last.block.base.offset, last.offset + 1)]
+        return [ReadLabelled(last.block.recovery_point.offset, last.offset + 1)]
 
     def _remember(self, entries: list[Entry]) -> list[Effect]:
         assert self._last.block is not None
-        base, self._number = self._last.block.base, self._last.block.number
+        base, self._number = self._last.block.recovery_point, self._last.block.number
         return self._begin(base, *cuts_since(base, self._last.block, entries, self._setup.rules))
 
-    def _begin(self, base: Base, cut: Cut | None, written: list[Written]) -> list[Effect]:
+    def _begin(self, base: RecoveryPoint, cut: Cut | None, written: list[Written]) -> list[Effect]:
         """Go on from `base`, where the joiner was as `cut` says."""
         for name, place, first in (
             ("impressions", base.impressions, self._beginnings.impressions),
@@ -333,7 +333,9 @@ class JoinPartition:
                 self._cut_at = offset, block.number, block.cut, self._setup.rules
             if block.complete and self._cut_at is not None:
                 self._needed.add(*self._cut_at)
-                effects = [Commit(block.base.impressions[0], block.base.clicks[0])]
+                effects = [
+                    Commit(block.recovery_point.impressions[0], block.recovery_point.clicks[0])
+                ]
         return effects
 
     def _join(self, idle: tuple[bool, bool], *, waited: bool) -> list[Effect]:
@@ -375,7 +377,9 @@ class JoinPartition:
         self._open = OpenCut(self._joiner)
         return effects
 
-    def _publish(self, cut: Cut | None, labelled: list[pa.RecordBatch], base: Base) -> list[Effect]:
+    def _publish(
+        self, cut: Cut | None, labelled: list[pa.RecordBatch], base: RecoveryPoint
+    ) -> list[Effect]:
         """The blocks of a cut, or (None) those of it that are missing."""
         schema, limit = self._setup.schema.labelled, self._setup.max_message_bytes
         parts = encode_parts(labelled, schema, limit) if labelled else [(0, b"")]
@@ -388,7 +392,7 @@ class JoinPartition:
                 claim=self._claim,
                 seen=strangers[0].start - 1 if strangers else self._acknowledged,
                 number=self._number,
-                base=base,
+                recovery_point=base,
                 rows=rows,
                 complete=at + 1 == len(parts),
                 cut=cut if at == 0 else None,

@@ -21,7 +21,7 @@ from streams.compute.arrays import Bool
 from streams.deadletter import DeadLetter
 from streams.errors import DataError
 from streams.events import CLICK, IMPRESSION
-from streams.labelled_log import Base, Block, Claim, Cut, Entry, Lineage
+from streams.labelled_log import Block, Claim, Cut, Entry, FencingFilter, RecoveryPoint
 from streams.merge import Merge, MergedStep
 from streams.position import RowPosition
 from streams.rules import RuleNumbers
@@ -61,10 +61,10 @@ def last_block(entries: list[Entry], start: int, beginning: int) -> Last | None:
     knew that nobody had, and its own offset. A claim that retention has deleted is known by the
     blocks of who made it.
     """
-    claims = {entry.offset for entry in entries if isinstance(entry.message, Claim)}
-    claims |= {entry.message.claim for entry in entries if isinstance(entry.message, Block)}
+    claims = {entry.offset for entry in entries if isinstance(entry.header, Claim)}
+    claims |= {entry.header.claim for entry in entries if isinstance(entry.header, Block)}
     for entry in reversed(entries):
-        block = entry.message
+        block = entry.header
         if isinstance(block, Block):
             if block.seen + 1 < start and start > beginning:
                 return None
@@ -112,7 +112,7 @@ def rules_named(cut: Cut, today: RuleNumbers) -> RuleNumbers:
 
 
 def cuts_since(
-    base: Base, last: Block, entries: list[Entry], today: RuleNumbers
+    base: RecoveryPoint, last: Block, entries: list[Entry], today: RuleNumbers
 ) -> tuple[Cut | None, list[Written]]:
     """The cut of the base (None: nothing was read then), and the cuts written after it.
 
@@ -126,8 +126,8 @@ def cuts_since(
             f"the labelled topic: a restart needs its messages from offset {base.offset} on, the "
             f"first there is {first}. Its retention must be longer than impressions stay known."
         )
-    lineage = Lineage()
-    blocks = [(e.offset, block) for e in entries if (block := lineage.take(e)) is not None]
+    fencing = FencingFilter()
+    blocks = [(e.offset, block) for e in entries if (block := fencing.take(e)) is not None]
     at_base: Cut | None = None
     if base.number:
         at_base = blocks.pop(0)[1].cut

@@ -20,7 +20,7 @@ from deploy import settings
 from streams.arrow_ipc import encode
 from streams.compute.murmur2 import partition_of
 from streams.kafka.chunk import MessageChunk, Partition, concat_chunks
-from streams.labelled_log import Base, Block, Cut, Stop
+from streams.labelled_log import Block, Cut, RecoveryPoint, Stop
 from tests.support import trivago
 from tests.system.kafka.messages import Message
 
@@ -33,7 +33,7 @@ def block(at: int, impressions: int, names: list[str] | None = None) -> labelled
     if names is not None:
         rows = pa.record_batch({"impression_id": pa.array(names)})
         value = encode([rows], rows.schema)
-    base = Base(0, 0, (0, -1), (0, -1))
+    base = RecoveryPoint(0, 0, (0, -1), (0, -1))
     return labelled.Published(
         at, Block("w", 0, 0, 1, base, len(names or ()), complete=True, cut=cut), value
     )

@@ -6,10 +6,10 @@ from joiner.protocol.partition import Beginnings, JoinPartition, Setup
 from joiner.protocol.recovery import last_block
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.errors import DataError
-from streams.labelled_log import Base, Block, Claim, Entry
+from streams.labelled_log import Block, Claim, Entry, RecoveryPoint
 from streams.schema import EventSchema
 
-START = Base(0, 0, (0, -1), (0, -1))
+START = RecoveryPoint(0, 0, (0, -1), (0, -1))
 
 
 def block(offset: int, claim: int, seen: int) -> Entry:
@@ -19,7 +19,7 @@ def block(offset: int, claim: int, seen: int) -> Entry:
         claim=claim,
         seen=seen,
         number=offset,
-        base=START,
+        recovery_point=START,
         rows=0,
         complete=True,
         cut=None,

@@ -14,7 +14,7 @@ from streams.arrow_ipc import encode as encode_rows
 from streams.deadletter import DeadLetter
 from streams.kafka import Partition
 from streams.kafka.consume import App, RangeReader, entry_of
-from streams.labelled_log import HEADER, Entry, Message, encode
+from streams.labelled_log import HEADER_NAME, Entry, Header, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class KafkaLink:
         self._inputs = [Partition(name, number) for name in topics.inputs]
         self._labelled = Partition(topics.labelled, number)
 
-    async def send(self, header: Message, value: bytes) -> asyncio.Future[int]:
+    async def send(self, header: Header, value: bytes) -> asyncio.Future[int]:
         """Append to the labelled partition."""
-        headers = {HEADER: encode(header), CONTENT_TYPE: ARROW.encode()}
+        headers = {HEADER_NAME: encode(header), CONTENT_TYPE: ARROW.encode()}
         return await self._app.send_to(self._labelled, value, headers)
 
     async def report(self, report: Report) -> None:

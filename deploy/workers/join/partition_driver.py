@@ -31,7 +31,7 @@ from joiner.protocol import (
 from streams.events import CLICK, IMPRESSION, SOURCES
 from streams.kafka import MessageChunk as Messages
 from streams.kafka import concat_chunks
-from streams.labelled_log import Entry, Message
+from streams.labelled_log import Entry, Header
 from streams.record import RowChunk
 from streams.rules import RuleNumbers
 
@@ -53,7 +53,7 @@ class Pace:
 class Link(Protocol):
     """What a partition's driver needs of Kafka."""
 
-    async def send(self, header: Message, value: bytes) -> asyncio.Future[int]:
+    async def send(self, header: Header, value: bytes) -> asyncio.Future[int]:
         """Append to the labelled partition, after what was sent before: its offset to come."""
 
     async def report(self, report: Report) -> None:

@@ -288,6 +288,6 @@ def _sort(entry: Entry, batches: list[pa.RecordBatch]) -> str:
     """What a message was, for the metrics."""
     if batches:
         return "learned"
-    if not isinstance(entry.message, Block):
-        return "foreign" if entry.message is None else "claim"
-    return "empty" if entry.message.rows == 0 else "void"
+    if not isinstance(entry.header, Block):
+        return "foreign" if entry.header is None else "claim"
+    return "empty" if entry.header.rows == 0 else "void"

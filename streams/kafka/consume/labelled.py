@@ -1,7 +1,7 @@
 """Messages of the labelled topic, as a consumer hands them out."""
 
 from streams.kafka.chunk import Message, Partition
-from streams.labelled_log import HEADER, Entry, decode
+from streams.labelled_log import HEADER_NAME, Entry, decode
 
 
 def message_location(partition: Partition, message: Message) -> str:
@@ -12,6 +12,6 @@ def message_location(partition: Partition, message: Message) -> str:
 def entry_of(partition: Partition, message: Message) -> Entry:
     """The claim or block that a message is. Raises DataError if its header cannot be read."""
     for name, header in message.headers:
-        if name == HEADER:
+        if name == HEADER_NAME:
             return Entry(message.offset, decode(header, message_location(partition, message)))
     return Entry(message.offset, None)

@@ -23,7 +23,7 @@ from streams.kafka.client_errors import translated_errors
 from streams.kafka.consume.labelled import entry_of, message_location
 from streams.kafka.security import client_options
 from streams.kafka.settings import KafkaSettings
-from streams.labelled_log import Lineage
+from streams.labelled_log import FencingFilter
 
 _POLL_MS = 500
 _PATIENCE_MS = 30_000  # to find a first broker
@@ -32,7 +32,7 @@ _PATIENCE_MS = 30_000  # to find a first broker
 class Cursor(NamedTuple):
     """Where to read on in a partition; plain numbers, which survive JSON as a list.
 
-    offset: of the next message. claim, number: which blocks count from there on, as `Lineage`
+    offset: of the next message. claim, number: which blocks count from there on, as `FencingFilter`
     takes them; of an offset alone nobody could say whether the block there is void.
     """
 
@@ -58,19 +58,19 @@ class LabelledPartition:
     def __init__(self, partition: Partition, cursor: Cursor) -> None:
         """cursor: of the last rows that were made use of; Cursor() for the beginning."""
         self._partition = partition
-        self._lineage = Lineage(cursor.claim, cursor.number)
+        self._fencing = FencingFilter(cursor.claim, cursor.number)
 
     def take(self, record: Message) -> LabelledRows | None:
         """The examples of the next message; None if it has none, or is void.
 
         Raises DataError if messages are missing before it, or it cannot be read.
         """
-        block = self._lineage.take(entry_of(self._partition, record))
+        block = self._fencing.take(entry_of(self._partition, record))
         if block is None or block.rows == 0:
             return None
         batches = decode(record.value or b"", message_location(self._partition, record))
         rows = concat_batches(batches, batches[0].schema)
-        cursor = Cursor(record.offset + 1, self._lineage.claim, self._lineage.number)
+        cursor = Cursor(record.offset + 1, self._fencing.claim, self._fencing.number)
         return LabelledRows(self._partition.number, rows, cursor)
 
 

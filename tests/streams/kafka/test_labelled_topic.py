@@ -17,7 +17,7 @@ from streams.kafka.consume.labelled_topic import (
     read_labelled,
 )
 from streams.kafka.settings import KafkaSettings
-from streams.labelled_log import HEADER
+from streams.labelled_log import HEADER_NAME
 from tests.support import small_logs
 from tests.support.labelled_logs import LabelledLog, labelled_logs
 from tests.system.kafka.messages import Message
@@ -38,7 +38,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledLog]:
 def messages(log: LabelledLog) -> list[Message]:
     """A partition as a consumer hands it out."""
     return [
-        Message(offset, each.value, ((HEADER, each.header),))
+        Message(offset, each.value, ((HEADER_NAME, each.header),))
         for offset, each in enumerate(log.messages)
     ]
 
@@ -82,7 +82,9 @@ def topic(kafka: str, logs: list[LabelledLog]) -> Topic:
     name = unique("labelled")
     create(kafka, name, partitions=PARTITIONS)
     for number, log in enumerate(logs):
-        fill(kafka, name, number, [(each.value, {HEADER: each.header}) for each in log.messages])
+        fill(
+            kafka, name, number, [(each.value, {HEADER_NAME: each.header}) for each in log.messages]
+        )
     return Topic(name, KafkaSettings(bootstrap_servers=kafka))
 
 
@@ -101,7 +103,7 @@ def test_of_a_broker_it_gives_exactly_the_rows_that_count(
 def test_it_follows_until_it_is_stopped(kafka: str, logs: list[LabelledLog]) -> None:
     name = unique("labelled")
     create(kafka, name, partitions=1)
-    stored = [(each.value, {HEADER: each.header}) for each in logs[0].messages]
+    stored = [(each.value, {HEADER_NAME: each.header}) for each in logs[0].messages]
     fill(kafka, name, 0, stored[:20])
     found: list[LabelledRows] = []
     reader = read_labelled(
@@ -127,7 +129,7 @@ def test_what_it_cannot_read_is_told(kafka: str, topic: Topic) -> None:
         next(read_labelled(topic.name, settings, {0: Cursor(10_000)}))
     name = unique("labelled")
     create(kafka, name, partitions=1)
-    fill(kafka, name, 0, [(b"", {HEADER: b"[]"})])
+    fill(kafka, name, 0, [(b"", {HEADER_NAME: b"[]"})])
     with pytest.raises(DataError, match="cannot be read"):
         list(read_labelled(name, settings))
 
@@ -135,7 +137,7 @@ def test_what_it_cannot_read_is_told(kafka: str, topic: Topic) -> None:
 def test_what_was_deleted_before_it_was_read_is_told(kafka: str, logs: list[LabelledLog]) -> None:
     name, settings = unique("labelled"), KafkaSettings(bootstrap_servers=kafka)
     create(kafka, name, partitions=1)
-    fill(kafka, name, 0, [(each.value, {HEADER: each.header}) for each in logs[0].messages])
+    fill(kafka, name, 0, [(each.value, {HEADER_NAME: each.header}) for each in logs[0].messages])
     first = next(read_labelled(name, settings))
     delete_before(kafka, name, 0, len(logs[0].messages) - 3)
     with pytest.raises(DataError, match="retention"):

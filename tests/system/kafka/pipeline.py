@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from streams.deadletter import DeadLetter, Source
 from streams.kafka.chunk import Partition
 from streams.kafka.codec import Decoder
-from streams.labelled_log import HEADER
+from streams.labelled_log import HEADER_NAME
 from streams.record import RecordType
 from streams.schema import EventSchema
 from tests.oracles.join import OracleJoin
@@ -106,7 +106,7 @@ def world_of(joining: Joining, number: int) -> World:
 def labelled_messages(joining: Joining, number: int) -> list[Message]:
     """Claims and blocks of a partition."""
     found = messages(joining.address, joining.topics.labelled, number)
-    return [Message(dict(one.headers)[HEADER], one.value or b"") for one in found]
+    return [Message(dict(one.headers)[HEADER_NAME], one.value or b"") for one in found]
 
 
 def is_joined(joining: Joining, number: int) -> bool:

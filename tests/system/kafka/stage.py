@@ -161,7 +161,7 @@ class Stage:
         """How often partitions were claimed so far."""
         every = range(self.joining.partitions)
         logs = [labelled_messages(self.joining, number) for number in every]
-        return sum(isinstance(one.entry(0).message, Claim) for log in logs for one in log)
+        return sum(isinstance(one.entry(0).header, Claim) for log in logs for one in log)
 
     def until_claimed(self, before: int, patience: float = 90.0) -> None:
         """Wait until every partition was claimed once more than when there were so many claims."""

@@ -52,7 +52,7 @@ def counting_blocks(labelled: list[Message]) -> list[tuple[Block, bytes]]:
     """The blocks that count and their examples, by reading all of the labelled log."""
     writer, blocks = None, []
     for offset, one in enumerate(labelled):
-        message = one.entry(offset).message
+        message = one.entry(offset).header
         if isinstance(message, Claim):
             writer = message.writer
         elif isinstance(message, Block) and message.writer == writer:
@@ -62,7 +62,7 @@ def counting_blocks(labelled: list[Message]) -> list[tuple[Block, bytes]]:
 
 def void_blocks(labelled: list[Message]) -> int:
     """How many blocks do not count."""
-    every = sum(isinstance(one.entry(0).message, Block) for one in labelled)
+    every = sum(isinstance(one.entry(0).header, Block) for one in labelled)
     return every - len(counting_blocks(labelled))
 
 

@@ -13,7 +13,7 @@ from joiner.protocol.effects import Commit, Effect, ReadLabelled
 from joiner.protocol.partition import JoinPartition
 from joiner.protocol.recovery import Rebuild
 from streams.events import FOREVER
-from streams.labelled_log import Block, Claim, Lineage
+from streams.labelled_log import Block, Claim, FencingFilter
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -26,7 +26,7 @@ def _replace(owner: Any, name: str, change: Callable[[Any], Any]) -> Patch:
 
 
 def _claims_do_not_count(_: Any) -> Any:
-    def take(self: Lineage, entry: Any) -> Block | None:
+    def take(self: FencingFilter, entry: Any) -> Block | None:
         message = entry.message
         if not isinstance(message, Block):
             return None
@@ -115,7 +115,7 @@ def _forgets_its_number(original: Any) -> Any:
 
 RULES: dict[str, Patch] = {
     "blocks of other writers are void after a claim (learner)": _replace(
-        Lineage, "take", _claims_do_not_count
+        FencingFilter, "take", _claims_do_not_count
     ),
     "blocks of other writers are void after a claim (restart)": _replace(
         partition, "last_block", _last_written

@@ -156,7 +156,7 @@ class Schedule:
             log.first = max(log.first, committed)
         blocks = counting_blocks(self.world.labelled)
         if blocks:
-            needed = min(blocks[-1][0].base.offset, self.learner.saved_to)
+            needed = min(blocks[-1][0].recovery_point.offset, self.learner.saved_to)
             self.world.labelled_first = max(self.world.labelled_first, needed)
 
     def _learn(self) -> None:

@@ -114,7 +114,7 @@ class World:
 
     def last_claim(self) -> int:
         """The offset of the claim that holds."""
-        claims = (o for o, m in enumerate(self.labelled) if isinstance(m.entry(o).message, Claim))
+        claims = (o for o, m in enumerate(self.labelled) if isinstance(m.entry(o).header, Claim))
         return max(claims, default=-1)
 
     def read_labelled(self, start: int, stop: int) -> list[Entry]:
