@@ -6,6 +6,7 @@ They are commands, not tests, and are not installed.
 - `capped`: what a small table costs on a stream of millions of ids
 - `figures`: what a measurement prints: a table for people, or one JSON document
 - `paired`: how much faster this learner is than another version's
+- `paired_bench`: `clickloop bench` of two versions in turn, and the ratio of their times
 - `pauses`: how long learning pauses for its own upkeep
 - `same_bytes`: whether another version of clickloop comes to the same bytes
 - `save_pause`: how long training waits for a checkpoint

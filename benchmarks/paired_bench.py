@@ -1,0 +1,78 @@
+"""`clickloop bench` of two versions in turn: `python -m benchmarks.paired_bench DIR -- WORDS...`.
+
+DIR is a checkout of the other version (`git worktree add DIR COMMIT`); WORDS are those of
+`clickloop bench`, for example `join --open 50000 --rounds 1 --events 0`. Each pair runs both
+versions one after the other, in turn the one and the other first, so that whatever else the machine
+does meets both. Prints, for each rate of the document, the time of this version over the other's:
+the geometric mean of the pairs' ratios and its 95% interval (Student's t of the logarithms).
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import ROOT
+
+# Student's t, 97.5%, by degrees of freedom; beyond the last the normal distribution is close.
+T_975 = {
+    **{1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23},
+    **{11: 2.20, 12: 2.18, 13: 2.16, 14: 2.14, 15: 2.13, 16: 2.12, 17: 2.11, 18: 2.10, 19: 2.09},
+}
+
+
+def rates(checkout: Path, words: list[str]) -> dict[str, float]:
+    """The figures per second that `clickloop bench` of a checkout gives."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", "bench", *words, "--json"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    figures = json.loads(done.stdout)["figures"]
+    return {one["name"]: one["value"] for one in figures if one["unit"] == "1/s" and one["value"]}
+
+
+def interval(ratios: list[float]) -> tuple[float, float, float]:
+    """The geometric mean of `ratios`, and the bounds of its 95% interval."""
+    logs = [math.log(ratio) for ratio in ratios]
+    mean = statistics.fmean(logs)
+    spread = statistics.stdev(logs) / math.sqrt(len(logs))
+    reach = T_975.get(len(logs) - 1, 2.09) * spread
+    return math.exp(mean), math.exp(mean - reach), math.exp(mean + reach)
+
+
+def main() -> None:
+    """Run the pairs and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.paired_bench", description="clickloop bench of two versions."
+    )
+    parser.add_argument("dir", type=Path, help="a checkout of the other version")
+    parser.add_argument("--pairs", type=int, default=15, help="how many (default: 15)")
+    parser.add_argument("words", nargs="+", help="of `clickloop bench`, after --")
+    asked = parser.parse_args()
+    other = asked.dir.resolve()
+    for checkout in (ROOT, other):
+        rates(checkout, asked.words)  # compiles
+    found: dict[str, list[float]] = {}
+    for pair in range(asked.pairs):
+        order = (ROOT, other) if pair % 2 else (other, ROOT)
+        measured = {checkout: rates(checkout, asked.words) for checkout in order}
+        for name, rate in measured[ROOT].items():
+            if name in measured[other]:
+                found.setdefault(name, []).append(measured[other][name] / rate)
+    print(f"time of this version / the other's, {asked.pairs} pairs: bench {' '.join(asked.words)}")
+    for name, ratios in found.items():
+        mean, low, high = interval(ratios)
+        print(f"  {name:36} {mean:.3f}  95% interval {low:.3f} to {high:.3f}")
+
+
+if __name__ == "__main__":
+    main()
