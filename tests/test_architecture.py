@@ -119,7 +119,7 @@ ONLY_IN = {
     },
     "pydantic_settings": {"deploy/settings.py"},
     "msgspec": {
-        "deploy/workers/join/kafka_link.py",
+        "deploy/workers/join/kafka_port.py",
         "streams/formats/ndjson.py",
         "streams/labelled_log.py",
     },

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from deploy import settings
-from deploy.workers.learn.online_trainer import Learning
-from deploy.workers.learn.worker import learn, where
+from deploy.workers.learn.command import learn
+from deploy.workers.learn.online_trainer import OnlineTrainer
 from streams.compute.arrays import I64
 
 
@@ -48,17 +48,17 @@ def main(config: str, store: str, journal: str) -> None:
     folder.mkdir()
     batches = os.open(folder / "batches", os.O_WRONLY | os.O_CREAT)
     times = os.open(folder / "ts", os.O_WRONLY | os.O_CREAT)
-    learn_batch: Any = Learning._learn
+    learn_batch: Any = OnlineTrainer._learn
 
-    def learning(self: Learning, batch: Any, partition: int, where: str) -> None:
+    def learning(self: OnlineTrainer, batch: Any, partition: int, where: str) -> None:
         learn_batch(self, batch, partition, where)
         line = time.time_ns() // 1000, partition, batch.num_rows
         os.write(batches, np.array(line).tobytes())
         os.write(times, batch.column("ts").to_numpy().tobytes())
 
-    Learning._learn = learning  # type: ignore[method-assign] # to look on, not to change it
+    OnlineTrainer._learn = learning  # type: ignore[method-assign] # to look on, not to change it
     loaded = settings.load(Path(config))
-    learn(loaded, where(loaded), Path(store), None)
+    learn(loaded, Path(store), None)
 
 
 if __name__ == "__main__":

@@ -61,8 +61,7 @@ def worker_learn_command(
     ] = None,
 ) -> None:
     """Learn from the labelled topic, each example once, and publish serving versions."""
-    from deploy.workers.learn import worker  # here, as Kafka's clients take half a second to load
+    from deploy.workers.learn import command  # here, as Kafka's clients take half a second to load
 
     with errors():
-        loaded = settings.load(config)
-        worker.learn(loaded, worker.where(loaded), store, source)
+        command.learn(settings.load(config), store, source)

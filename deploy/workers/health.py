@@ -1,4 +1,4 @@
-"""What a worker says of itself over HTTP, to whoever watches it. It tells nothing of the data.
+"""A worker's state over HTTP, for operators and Prometheus. It tells nothing of the data.
 
 /healthz    200: the process answers
 /readyz     200 if it does its work; else 503, and why not

@@ -1,4 +1,4 @@
-"""Ends a worker that is stuck: there is something to do, and for long nothing was done.
+"""The watchdog ends a worker that is stuck: there is work to do, and for long none was done.
 
 It looks from a thread of its own, so that a blocked event loop does not blind it.
 """
@@ -19,11 +19,11 @@ BEAT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """One thing to watch, asked from another thread.
+class Probe:
+    """A kind of work that is watched. Its functions are called from the watchdog's thread.
 
-    what: in words, for the last message. pending: how much there is to do. done: how much was
-    done ever.
+    what: the stall in words, for the last message. pending: how much there is to do. done: how
+    much was done ever.
     """
 
     what: str
@@ -31,19 +31,19 @@ class Watch:
     done: Callable[[], int]
 
 
-class Patience:
-    """The decision for one thing: how long it has been stuck. The clock is passed in."""
+class StallDetector:
+    """Decides for how long one kind of work has been stuck. The clock is passed in."""
 
-    def __init__(self, most: float) -> None:
-        """most: seconds between two looks that count; in a longer pause this process slept too."""
-        self._most = most
+    def __init__(self, longest_pause: float) -> None:
+        """longest_pause: seconds between two looks that count; more: this process slept as well."""
+        self._longest_pause = longest_pause
         self._looked: float | None = None
         self._done: int | None = None
         self._stuck = 0.0
 
     def look(self, now: float, pending: int, done: int) -> float:
-        """For how long nothing was done although there was something to do, seconds."""
-        passed = 0.0 if self._looked is None else min(now - self._looked, self._most)
+        """Seconds for which there was work to do and none was done. now: of a steady clock."""
+        passed = 0.0 if self._looked is None else min(now - self._looked, self._longest_pause)
         self._looked = now
         if pending <= 0 or done != self._done:
             self._done = done
@@ -56,12 +56,12 @@ class Patience:
 class Watchdog:
     """A thread that ends the process, with exit code 1 and one line that says why."""
 
-    def __init__(self, stuck_after: int, watches: Sequence[Watch]) -> None:
+    def __init__(self, stuck_after: int, probes: Sequence[Probe]) -> None:
         """stuck_after: ms. The event loop that starts it is watched as well."""
         self._beats = 0
         self._beating: asyncio.Task[None] | None = None
         self._limit = stuck_after / 1000
-        self._watches = (*watches, Watch("its event loop is blocked", lambda: 1, self._beaten))
+        self._probes = (*probes, Probe("its event loop is blocked", lambda: 1, self._beaten))
         self._over = threading.Event()
 
     async def start(self) -> None:
@@ -70,7 +70,7 @@ class Watchdog:
         threading.Thread(target=self._look, name="clickloop-watchdog", daemon=True).start()
 
     async def stop(self) -> None:
-        """Look away."""
+        """Watch no longer."""
         self._over.set()
         if self._beating is not None:
             self._beating.cancel()
@@ -85,12 +85,12 @@ class Watchdog:
 
     def _look(self) -> None:
         pause = self._limit / LOOKS
-        watched = [(watch, Patience(2 * pause)) for watch in self._watches]
+        watched = [(probe, StallDetector(2 * pause)) for probe in self._probes]
         while not self._over.wait(pause):
             now = time.monotonic()
-            for watch, patience in watched:
-                if patience.look(now, watch.pending(), watch.done()) >= self._limit:
-                    _end(f"{watch.what}, for {readable(int(self._limit * 1000))} now")
+            for probe, detector in watched:
+                if detector.look(now, probe.pending(), probe.done()) >= self._limit:
+                    _end(f"{probe.what}, for {readable(int(self._limit * 1000))} now")
 
 
 def _end(reason: str) -> None:

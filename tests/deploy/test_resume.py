@@ -21,7 +21,7 @@ from deploy.storage import checkpoint_store
 from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store, StoreError
 from deploy.workers.learn.metrics import LearnMetrics
-from deploy.workers.learn.online_trainer import Learning
+from deploy.workers.learn.online_trainer import OnlineTrainer
 from ftrl.table.layout import LAYOUTS, columns
 from streams.errors import ConfigError, DataError
 from streams.files.logs import open_log
@@ -184,7 +184,7 @@ def test_a_run_of_an_older_clickloop_is_told_from_one_with_other_settings(
     with Store(out / STORE, read_only=True) as store:
         saved = CheckpointStore(store).last(LAYOUTS["float32"])
     assert saved is not None
-    learner = Learning(loaded(logs), tmp_path / "learner", "labelled", 1, out / STORE, metrics)
+    learner = OnlineTrainer(loaded(logs), tmp_path / "learner", "labelled", 1, out / STORE, metrics)
     held = learner.training.learner.state()
     learner.close(0.0, save=False)
     keys, z, *_ = columns(saved.slots)

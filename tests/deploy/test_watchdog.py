@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deploy.workers.watchdog import Patience
+from deploy.workers.watchdog import StallDetector
 
 # (seconds passed, pending, done)
 Look = tuple[float, int, int]
@@ -14,10 +14,10 @@ Look = tuple[float, int, int]
 
 def stuck_for(looks: Sequence[Look], most: float = 2.0) -> list[float]:
     """What it decides at each look."""
-    patience, now, found = Patience(most), 0.0, []
+    detector, now, found = StallDetector(most), 0.0, []
     for passed, pending, done in looks:
         now += passed
-        found.append(patience.look(now, pending, done))
+        found.append(detector.look(now, pending, done))
     return found
 
 
@@ -41,13 +41,13 @@ def test_time_in_which_the_process_itself_stood_still_does_not_count() -> None:
 
 CHILD = """
 import asyncio, sys, time
-from deploy.workers.watchdog import Watch, Watchdog
+from deploy.workers.watchdog import Probe, Watchdog
 
 async def main(how):
     done = [0]
     pending = 10 * (how in ("stuck", "busy"))
-    watch = Watch("ten letters wait, and none was sent", lambda: pending, lambda: done[0])
-    dog = Watchdog(1000, [watch])
+    probe = Probe("ten letters wait, and none was sent", lambda: pending, lambda: done[0])
+    dog = Watchdog(1000, [probe])
     await dog.start()
     if how == "blocked":
         await asyncio.sleep(0.5)

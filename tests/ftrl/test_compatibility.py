@@ -20,7 +20,7 @@ from deploy.storage import versions
 from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
-from deploy.workers.learn.online_trainer import Learning
+from deploy.workers.learn.online_trainer import OnlineTrainer
 from ftrl.features.compatibility import change
 from ftrl.features.config import FeatureConfig
 from ftrl.features.coordinates import Features
@@ -261,7 +261,7 @@ class Node:
 
     def __init__(self, values: settings.Settings, folder: Path, source: Path | None = None) -> None:
         metrics = LearnMetrics(dict, lambda: True)
-        self.learning = Learning(values, folder, "labelled", 1, source, metrics)
+        self.learning = OnlineTrainer(values, folder, "labelled", 1, source, metrics)
 
     def take(self, log: LabelledLog, end: int) -> None:
         """Learn from the messages up to `end`, from where it is."""

@@ -1,10 +1,8 @@
-"""The join worker.
+"""The join worker: impressions and clicks in, labelled blocks out.
 
-- `command`: `clickloop worker join`: impressions and clicks in, labelled blocks out, until told
-  to stop
-- `kafka_link`: what the driver of a partition needs of Kafka, through the worker's Faust app
-- `metrics`: what the join worker tells Prometheus: looked up when it is asked for, by partition
-- `partition_driver`: drives one partition's state machine: messages come in, effects are carried
-  out
-- `worker`: the join worker: the partitions that Faust gives it, and the driver of each
+- `command`: `clickloop worker join`: from settings to a running worker
+- `worker`: the partitions that Faust gives it, and the driver of each
+- `partition_driver`: drives one partition's state machine, and carries out its effects
+- `kafka_port`: Kafka as a driver sees it
+- `metrics`: the worker's metrics for Prometheus
 """

@@ -1,70 +1,62 @@
 """`clickloop worker join`: impressions and clicks in, labelled blocks out, until told to stop.
 
-Kafka ── chunks ── agents ── a Runner for each partition (turns in threads) ── Kafka
+Kafka ── chunks ── agents ── JoinWorker ── a PartitionDriver for each (in threads) ── Kafka
                       │
                       └─ health, metrics, watchdog
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
 from deploy.settings import Settings
 from deploy.workers.health import Health
-from deploy.workers.join.kafka_link import JoinTopics
+from deploy.workers.join.kafka_port import JoinTopics
 from deploy.workers.join.metrics import JoinMetrics
-from deploy.workers.join.partition_driver import Decode, Pace
+from deploy.workers.join.partition_driver import Decode, DriverSettings
 from deploy.workers.join.worker import JoinWorker
-from deploy.workers.watchdog import Watch, Watchdog
+from deploy.workers.service import Connection, connection_of, supervise
 from joiner import Joiner
 from joiner.protocol import Setup
 from streams.arrow_batches import empty_batch
 from streams.deadletter import Source
-from streams.kafka import Decoder, Partition, client_options, faust_options
+from streams.kafka import Decoder, Partition
 from streams.kafka.consume import App, create_app, range_reader, run
 from streams.record import RecordType
 from streams.rules import RuleNumbers
 from streams.spill import spill_of
 
-THREADS = 2  # turns of different partitions at a time; kernels and Arrow release the GIL
+THREADS = 2  # iterations of different partitions at a time; kernels and Arrow release the GIL
 MOST_KEEPALIVE_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Where:
+@dataclass(frozen=True, slots=True)
+class JoinConfig:
     """What a join worker reads and writes.
 
-    group: of its consumers. topics, partitions: their names, and how many each has. max_skew: how
-    far beyond the time its message was appended an event's `ts` may be, ms. clients: options of
-    aiokafka's clients, address and credentials; app: of the Faust app. older_skew: from the number
-    of older defaults, max_skew by these; None: it is the same.
+    topics, partitions: their names, and how many each has. max_skew: how far beyond the time its
+    message was appended an event's `ts` may be, ms. older_skew: gives max_skew by the number of
+    older defaults; None: it is the same.
     """
 
-    brokers: str
-    group: str
+    connection: Connection
     topics: JoinTopics
     partitions: int
     max_skew: int
-    clients: Mapping[str, Any]
-    app: Mapping[str, Any]
     older_skew: Callable[[int], int] | None = None
 
 
-def where(settings: Settings) -> Where:
+def config_of(settings: Settings) -> JoinConfig:
     """The same from the settings. Raises ConfigError without its credentials."""
-    kafka, topics = settings.kafka, settings.topics
-    return Where(
-        brokers=kafka.bootstrap_servers,
-        group=f"{kafka.group_prefix}-join",
-        topics=JoinTopics(*topics.names),
-        partitions=topics.partitions,
-        max_skew=topics.max_skew,
-        clients=client_options(kafka),
-        app=faust_options(kafka),
+    topics = settings.topics
+    return JoinConfig(
+        connection_of(settings, "join"),
+        JoinTopics(*topics.names),
+        topics.partitions,
+        topics.max_skew,
     )
 
 
@@ -77,41 +69,45 @@ def setup_of(settings: Settings) -> Setup:
     return Setup(events, join, sampling, max_message_bytes=most, spill=spill)
 
 
-def pace_of(settings: Settings) -> Pace:
-    """When the worker does what. A cut is published at least every quarter of the retention."""
+def driver_settings_of(settings: Settings) -> DriverSettings:
+    """When drivers do what. A cut is published at least every quarter of the retention."""
     worker = settings.worker
     keepalive = min(settings.topics.retention / 4000, MOST_KEEPALIVE_S)
-    return Pace(
+    return DriverSettings(
         linger=worker.linger / 1000, idle_timeout=worker.idle_timeout / 1000, keepalive=keepalive
     )
 
 
-def join_app(setup: Setup, where: Where, pace: Pace) -> tuple[App, JoinWorker]:
+def join_app(setup: Setup, config: JoinConfig, driving: DriverSettings) -> tuple[App, JoinWorker]:
     """An app that joins the partitions it is given."""
 
     def decoders(partition: Partition) -> Decode:
-        source: Source = "impressions" if partition.topic == where.topics.impressions else "clicks"
+        source: Source = "impressions" if partition.topic == config.topics.impressions else "clicks"
         record = RecordType(source, setup.schema)
 
         @cache
         def decoder(rules: RuleNumbers) -> Decoder:
-            older = where.older_skew if rules.defaults != setup.rules.defaults else None
-            skew = where.max_skew if older is None else older(rules.defaults)
-            return Decoder(record, partition, where.partitions, skew, rules)
+            older = config.older_skew if rules.defaults != setup.rules.defaults else None
+            skew = config.max_skew if older is None else older(rules.defaults)
+            return Decoder(record, partition, config.partitions, skew, rules)
 
         return lambda messages, rules: decoder(rules).decode(messages.messages)
 
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="clickloop-join")
-    connect = partial(range_reader, where.clients)
-    worker = JoinWorker(where.topics, setup, decoders, connect, executor, pace)
-    app = create_app(where.group, where.brokers, worker, **where.app)
+    reach = config.connection
+    connect = partial(range_reader, reach.clients)
+    worker = JoinWorker(config.topics, setup, decoders, connect, executor, driving)
+    app = create_app(reach.group, reach.brokers, worker, **reach.app)
     worker.attach(app)
     return app, worker
 
 
 def warm(setup: Setup) -> None:
-    """Compile the kernels now: the first run of a version takes a minute, in which a member of
-    the group would hold its partitions and do nothing."""
+    """Compile the kernels before the worker joins its group.
+
+    In the first run of a version that takes a minute, in which a member of the group would hold
+    its partitions and do nothing.
+    """
     schema = setup.schema
     joiner = Joiner(schema, setup.join, setup.sampling)
     joiner.process(
@@ -123,16 +119,9 @@ def warm(setup: Setup) -> None:
 
 def join(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT; ends the process, with 0 only if all went well."""
-    setup, at = setup_of(settings), where(settings)
+    setup, config = setup_of(settings), config_of(settings)
     warm(setup)
-    app, worker = join_app(setup, at, pace_of(settings))
-    metrics = JoinMetrics(worker)
-    health = Health(settings.worker.join_http, worker.not_ready, metrics.registry)
-    watch = Watch(
-        "there are messages to join, and none was read",
-        lambda: worker.pending,
-        lambda: worker.processed,
-    )
-    app.companions = (health, Watchdog(settings.worker.stuck_after, [watch]))
-    print(f"clickloop: health and metrics at http://{health.address}", flush=True)
+    app, worker = join_app(setup, config, driver_settings_of(settings))
+    health = Health(settings.worker.join_http, worker.not_ready, JoinMetrics(worker).registry)
+    supervise(app, health, worker.probe(), settings.worker.stuck_after)
     run(app)

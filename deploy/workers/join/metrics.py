@@ -1,4 +1,4 @@
-"""What the join worker tells Prometheus: looked up when it is asked for, by partition."""
+"""The join worker's metrics for Prometheus, by partition, looked up when they are asked for."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class JoinMetrics(Collector):
         messages = CounterMetricFamily(
             "clickloop_join_messages", "Messages this worker joined.", labels=["partition"]
         )
-        turns = CounterMetricFamily(
+        seconds = CounterMetricFamily(
             "clickloop_join_turn_seconds", "Time spent joining.", labels=["partition"]
         )
         letters = CounterMetricFamily(
@@ -40,16 +40,16 @@ class JoinMetrics(Collector):
         for reason, count in list(self._worker.letters.items()):
             letters.add_metric([reason], count)
         joiners: dict[str, Joiner] = {}
-        for number, runner in list(self._worker.runners.items()):
+        for number, driver in list(self._worker.drivers.items()):
             name = str(number)
-            messages.add_metric([name], runner.processed)
-            turns.add_metric([name], runner.seconds)
-            for source, left in zip(SOURCES, runner.lag, strict=True):
+            messages.add_metric([name], driver.processed)
+            seconds.add_metric([name], driver.seconds)
+            for source, left in zip(SOURCES, driver.lag, strict=True):
                 lag.add_metric([name, source], left)
-            if runner.machine.phase in ("rebuild", "live"):
-                joiners[name] = runner.machine.joiner
-                blocks.add_metric([name], runner.machine.in_flight)
-        yield from (messages, turns, letters, lag, blocks)
+            if driver.machine.phase in ("rebuild", "live"):
+                joiners[name] = driver.machine.joiner
+                blocks.add_metric([name], driver.machine.in_flight)
+        yield from (messages, seconds, letters, lag, blocks)
         yield from _of_joiners(joiners)
 
 

@@ -1,11 +1,11 @@
 """Drives one partition's state machine: messages come in, effects are carried out.
 
     chunks ──┐                        ┌── labelled blocks (in order, acknowledged)
-    acks ────┼── inbox ── turn ───────┼── dead letters, late clicks (acknowledged before the block)
+    acks ────┼── inbox ── iteration ──┼── dead letters, late clicks (acknowledged before the block)
     time ────┘   (in a thread)        └── commits
 
-A turn takes all that has come, in a thread, so that the event loop stays free for Kafka's
-heartbeats. There is one turn at a time; between turns its effects are carried out.
+An iteration takes all that has come, in a thread, so that the event loop stays free for Kafka's
+heartbeats. There is one iteration at a time; between two of them its effects are carried out.
 """
 
 import asyncio
@@ -37,11 +37,12 @@ from streams.rules import RuleNumbers
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """When a worker does what, in seconds. linger: gather what comes for so long before a turn.
-    idle_timeout: a log that is read to its end and silent for so long does not hold the other
-    back. keepalive: a cut is published at least so often. buffer_rows: of a log, read ahead of the
-    other one.
+class DriverSettings:
+    """When a driver does what, in seconds.
+
+    linger: how long it gathers what comes before an iteration. idle_timeout: a log that is read to
+    its end and silent for so long does not hold the other back. keepalive: a cut is published at
+    least so often. buffer_rows: how many rows of a log may be read ahead of the other one.
     """
 
     linger: float = 0.05
@@ -50,7 +51,7 @@ class Pace:
     buffer_rows: int = 500_000
 
 
-class Link(Protocol):
+class Port(Protocol):
     """What a partition's driver needs of Kafka."""
 
     async def send(self, header: Header, value: bytes) -> asyncio.Future[int]:
@@ -80,23 +81,23 @@ Decode = Callable[[Messages, RuleNumbers], RowChunk]
 _TICK = 0.2  # seconds; how often time alone may change something
 
 
-class Runner:
+class PartitionDriver:
     """The driver of one partition, from its claim to its end."""
 
     def __init__(
         self,
         machine: JoinPartition,
-        link: Link,
+        port: Port,
         decode: tuple[Decode, Decode],
         executor: Executor,
-        pace: Pace,
+        settings: DriverSettings,
     ) -> None:
         """decode: of the impressions' and the clicks' messages, by rules of such numbers."""
         self.machine = machine
-        self._link = link
+        self._port = port
         self._decode = decode
         self._executor = executor
-        self._pace = pace
+        self._settings = settings
         self._chunks: deque[tuple[int, Messages]] = deque()
         self._answers: deque[tuple[list[Entry], int]] = deque()
         self._sent: deque[asyncio.Future[int]] = deque()
@@ -105,10 +106,10 @@ class Runner:
         self._held = [False, False]
         self._position = [0, 0]
         now = time.monotonic()
-        self._heard = [now, now]
-        self._flushed = now
+        self._heard_at = [now, now]
+        self._published_at = now
         self.processed = 0  # messages
-        self.seconds = 0.0  # spent in turns
+        self.seconds = 0.0  # spent in iterations
 
     async def claim(self) -> tuple[int, int]:
         """Claim the partition and learn what was done: the offsets to read the inputs from."""
@@ -117,10 +118,10 @@ class Runner:
             effect = effects[0]
             match effect:
                 case Publish():
-                    offset = await (await self._link.send(effect.header, effect.value))
-                    effects = self.machine.claimed(offset, await self._link.beginnings())
+                    offset = await (await self._port.send(effect.header, effect.value))
+                    effects = self.machine.claimed(offset, await self._port.beginnings())
                 case ReadLabelled():
-                    entries = await self._link.entries(effect.start, effect.stop)
+                    entries = await self._port.entries(effect.start, effect.stop)
                     effects = self.machine.labelled(entries, effect.start)
                 case Seek():
                     self._position = [effect.impressions, effect.clicks]
@@ -133,7 +134,7 @@ class Runner:
         self._chunks.append((source, messages))
         self._position[source] = messages.end
         if messages.messages:
-            self._heard[source] = time.monotonic()
+            self._heard_at[source] = time.monotonic()
         self._awake.set()
         self._pause(source)
 
@@ -149,7 +150,7 @@ class Runner:
     @property
     def lag(self) -> tuple[int, int]:
         """Messages of each log that were not read yet."""
-        ends = [self._link.log_end(source) for source in SOURCES]
+        ends = [self._port.log_end(source) for source in SOURCES]
         impressions, clicks = (
             0 if end is None else max(0, end - at)
             for end, at in zip(ends, self._position, strict=True)
@@ -157,7 +158,7 @@ class Runner:
         return impressions, clicks
 
     def _has_read_all(self, source: int) -> bool:
-        end = self._link.log_end(source)
+        end = self._port.log_end(source)
         return end is not None and self._position[source] >= end
 
     async def run(self) -> None:
@@ -165,7 +166,7 @@ class Runner:
         try:
             while True:
                 await self._gather()
-                await self._turn()
+                await self._iterate()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -181,10 +182,10 @@ class Runner:
         if not self._chunks:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), _TICK)
-            await asyncio.sleep(self._pace.linger)
+            await asyncio.sleep(self._settings.linger)
         self._awake.clear()
 
-    async def _turn(self) -> None:
+    async def _iterate(self) -> None:
         """Tell the machine all that has come, and do what it asks."""
         offsets = []
         while self._sent and self._sent[0].done():
@@ -192,13 +193,13 @@ class Runner:
         chunks, self._chunks = list(self._chunks), deque()
         answers, self._answers = list(self._answers), deque()
         now = time.monotonic()
-        flush = now - self._flushed >= self._pace.keepalive
+        flush = now - self._published_at >= self._settings.keepalive
         work = partial(self._step, offsets, answers, chunks, now, flush=flush)
-        turn = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        iteration = asyncio.get_running_loop().run_in_executor(self._executor, work)
         try:
-            effects = await asyncio.shield(turn)
+            effects = await asyncio.shield(iteration)
         except asyncio.CancelledError:
-            await asyncio.wait([turn])  # the machine is one thread's at a time
+            await asyncio.wait([iteration])  # the machine is one thread's at a time
             raise
         await self._perform(effects)
         for source in SOURCES:
@@ -213,7 +214,7 @@ class Runner:
         *,
         flush: bool,
     ) -> list[Effect]:
-        """The machine's part of a turn, in a thread."""
+        """The machine's part of an iteration, in a thread."""
         begun = time.perf_counter()
         machine = self.machine
         effects: list[Effect] = []
@@ -223,13 +224,13 @@ class Runner:
             effects += machine.labelled(entries, start)
         for source in SOURCES:
             # Together, for a chunk of a few messages takes as long to decode as one of hundreds.
-            if some := [messages for of, messages in chunks if of == source]:
-                messages = concat_chunks(some)
+            if received := [messages for origin, messages in chunks if origin == source]:
+                messages = concat_chunks(received)
                 machine.read(source, messages.end, partial(self._decode[source], messages))
                 self.processed += len(messages.messages)
-        silent = [now - heard for heard in self._heard]
+        silent = [now - heard for heard in self._heard_at]
         idle = tuple(
-            silent[s] >= self._pace.idle_timeout and self._has_read_all(s) for s in SOURCES
+            silent[s] >= self._settings.idle_timeout and self._has_read_all(s) for s in SOURCES
         )
         waited = silent[CLICK] * 1000 >= machine.breaker_wait
         more = machine.advance((idle[0], idle[1]), waited=waited, flush=flush)
@@ -244,10 +245,10 @@ class Runner:
         for effect in effects:
             match effect:
                 case Report():
-                    await self._link.report(effect)
+                    await self._port.report(effect)
                 case Publish():
-                    self._flushed = time.monotonic()
-                    sent = await self._link.send(effect.header, effect.value)
+                    self._published_at = time.monotonic()
+                    sent = await self._port.send(effect.header, effect.value)
                     sent.add_done_callback(lambda _: self._awake.set())
                     self._sent.append(sent)
                 case ReadLabelled():
@@ -259,18 +260,18 @@ class Runner:
     def _perform_commits(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Commit):
-                self._link.commit(IMPRESSION, effect.impressions)
-                self._link.commit(CLICK, effect.clicks)
+                self._port.commit(IMPRESSION, effect.impressions)
+                self._port.commit(CLICK, effect.clicks)
 
-    async def _answer(self, asked: ReadLabelled) -> None:
-        self._answers.append((await self._link.entries(asked.start, asked.stop), asked.start))
+    async def _answer(self, effect: ReadLabelled) -> None:
+        self._answers.append((await self._port.entries(effect.start, effect.stop), effect.start))
         self._awake.set()
 
     def _pause(self, source: int) -> None:
         """Read no further ahead of the other log than memory allows."""
         rows = self.machine.merge.rows(source)
-        limit = self._pace.buffer_rows
+        limit = self._settings.buffer_rows
         held = rows > (limit // 2 if self._held[source] else limit)
         if held != self._held[source]:
             self._held[source] = held
-            self._link.hold(source, held)
+            self._port.hold(source, held)

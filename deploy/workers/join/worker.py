@@ -1,7 +1,7 @@
 """The join worker: the partitions that Faust gives it, and the driver of each.
 
-Faust brings chunks of both input topics and says which partitions the worker has; a `Runner`
-drives the state machine of each.
+Faust brings chunks of both input topics and says which partitions the worker has; a
+`PartitionDriver` drives the state machine of each.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, cast
 
-from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
-from deploy.workers.join.partition_driver import Decode, Pace, Runner
+from deploy.workers.join.kafka_port import JoinTopics, KafkaPort
+from deploy.workers.join.partition_driver import Decode, DriverSettings, PartitionDriver
+from deploy.workers.watchdog import Probe
 from joiner import join_from
 from joiner.protocol import JoinPartition, Setup, SupersededError
 from streams.events import CLICK, IMPRESSION, SOURCES
@@ -36,7 +37,7 @@ class JoinWorker:
         decoders: Callable[[Partition], Decode],
         connect: Callable[[], AbstractAsyncContextManager[RangeReader]],
         executor: Executor,
-        pace: Pace,
+        driving: DriverSettings,
     ) -> None:
         """decoders: of an input partition's messages. connect: a reader beside the consumer."""
         self._topics = topics
@@ -46,29 +47,39 @@ class JoinWorker:
         self._open = AsyncExitStack()
         self._reader: RangeReader | None = None
         self._executor = executor
-        self._pace = pace
+        self._driving = driving
         self.letters: Counter[str] = Counter()  # dead letters sent, by reason
-        self._done = 0  # messages of partitions that have gone
+        self._joined_before = 0  # messages of partitions that are no longer this worker's
         self._superseded: set[int] = set()
-        self._runners: dict[int, Runner] = {}
+        self._drivers: dict[int, PartitionDriver] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
         self._app: App | None = None
 
     @property
-    def runners(self) -> Mapping[int, Runner]:
-        """The driver of each partition that is ours, to look at."""
-        return self._runners
+    def drivers(self) -> Mapping[int, PartitionDriver]:
+        """The driver of each partition it has, to look at."""
+        return self._drivers
 
     @property
     def pending(self) -> int:
-        """Messages to read, of all partitions that are ours."""
-        return sum(sum(runner.lag) for runner in list(self._runners.values()))
+        """Messages to read, of all partitions it has."""
+        return sum(sum(driver.lag) for driver in list(self._drivers.values()))
 
     @property
     def processed(self) -> int:
         """Messages read, ever."""
-        return self._done + sum(runner.processed for runner in list(self._runners.values()))
+        return self._joined_before + sum(
+            driver.processed for driver in list(self._drivers.values())
+        )
+
+    def probe(self) -> Probe:
+        """Its work, for the watchdog."""
+        return Probe(
+            "there are messages to join, and none was read",
+            lambda: self.pending,
+            lambda: self.processed,
+        )
 
     def not_ready(self) -> str | None:
         """Why it does not do its work; None: it does."""
@@ -76,11 +87,11 @@ class JoinWorker:
             return "no partitions are assigned yet"
         if self._superseded:
             return f"another worker has claimed the partitions {sorted(self._superseded)}"
-        runners = list(self._runners.items())
-        behind = [number for number, runner in runners if not runner.is_caught_up]
+        drivers = list(self._drivers.items())
+        behind = [number for number, driver in drivers if not driver.is_caught_up]
         if behind:
             return f"catching up: {self.pending} messages to go in the partitions {behind}"
-        broken = [number for number, runner in runners if runner.machine.joiner.breaker.open]
+        broken = [number for number, driver in drivers if driver.machine.joiner.breaker.open]
         if broken:
             return f"the clicks of the partitions {broken} stay away; labels wait for them"
         return None
@@ -90,7 +101,7 @@ class JoinWorker:
         self._app = app
 
         def take(source: int, chunk: MessageChunk) -> None:
-            self._runners[chunk.partition.number].take(source, chunk)
+            self._drivers[chunk.partition.number].take(source, chunk)
 
         join_from(app, self._topics.inputs, take)
         app.on_before_shutdown.connect(cast(Any, self._close), weak=False)
@@ -102,15 +113,15 @@ class JoinWorker:
         if self._reader is None:
             self._reader = await self._open.enter_async_context(self._connect())
         numbers = sorted({number for _, number in partitions})
-        runners = {number: self._runner(self._reader, number, epoch) for number in numbers}
+        drivers = {number: self._driver(self._reader, number, epoch) for number in numbers}
         starts: dict[Partition, int] = {}
-        for number, runner in runners.items():
-            begins = await runner.claim()
+        for number, driver in drivers.items():
+            begins = await driver.claim()
             starts |= {Partition(self._topics.inputs[s], number): begins[s] for s in SOURCES}
-        self._runners = runners
+        self._drivers = drivers
         self._tasks = {
-            number: asyncio.create_task(self._run(number, runner))
-            for number, runner in runners.items()
+            number: asyncio.create_task(self._run(number, driver))
+            for number, driver in drivers.items()
         }
         return starts
 
@@ -120,10 +131,10 @@ class JoinWorker:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._done = self.processed
-        runners, self._runners, self._tasks = self._runners, {}, {}
+        self._joined_before = self.processed
+        drivers, self._drivers, self._tasks = self._drivers, {}, {}
         self._superseded.clear()
-        draining = [asyncio.create_task(runner.drain()) for runner in runners.values()]
+        draining = [asyncio.create_task(driver.drain()) for driver in drivers.values()]
         if draining:
             _, late = await asyncio.wait(draining, timeout=DRAIN_S)
             for task in late:
@@ -132,9 +143,9 @@ class JoinWorker:
     async def _close(self, *_: Any, **__: Any) -> None:
         await self._open.aclose()
 
-    async def _run(self, number: int, runner: Runner) -> None:
+    async def _run(self, number: int, driver: PartitionDriver) -> None:
         try:
-            await runner.run()
+            await driver.run()
         except SupersededError as error:
             # Whoever claimed it has it; the group will say whether it is ours again.
             log.warning("partition %d: %s", number, error)
@@ -145,10 +156,10 @@ class JoinWorker:
             await self._app.crash(error)
             raise
 
-    def _runner(self, reader: RangeReader, number: int, epoch: int) -> Runner:
+    def _driver(self, reader: RangeReader, number: int, epoch: int) -> PartitionDriver:
         assert self._app is not None
         machine = JoinPartition(self._setup, uuid.uuid4().hex)
-        link = KafkaLink(
+        port = KafkaPort(
             self._app,
             reader,
             self._reading,
@@ -160,4 +171,4 @@ class JoinWorker:
         )
         decode_each = [self._decoders(Partition(name, number)) for name in self._topics.inputs]
         both = decode_each[IMPRESSION], decode_each[CLICK]
-        return Runner(machine, link, both, self._executor, self._pace)
+        return PartitionDriver(machine, port, both, self._executor, self._driving)

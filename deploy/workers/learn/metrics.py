@@ -1,4 +1,4 @@
-"""What the learner tells Prometheus. All of it is counted by examples or messages, not chunks."""
+"""The learn worker's metrics for Prometheus, counted by examples or messages, not by chunks."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

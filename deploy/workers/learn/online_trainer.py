@@ -1,4 +1,4 @@
-"""The learner of labelled topics: a model, its store, and how far each partition was learned from.
+"""The online trainer: a model, its store, and how far each partition was learned from.
 
 All of it is saved in one commit, so wherever the process dies the next one goes on exactly there.
 No Kafka and no clock here: messages and times are passed in.
@@ -36,8 +36,8 @@ POISON = (
 )
 
 
-class Learning:
-    """The one who may train: it holds the store's lock from the first moment to `close`.
+class OnlineTrainer:
+    """Training on labelled messages, which holds the store's lock from the first moment to `close`.
 
     Not for several threads at once.
     """
@@ -69,10 +69,10 @@ class Learning:
             self._saved_at = float("-inf")
             self._saving: Mapping[int, int] | None = None
             self._dirty = self._due = False
-            # Between two messages, so that a save would be whole.
-            self._sound = True
+            # False within a message, of which a save would hold a part.
+            self._consistent = True
             self._former = FormerNames()
-            self._told = False  # that examples lack columns of new fields
+            self._warned = False  # that examples lack columns of new fields
             if self._checkpoints.values is not None:
                 self._intake = self._resumed(self._checkpoints.values, partitions)
             else:
@@ -96,7 +96,7 @@ class Learning:
         where: its place in words. Raises DataError if it cannot be read or learned from, or
         messages are missing before it; nothing can be saved any more then.
         """
-        self._sound = False
+        self._consistent = False
         metrics = self._metrics
         with metrics.step("read"):
             batches = self._read(partition, entry, value, where)
@@ -107,7 +107,7 @@ class Learning:
             metrics.learned(len(kind), int(kind.sum()))
         metrics.message(_sort(entry, batches))
         self._dirty = True
-        self._sound = True
+        self._consistent = True
 
     def keep(self, now: float) -> Mapping[int, int]:
         """Start a save if one is due; now: seconds of a steady clock.
@@ -120,7 +120,7 @@ class Learning:
         every = self._settings.snapshots.checkpoint_every
         full = self._due or bool(every and learned >= every)
         late = self._dirty and now - self._saved_at >= self._settings.worker.save_every / 1000
-        if (full or late) and self._sound and not self._checkpoints.busy:
+        if (full or late) and self._consistent and not self._checkpoints.busy:
             done = {**done, **self._committed()}
             self.save(now)
         return done
@@ -153,7 +153,7 @@ class Learning:
         """Give up the store, if asked with a last save; returns as `keep`. Raises StoreError."""
         try:
             self._checkpoints.wait()
-            if save and self._sound and self._dirty:
+            if save and self._consistent and self._dirty:
                 self.save(now)
             self._checkpoints.wait()
             return self._committed()
@@ -182,8 +182,8 @@ class Learning:
 
     def _checked(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
         absent = self._former.absent(batch.schema.names)
-        if absent and not self._told:
-            self._told = True
+        if absent and not self._warned:
+            self._warned = True
             log.warning(
                 "%s: these examples were joined without %s, so there their values are missing; "
                 "start the join worker again with the same [features]",
@@ -240,7 +240,7 @@ class Learning:
         except ValueError as error:
             raise ConfigError(f"{self._store.path}: {error}") from error
         checkpoint.restore_training(self._training, self._saved(self._checkpoints, values))
-        self._former = self._formerly(values)
+        self._former = self._former_names(values)
         self._published = values["published"]
         self._examples = self._training.cut.examples
         log.info("going on after %d examples, as %s says", self._examples, self._store.path)
@@ -256,12 +256,12 @@ class Learning:
                 )
             self._check(source, checkpoints.values["settings"], ("features",))
             checkpoint.restore_model(self._training, self._saved(checkpoints, checkpoints.values))
-            self._former = self._formerly(checkpoints.values)
+            self._former = self._former_names(checkpoints.values)
         log.info("starting with the weights of %s", source)
         self.save(float("-inf"))
         self._checkpoints.wait()
 
-    def _formerly(self, values: Mapping[str, Any]) -> FormerNames:
+    def _former_names(self, values: Mapping[str, Any]) -> FormerNames:
         before = FeatureConfig.model_validate(values["settings"]["features"])
         former = FormerNames(values.get("former_names"))  # a replay's store has none
         return former.since(before, self._settings.features)

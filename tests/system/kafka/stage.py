@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from deploy import settings
-from deploy.workers.join import command
-from deploy.workers.learn import worker as worker_module
+from deploy.workers.join import command as join_command
+from deploy.workers.learn import command as learn_command
 from joiner import JoinSettings, SamplingSettings
 from joiner.protocol.partition import Setup
 from streams.labelled_log import Claim
@@ -78,8 +78,8 @@ def compile_kernels(folder: Path) -> None:
     config.write_text(LEARNER)
     told = joining("nowhere")
     join = JoinSettings.model_validate(told.join)
-    command.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
-    worker_module.warm(settings.load(config))
+    join_command.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
+    learn_command.warm(settings.load(config))
 
 
 class JoinWorker(Child):

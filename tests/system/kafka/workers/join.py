@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.workers.join.command import Where, join_app
-from deploy.workers.join.kafka_link import JoinTopics, KafkaLink
-from deploy.workers.join.partition_driver import Pace
+from deploy.workers.join.command import JoinConfig, join_app
+from deploy.workers.join.kafka_port import JoinTopics, KafkaPort
+from deploy.workers.join.partition_driver import DriverSettings
+from deploy.workers.service import Connection
 from joiner import JoinSettings, SamplingSettings
 from joiner.protocol.partition import JoinPartition, Setup
 from streams.errors import ClickloopError
@@ -22,15 +23,15 @@ from tests.system.kafka.workers.hurt import Step, hurt
 
 # The steps from a claim to a commit, in their order, and that of moving rows out of memory.
 STEPS = {
-    "claim": Step(KafkaLink, "send", lambda header, _: isinstance(header, Claim)),
-    "claimed": Step(KafkaLink, "beginnings"),
-    "report": Step(KafkaLink, "report"),
-    "reported": Step(KafkaLink, "report", after=True),
-    "block": Step(KafkaLink, "send", lambda header, _: isinstance(header, Block)),
-    "sent": Step(KafkaLink, "send", lambda header, _: isinstance(header, Block), after=True),
+    "claim": Step(KafkaPort, "send", lambda header, _: isinstance(header, Claim)),
+    "claimed": Step(KafkaPort, "beginnings"),
+    "report": Step(KafkaPort, "report"),
+    "reported": Step(KafkaPort, "report", after=True),
+    "block": Step(KafkaPort, "send", lambda header, _: isinstance(header, Block)),
+    "sent": Step(KafkaPort, "send", lambda header, _: isinstance(header, Block), after=True),
     "acknowledged": Step(JoinPartition, "acknowledged"),
-    "commit": Step(KafkaLink, "commit"),
-    "committed": Step(KafkaLink, "commit", after=True),
+    "commit": Step(KafkaPort, "commit"),
+    "committed": Step(KafkaPort, "commit", after=True),
     "spill": Step(FileSpill, "moved"),
 }
 
@@ -79,16 +80,18 @@ def main(options: str) -> None:
         spill=spill,
         **asked.setup,
     )
-    where = Where(
-        brokers=asked.address,
-        group=asked.name,
+    config = JoinConfig(
+        Connection(
+            brokers=asked.address,
+            group=asked.name,
+            app=asked.app,
+            clients={"bootstrap_servers": asked.address},
+        ),
         topics=asked.topics,
         partitions=asked.partitions,
         max_skew=60_000,
-        clients={"bootstrap_servers": asked.address},
-        app=asked.app,
     )
-    app, _ = join_app(setup, where, Pace(**asked.pace))
+    app, _ = join_app(setup, config, DriverSettings(**asked.pace))
     try:
         run(app)
     except ClickloopError as error:

@@ -16,8 +16,8 @@ from typing import Any
 from deploy import settings
 from deploy.storage import checkpoint_store
 from deploy.storage.rocksdb import Store
-from deploy.workers.learn.online_trainer import Learning
-from deploy.workers.learn.worker import learn, where
+from deploy.workers.learn.command import learn
+from deploy.workers.learn.online_trainer import OnlineTrainer
 from streams.errors import ClickloopError
 from tests.system.kafka.workers.hurt import Step, hurt
 
@@ -28,7 +28,7 @@ def _writes(prefix: bytes) -> Callable[..., bool]:
 
 # The steps of a save, in their order, and that of learning from a message.
 STEPS = {
-    "state": Step(Learning, "save"),
+    "state": Step(OnlineTrainer, "save"),
     "page": Step(Store, "write", _writes(b"training/slots/")),
     "list": Step(Store, "write", _writes(b"training/blob/touched-")),
     "array": Step(Store, "write", _writes(b"training/blob/")),
@@ -36,7 +36,7 @@ STEPS = {
     "committed": Step(Store, "write", _writes(b"training/commit"), after=True),
     "version": Step(Store, "write", _writes(b"manifest/")),
     "published": Step(Store, "write", _writes(b"manifest/"), after=True),
-    "learned": Step(Learning, "take", after=True),
+    "learned": Step(OnlineTrainer, "take", after=True),
 }
 AUDITED = ("src_offset", "src_row", "kind", "label", "impression_id")
 
@@ -73,7 +73,7 @@ def main(address: str, options: str) -> None:
     source = None if learns.source is None else Path(learns.source)
     try:
         loaded = settings.load(Path(learns.config))
-        learn(loaded, where(loaded), Path(learns.store), source)
+        learn(loaded, Path(learns.store), source)
     except ClickloopError as error:
         print(f"clickloop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -81,32 +81,32 @@ def main(address: str, options: str) -> None:
 
 def _audit(path: Path) -> None:
     """Write down every example that is learned from, and forget those that a restart forgets."""
-    begin, learn_batch = Learning.__init__, Learning._learn
+    begin, learn_batch = OnlineTrainer.__init__, OnlineTrainer._learn
 
-    def beginning(self: Learning, *args: Any) -> None:
+    def beginning(self: OnlineTrainer, *args: Any) -> None:
         begin(self, *args)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         path.write_text("".join(lines[: self.training.cut.examples]))
 
-    def learning(self: Learning, batch: Any, partition: int, where: str) -> None:
+    def learning(self: OnlineTrainer, batch: Any, partition: int, where: str) -> None:
         rows = zip(*(batch.column(name).to_pylist() for name in AUDITED), strict=True)
         with path.open("a") as file:
             file.writelines(json.dumps([partition, *row]) + "\n" for row in rows)
         learn_batch(self, batch, partition, where)
 
-    _replace(Learning, "__init__", beginning)
-    _replace(Learning, "_learn", learning)
+    _replace(OnlineTrainer, "__init__", beginning)
+    _replace(OnlineTrainer, "_learn", learning)
 
 
 def _slow_down(seconds: float) -> None:
-    method, taken = Learning.take, [0]
+    method, taken = OnlineTrainer.take, [0]
 
     def slowly(*args: Any) -> None:
         time.sleep(seconds if taken[0] else 0)
         taken[0] += 1
         method(*args)
 
-    _replace(Learning, "take", slowly)
+    _replace(OnlineTrainer, "take", slowly)
 
 
 def _replace(owner: Any, name: str, method: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the driver of a partition needs of Kafka, through the worker's Faust app."""
+"""Kafka as the driver of a partition sees it, through the worker's Faust app."""
 
 import asyncio
 from collections import Counter
@@ -33,8 +33,8 @@ class JoinTopics:
         return self.impressions, self.clicks
 
 
-class KafkaLink:
-    """What a partition's driver needs of Kafka, through the worker's app."""
+class KafkaPort:
+    """The port of one partition's driver to Kafka, through the worker's app."""
 
     def __init__(
         self,
