@@ -15,6 +15,7 @@ Kafka ─▶ worker_learn ─▶ learning ─▶ snapshots, store
 - `storage`: what is kept in RocksDB: training checkpoints and serving versions
 - `workers`: long-running workers on Kafka
 - `__main__`: `python -m deploy`: the command line, where the console script is not on the path
+- `compatibility`: what may change between two runs that share a store or a topic, in one place
 - `console`: what a person sees in the terminal: progress on stderr, summaries on stdout
 - `settings`: one TOML file, typed and validated at start, every problem listed at once
 """

@@ -4,7 +4,7 @@
 """
 
 import tomllib
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from ftrl import AdmissionSettings, LearnerSettings, TrainingSettings
-from ftrl.features import FeatureConfig, change
+from ftrl.features import FeatureConfig
 from joiner import JoinSettings, SamplingSettings
 from streams.duration import Duration
 from streams.errors import ConfigError
@@ -221,10 +221,8 @@ def parse(values: dict[str, Any], where: str) -> Settings:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        problems += [
-            f"{_key(found['loc'])}: {reason(found, 'see clickloop.example.toml for all of them')}"
-            for found in error.errors()
-        ]
+        known = "see clickloop.example.toml for all of them"
+        problems += [f"{key_name(each['loc'])}: {reason(each, known)}" for each in error.errors()]
         raise ConfigError(listed(where, problems)) from None
     if problems:
         raise ConfigError(listed(where, problems))
@@ -244,56 +242,6 @@ def _without_secrets(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
         for key in found
     ]
     return values | {"kafka": kept}, problems
-
-
-# What a run over files does not depend on, and what a model may go on with otherwise.
-_ELSEWHERE = {"kafka", "topics", "worker"}
-_FREE = {"admission.thresholds", "learner.threads"}
-
-
-def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> list[str]:
-    """Where `settings` differ from `saved` ones (plain JSON) as they must not: a line a key.
-
-    free: keys (`section.key`) and whole sections that may differ. Of [features] only what would
-    give old weights another meaning counts (`ftrl.features.compatibility`).
-    """
-    now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
-    features: list[str] = []
-    if "features" not in free:
-        before = _features_of(saved)
-        features = [f"[features] {text}" for text in change(before, settings.features).problems]
-    elsewhere = free | _ELSEWHERE | _FREE | {"features"}
-    return features + [
-        f"{_key(tuple(key.split('.')))}: {now.get(key)!r} here, {then.get(key)!r} in the checkpoint"
-        for key in sorted(now.keys() | then.keys())
-        if not elsewhere & _paths(key) and now.get(key) != then.get(key)
-    ]
-
-
-def _features_of(saved: dict[str, Any]) -> FeatureConfig:
-    try:
-        return FeatureConfig.model_validate(saved["features"])
-    except ValidationError as error:
-        raise ConfigError(
-            "the model was learned with [features] that this version of clickloop does not take "
-            f"({error.errors()[0]['msg']}); go on with the version that wrote it, or start a new "
-            "model"
-        ) from None
-
-
-def _paths(key: str) -> set[str]:
-    """A key, and all tables it is in."""
-    parts = key.split(".")
-    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
 
 
 def listed(where: str, problems: Sequence[str]) -> str:
@@ -322,6 +270,7 @@ def reason(problem: Any, known: str) -> str:
     return f"{text} (found {found!r})" if simple and kind != "value_error" else text
 
 
-def _key(location: tuple[int | str, ...]) -> str:
+def key_name(location: Sequence[int | str]) -> str:
+    """A key as the file has it: `[section] key`."""
     section, *rest = (str(part) for part in location)
     return f"[{section}] {'.'.join(rest)}" if rest else f"[{section}]"

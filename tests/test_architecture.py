@@ -51,6 +51,7 @@ ORDER = {
     ],
     "deploy": [
         "settings",
+        "compatibility",
         "console",
         "storage",
         "serving",

@@ -59,7 +59,10 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
             plain=values["join"],
         ),
         loop.spill,
+        loop.rules,
     )
+    # What was joined was joined by the rules of then; from here on today's hold.
+    loop.joiner.adopt(settings.join, settings.sampling, loop.rules)
     restore_training(loop, saved)
 
 

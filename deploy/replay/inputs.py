@@ -17,6 +17,7 @@ from streams.events import CLICKS_END, FOREVER, IMPRESSIONS_END
 from streams.files import OFF, GuardSettings, Log, open_log
 from streams.merge import MergedStep, merged
 from streams.position import ReadCursor, RowPosition, pack_positions, packed_positions
+from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 
 
@@ -24,10 +25,16 @@ class Input:
     """One log: its path, its files, and how far it has been delivered."""
 
     def __init__(
-        self, path: str, events: EventSchema, source: Source, guard: GuardSettings
+        self,
+        path: str,
+        events: EventSchema,
+        source: Source,
+        guard: GuardSettings,
+        rules: RuleNumbers,
     ) -> None:
         """Raises DataError when there is no log at `path`."""
         self.path = path
+        self._rules = rules
         self._events, self._source, self._guard = events, source, guard
         self.at = ReadCursor()
         self.log = self._open()
@@ -52,8 +59,11 @@ class Input:
             "at": [self.at.position, self.at.newest],
         }
 
-    def rows_at(self, files: I64, rows: I64, events: EventSchema) -> list[pa.RecordBatch]:
-        """The rows at these places (int64, ascending), read again as these events, in order.
+    def rows_at(
+        self, files: I64, rows: I64, events: EventSchema, rules: RuleNumbers
+    ) -> list[pa.RecordBatch]:
+        """The rows at these places (int64, ascending), read again as these events, by these rules,
+        in order.
 
         Raises DataError when the log no longer holds them.
         """
@@ -62,7 +72,8 @@ class Input:
         wanted = pack_positions(files, rows)
         before = ReadCursor((int(files[0]), int(rows[0]) - 1), self.at.newest)
         found, count = [], 0
-        for chunk in open_log(self.path, events, self._source, guard=OFF, after=before):
+        log = open_log(self.path, events, self._source, guard=OFF, after=before, rules=rules)
+        for chunk in log:
             place = packed_positions(chunk.rows)
             at = np.searchsorted(wanted, place)
             hit = wanted[np.minimum(at, len(wanted) - 1)] == place
@@ -80,26 +91,51 @@ class Input:
         return found
 
     def _open(self) -> Log:
-        return open_log(self.path, self._events, self._source, guard=self._guard, after=self.at)
+        return open_log(
+            self.path,
+            self._events,
+            self._source,
+            guard=self._guard,
+            after=self.at,
+            rules=self._rules,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Era:
-    """A part of the impressions, through `until`, and the features they were read with."""
+    """A part of the impressions, through `until`, and the features and the rules they were
+    read with."""
 
     until: RowPosition
     features: FeatureConfig
+    rules: RuleNumbers
+
+    def to_json(self) -> list[Any]:
+        """File, row, features, and, where they are not the first, the numbers of the rules."""
+        named = self.rules.to_json()
+        return [*self.until, self.features.model_dump(mode="json"), *([named] if named else [])]
+
+    @classmethod
+    def of(cls, saved: list[Any], today: RuleNumbers) -> "_Era":
+        """What `to_json` gave."""
+        file, row, features, *named = saved
+        rules = RuleNumbers.of(named[0] if named else {}, today)
+        return cls((file, row), FeatureConfig.model_validate(features), rules)
 
 
 class Inputs:
     """Both logs of a run."""
 
-    def __init__(self, settings: Settings, impressions: str, clicks: str) -> None:
-        """Raises DataError when a log is not there."""
+    def __init__(
+        self, settings: Settings, impressions: str, clicks: str, rules: RuleNumbers = TODAY
+    ) -> None:
+        """rules: by which rows are read from here on. Raises DataError when a log is not there."""
         self._settings = settings
+        self._rules = rules
         self._eras: list[_Era] = []
-        self.impressions = Input(impressions, settings.events, "impressions", settings.logs)
-        self.clicks = Input(clicks, settings.events, "clicks", settings.logs)
+        events, guard = settings.events, settings.logs
+        self.impressions = Input(impressions, events, "impressions", guard, rules)
+        self.clicks = Input(clicks, events, "clicks", guard, rules)
 
     def steps(self, watermarks: Watermarks) -> Iterator[MergedStep]:
         """The merged events from where the logs are; watermarks: the joiner's, at this point."""
@@ -111,31 +147,29 @@ class Inputs:
             )
             if watermark == FOREVER
         ]
-        for step in merged(self.impressions.log, self.clicks.log):
+        for step in merged(self.impressions.log, self.clicks.log, self._rules.order):
             self.impressions.at, self.clicks.at = step.impressions_at, step.clicks_at
             # The end of a log comes once, also when it came before the run was saved.
             yield replace(step, order=step.order[~np.isin(step.order, ended)]) if ended else step
 
-    def resume(self, saved: Mapping[str, Any], features: FeatureConfig) -> None:
-        """Go on after what `state` told; features: those of the settings it was saved with.
+    def resume(self, saved: Mapping[str, Any], features: FeatureConfig, rules: RuleNumbers) -> None:
+        """Go on after what `state` told; features, rules: those it was saved with.
 
         Raises DataError when files before it have changed.
         """
         self.impressions.resume(saved["impressions"])
         self.clicks.resume(saved["clicks"])
-        self._eras = [
-            _Era((file, row), FeatureConfig.model_validate(values))
-            for file, row, values in saved.get("eras", ())
-        ]
-        if self.impressions.at.position is not None and features != self._settings.features:
-            self._eras.append(_Era(self.impressions.at.position, features))
+        self._eras = [_Era.of(each, self._rules) for each in saved.get("eras", ())]
+        changed = (features, rules) != (self._settings.features, self._rules)
+        if self.impressions.at.position is not None and changed:
+            self._eras.append(_Era(self.impressions.at.position, features, rules))
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs, as plain JSON."""
         return {
             "impressions": self.impressions.state(),
             "clicks": self.clicks.state(),
-            "eras": [[*era.until, era.features.model_dump(mode="json")] for era in self._eras],
+            "eras": [era.to_json() for era in self._eras],
         }
 
     def impressions_at(self, files: I64, rows: I64) -> list[pa.RecordBatch]:
@@ -148,11 +182,12 @@ class Inputs:
         now, wanted = self._settings.features, pack_positions(files, rows)
         found: list[pa.RecordBatch] = []
         start = 0
-        for era in [*self._eras, _Era((int(files[-1]), int(rows[-1])), now)] if len(files) else []:
+        end = [_Era((int(files[-1]), int(rows[-1])), now, self._rules)] if len(files) else []
+        for era in [*self._eras, *end] if end else []:
             until = pack_positions(*(np.array([number]) for number in era.until))
             stop = int(np.searchsorted(wanted, until[0], "right"))
             events = era.features.event_schema(self._settings.join.click_types)
-            part = self.impressions.rows_at(files[start:stop], rows[start:stop], events)
+            part = self.impressions.rows_at(files[start:stop], rows[start:stop], events, era.rules)
             former, schema = FormerNames().since(era.features, now), self._settings.events
             found += [former.select(batch, schema.impressions) for batch in part]
             start = stop

@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from deploy.compatibility import THIS, Version, check_replay
 from deploy.replay import checkpoint, run_metrics
 from deploy.replay.examples_writer import ExamplesWriter
 from deploy.replay.inputs import Inputs
 from deploy.replay.pipeline import Loop
 from deploy.report.report import write_report
-from deploy.settings import Settings, differences
+from deploy.settings import Settings
 from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
@@ -36,12 +37,6 @@ EXAMPLES = "examples"
 DEAD_LETTERS = "dead-letter.ndjson"
 LATE_CLICKS = "late-clicks.ndjson"
 
-_FREE_TO_CHANGE = {
-    "snapshots.checkpoint_every",
-    "spill.memory_budget",
-    "spill.folder",
-}
-
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
     """The run was asked to stop, and its checkpoint is saved."""
@@ -58,18 +53,20 @@ def replay(
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    version: Version = THIS,
 ) -> dict[str, Any]:
     """Join, learn, publish and evaluate the logs at `impressions` and `clicks` into `out`.
 
     The logs are paths: a file, a folder or a glob. resume: go on with what an earlier run left
     in `out`, from its last checkpoint. title, notes: for the report. progress: called with bytes
     read so far, and in all. stop: asked between steps; if true the run saves a checkpoint and
-    raises Stopped. Returns the metrics document.
+    raises Stopped. version: of the program: its rules and defaults; a run that is resumed keeps the
+    defaults it began with. Returns the metrics document.
 
     Raises ConfigError when `out` is in use, or its run had other settings; DataError when a log
     cannot be read (what was learned before is published and saved); StoreError.
     """
-    inputs = Inputs(settings, impressions, clicks)
+    inputs = Inputs(settings, impressions, clicks, version.rules)
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
             f"{out}: not an empty folder; name another, remove what it holds, or go on with it: "
@@ -78,7 +75,7 @@ def replay(
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         store = stack.enter_context(Store(out / STORE, create=True))
-        job = _Replay(settings, inputs, store, out, stack)
+        job = _Replay(settings, inputs, store, out, stack, version)
         try:
             job.work(progress, stop)
         except Stopped:
@@ -107,19 +104,32 @@ class _Replay:
     """One run's parts and where their output goes."""
 
     def __init__(
-        self, settings: Settings, inputs: Inputs, store: Store, out: Path, stack: ExitStack
+        self,
+        settings: Settings,
+        inputs: Inputs,
+        store: Store,
+        out: Path,
+        stack: ExitStack,
+        version: Version,
     ) -> None:
-        self._settings = settings
-        self._inputs = inputs
         self._store = store
         self._checkpoints = CheckpointStore(store)
-        self._loop = Loop(settings, self.publish, spill_of(settings.spill))
+        rules, values = version.rules, self._checkpoints.values
+        if values is not None:
+            self._checkpoints.check_format("replay into a new folder")
+            self._began = version.named_in(store.path, values["join"])
+            rules = version.since(self._began)
+            asked, settings = settings, version.settings(settings, rules.defaults)
+            if settings != asked:
+                inputs = Inputs(settings, inputs.impressions.path, inputs.clicks.path, rules)
+            check_replay(store.path, settings, values)
+        self._settings = settings
+        self._inputs = inputs
+        self._loop = Loop(settings, self.publish, spill_of(settings.spill), rules)
         self._rejections: Counter[str] = Counter()
         self._published: list[dict[str, Any]] = []
         self._seconds = self._compiling = 0.0  # of the runs that this one goes on with
         self.finished = False
-        if self._checkpoints.values is not None:
-            self._check(self._checkpoints.values)
         saved = self._checkpoints.last(self._loop.learner.slots.dtype)
         # Saving it again would only put new settings in place of those it can go back to.
         self.as_saved = saved is not None
@@ -213,32 +223,11 @@ class _Replay:
             self._loop, self._rejections, self._published, run, **self._took()
         )
 
-    def _check(self, saved: dict[str, Any]) -> None:
-        """Raise ConfigError if these settings cannot go on with the run that was saved."""
-        self._checkpoints.check_format("replay into a new folder")
-        before = saved["settings"]
-        different = differences(self._settings, before, _FREE_TO_CHANGE)
-        if not different and saved["finished"] and self._changed(before):
-            raise ConfigError(
-                f"{self._store.path}: the run is over, so nothing would be learned with the "
-                "changed [features]; replay into a new folder with them, or go on from its "
-                "weights: `clickloop worker learn --from`"
-            )
-        if different:
-            raise ConfigError(
-                f"{self._store.path}: saved with other settings, so it cannot go on with these; "
-                "use the same (fields and crosses may be added), or name a new folder:\n  "
-                + "\n  ".join(different)
-            )
-
-    def _changed(self, before: dict[str, Any]) -> bool:
-        return FeatureConfig.model_validate(before["features"]) != self._settings.features
-
     def _go_on(self, saved: Saved) -> None:
         """Become the run that was saved."""
         values = saved.values
         features = FeatureConfig.model_validate(values["settings"]["features"])
-        self._inputs.resume(values["inputs"], features)
+        self._inputs.resume(values["inputs"], features, self._began)
         rows = self._inputs.impressions_at(*checkpoint.pending_places(saved))
         checkpoint.restore(self._loop, saved, rows)
         self._rejections = Counter(values["rejections"])

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deploy import settings
+from deploy import compatibility, settings
 from deploy.replay import inputs
 from deploy.replay.replay import EXAMPLES, STORE, Stopped, replay
 from deploy.storage import versions
@@ -237,7 +237,7 @@ def test_features_that_are_no_longer_taken_are_told(tmp_path: Path) -> None:
     saved = values.model_dump(mode="json")
     saved["features"]["crosses"] = ["ad^city^new^price"]
     with pytest.raises(ConfigError, match=r"does not take \(.*two or three .*\); go on with"):
-        settings.differences(values, saved, set())
+        compatibility.differences(values, saved, set())
 
 
 def test_a_log_without_the_new_column_leaves_the_run_as_it_was(

@@ -67,7 +67,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[MergedStep]:
         paths.append(folder / f"{name}.ndjson")
         paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
     watermarks = Loop(CORRECTED, on_mark=print).joiner.watermarks
-    return list(Inputs(CORRECTED, *map(str, paths)).steps(watermarks))
+    return list(Inputs(CORRECTED, str(paths[0]), str(paths[1])).steps(watermarks))
 
 
 def joined(steps: list[MergedStep], values: Settings) -> Batches:

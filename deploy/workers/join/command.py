@@ -12,6 +12,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from deploy.compatibility import THIS, Version
 from deploy.settings import Settings
 from deploy.workers.health import Health
 from deploy.workers.join.kafka_port import JoinTopics
@@ -19,7 +20,7 @@ from deploy.workers.join.metrics import JoinMetrics
 from deploy.workers.join.partition_driver import Decode, DriverSettings
 from deploy.workers.join.worker import JoinWorker
 from deploy.workers.service import Connection, connection_of, supervise
-from joiner import Joiner
+from joiner import Joiner, JoinSettings, SamplingSettings
 from joiner.protocol import Setup
 from streams.arrow_batches import empty_batch
 from streams.deadletter import Source
@@ -49,7 +50,7 @@ class JoinConfig:
     older_skew: Callable[[int], int] | None = None
 
 
-def config_of(settings: Settings) -> JoinConfig:
+def config_of(settings: Settings, version: Version = THIS) -> JoinConfig:
     """The same from the settings. Raises ConfigError without its credentials."""
     topics = settings.topics
     return JoinConfig(
@@ -57,16 +58,30 @@ def config_of(settings: Settings) -> JoinConfig:
         JoinTopics(*topics.names),
         topics.partitions,
         topics.max_skew,
+        older_skew=lambda defaults: version.settings(settings, defaults).topics.max_skew,
     )
 
 
-def setup_of(settings: Settings) -> Setup:
-    """What the joiners of these settings have in common."""
+def setup_of(settings: Settings, version: Version = THIS) -> Setup:
+    """What the joiners of these settings have in common; a topic keeps its defaults."""
+
+    def older(defaults: int) -> tuple[JoinSettings, SamplingSettings]:
+        by_these = version.settings(settings, defaults)
+        return by_these.join, by_these.sampling
+
     # A block's header travels in the same message.
     most = settings.topics.max_message_bytes * 3 // 4
     spill = spill_of(settings.spill)
     events, join, sampling = settings.events, settings.join, settings.sampling
-    return Setup(events, join, sampling, max_message_bytes=most, spill=spill)
+    return Setup(
+        events,
+        join,
+        sampling,
+        max_message_bytes=most,
+        spill=spill,
+        rules=version.rules,
+        older=older,
+    )
 
 
 def driver_settings_of(settings: Settings) -> DriverSettings:

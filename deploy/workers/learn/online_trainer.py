@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from deploy.settings import Settings, differences
+from deploy.compatibility import THIS, Version, check_learner, check_weights
+from deploy.settings import Settings
 from deploy.storage import checkpoint
 from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
@@ -23,11 +24,10 @@ from ftrl.features import FeatureConfig, FormerNames
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.labelled_log import Block, Entry
+from streams.rules import RuleNumbers
 
 log = logging.getLogger(__name__)
 
-# Of the settings only these must be those a state was saved with.
-_FIXED = ("features", "learner", "admission", "calibration")
 POISON = (
     "Nothing of this message was learned from, and it is never skipped: the learner stops here "
     "until it can be read. If another program wrote it, end that one; if it is damaged for good, "
@@ -50,20 +50,26 @@ class OnlineTrainer:
         partitions: int,
         source: Path | None,
         metrics: LearnMetrics,
+        version: Version = THIS,
     ) -> None:
         """Go on with what the store in `folder` holds; new: with the model in `source`, or none.
 
         partitions: how many `topic` has. source: the store of a replay or another worker.
-        Raises StoreHeldError while another process has the store, ConfigError if it was made
+        A store keeps the defaults it began with; version: of the program. Raises StoreHeldError
+        while another process has the store, ConfigError if it was made
         with other settings or of another topic, StoreError.
         """
-        self._settings = settings
         self._topic = topic
         self._metrics = metrics
-        self._training = Training(settings.training, self._publish)
         self._store = Store(folder, create=True)
         try:
             self._checkpoints = CheckpointStore(self._store)
+            self._rules = RuleNumbers(defaults=version.rules.defaults)
+            if self._checkpoints.values is not None:
+                self._rules = version.named_in(self._store.path, self._checkpoints.values)
+            settings = version.settings(settings, self._rules.defaults)
+            self._settings = settings
+            self._training = Training(settings.training, self._publish)
             self._published = 0
             self._examples = 0  # at the last save
             self._saved_at = float("-inf")
@@ -140,6 +146,7 @@ class OnlineTrainer:
                 "intake": self._intake.state(),
                 "published": self._published,
                 "former_names": self._former.names,
+                **self._rules.to_json(),
             }
             learner = self._training.learner
             self._checkpoints.save(learner.slots, learner.take_touched(), arrays, values)
@@ -228,7 +235,7 @@ class OnlineTrainer:
                 "--from with this folder, --store with a new one"
             )
         self._checkpoints.check_format("start anew with --store")
-        self._check(self._store.path, values["settings"], _FIXED)
+        check_learner(self._store.path, self._settings, values["settings"])
         if values["topic"] != self._topic:
             raise ConfigError(
                 f"{self._store.path}: learned from the topic {values['topic']}, the settings say "
@@ -254,7 +261,7 @@ class OnlineTrainer:
                 raise ConfigError(
                     f"{source}: holds no training state; name the store of a finished replay"
                 )
-            self._check(source, checkpoints.values["settings"], ("features",))
+            check_weights(source, self._settings, checkpoints.values["settings"])
             checkpoint.restore_model(self._training, self._saved(checkpoints, checkpoints.values))
             self._former = self._former_names(checkpoints.values)
         log.info("starting with the weights of %s", source)
@@ -265,17 +272,6 @@ class OnlineTrainer:
         before = FeatureConfig.model_validate(values["settings"]["features"])
         former = FormerNames(values.get("former_names"))  # a replay's store has none
         return former.since(before, self._settings.features)
-
-    def _check(self, where: Path, saved: dict[str, Any], sections: tuple[str, ...]) -> None:
-        """Raise ConfigError if these sections of the settings are not as they were saved."""
-        free = (Settings.model_fields.keys() | saved.keys()) - set(sections)
-        different = differences(self._settings, saved, free)
-        if different:
-            raise ConfigError(
-                f"{where}: these settings are not those the model was learned with; "
-                "use the same (fields and crosses may be added), or go on in a new folder (--from "
-                "takes the weights along if the features allow it):\n  " + "\n  ".join(different)
-            )
 
     @staticmethod
     def _saved(source: CheckpointStore, values: Mapping[str, Any]) -> Saved:
