@@ -5,13 +5,13 @@ venv=$1
 wanted=${2:-}
 
 supported() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
 
 if [ -n "$wanted" ]; then
     candidates=$wanted
 else
-    candidates="python3.11 python3 python3.12 python3.13 python"
+    candidates="python3.11 python3 python3.12 python3.13 python3.14 python"
 fi
 for python in $candidates; do
     if supported "$python"; then
@@ -23,5 +23,5 @@ for python in $candidates; do
         exec "$python" -m venv "$venv"
     fi
 done
-echo "clickloop: needs Python 3.11, 3.12 or 3.13, found none among: $candidates; install one and name it: make PYTHON=/path/to/python3.11 ..." >&2
+echo "clickloop: needs Python 3.11 to 3.14, found none among: $candidates; install one and name it: make PYTHON=/path/to/python3.11 ..." >&2
 exit 1
