@@ -38,9 +38,10 @@ def differences(settings: Settings, saved: dict[str, Any], free: Set[str]) -> li
     """Where `settings` differ from `saved` ones (plain JSON) as they must not: a line a key.
 
     free: keys (`section.key`) and whole sections that may differ. Of [features] only what would
-    give old weights another meaning counts (`ftrl.features.compatibility`).
+    give old weights another meaning counts (`ftrl.features.compatibility`). A setting that came
+    after `saved` had its default then: a new one leaves everything as it was.
     """
-    now, then = _flat(settings.model_dump(mode="json")), _flat(saved)
+    now, then = _flat(settings.model_dump(mode="json")), _DEFAULTS | _flat(saved)
     features: list[str] = []
     if "features" not in free:
         before = _features_of(saved)
@@ -77,6 +78,15 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
             _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat
+
+
+_DEFAULTS = _flat(
+    {
+        name: section.default.model_dump(mode="json")
+        for name, section in Settings.model_fields.items()
+        if isinstance(section.default, BaseModel)
+    }
+)
 
 
 @dataclass(frozen=True)

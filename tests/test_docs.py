@@ -127,3 +127,16 @@ def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for command in commands:
         done = clickloop(*command.split()[1:])
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_path_that_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for line in text.splitlines():
+        folder = ROOT
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", line):
+            if name == "__init__.py":
+                continue
+            # A bare name stands in the folder of the path before it.
+            path = ROOT / name if "/" in name else folder / name
+            assert path.exists(), f"docs/architecture.md: {name} in: {line}"
+            folder = path if path.is_dir() else path.parent

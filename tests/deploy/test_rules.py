@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy import settings
-from deploy.compatibility import Version
+from deploy.compatibility import Version, differences
 from deploy.replay import inputs
 from deploy.replay.replay import EXAMPLES, STORE, Stopped, replay
 from deploy.storage.checkpoint_store import CheckpointStore
@@ -193,3 +193,14 @@ def test_what_is_set_must_go_with_the_defaults_of_then(logs: SmallLogs, tmp_path
     values = settings.load(tmp_path / "config.toml")
     with pytest.raises(ConfigError, match=r"(?s)horizon = '45d' of when this began.*more than"):
         version.settings(values, 1)
+
+
+def test_a_setting_that_a_store_does_not_know_had_its_default(logs: SmallLogs) -> None:
+    values = settings.load(logs.config)
+    saved = values.model_dump(mode="json")
+    known = saved["learner"].pop("beta")
+    del saved["spill"]  # a whole section
+    assert differences(values, saved, set()) == []
+    other = values.learner.model_copy(update={"beta": known + 1})
+    told = differences(values.model_copy(update={"learner": other}), saved, set())
+    assert told == [f"[learner] beta: {known + 1} here, {known} in the checkpoint"]
