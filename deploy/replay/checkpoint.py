@@ -23,7 +23,7 @@ def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, Encode]]:
     """
     join = loop.joiner.state()
     values, arrays = training_state(loop)
-    values["join"] = join["plain"]
+    values["join"] = join["metadata"]
     arrays |= {
         "join-known": partial(_ipc, [join["known"]]),
         "join-waiting": partial(_ipc, [join["waiting"]]),
@@ -56,13 +56,13 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
             known=_batches(arrays["join-known"])[0],
             waiting=_batches(arrays["join-waiting"])[0],
             rows=rows,
-            plain=values["join"],
+            metadata=values["join"],
         ),
         loop.spill,
         loop.rules,
     )
     # What was joined was joined by the rules of then; from here on today's hold.
-    loop.joiner.adopt(settings.join, settings.sampling, loop.rules)
+    loop.joiner.reconfigure(settings.join, settings.sampling, loop.rules)
     restore_training(loop, saved)
 
 

@@ -246,7 +246,7 @@ class _Replay:
     def _reject(self, step: MergedStep) -> None:
         """Rows refused at the edge: into the ledger and to the dead letters."""
         if step.rejected:
-            self._loop.joiner.count_letters(step.rejected)
+            self._loop.joiner.count_dead_letters(step.rejected)
             self._write(step.rejected)
 
     def _dead_letters(self, rejected: pa.RecordBatch) -> None:

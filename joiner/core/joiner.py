@@ -1,9 +1,9 @@
-"""The joiner: impressions and clicks in, labelled examples and facts out. No clock, no I/O."""
+"""The joiner: impressions and clicks in, labelled examples out. No clock, no I/O."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +30,9 @@ from joiner.core.ledger import (
     ledger_of,
 )
 from joiner.core.outputs import JoinOutput, Reporter
-from joiner.core.pending import Pending
+from joiner.core.pending import Newest, Pending
 from joiner.core.row_store import Spill
-from joiner.core.state import STATE_VERSION, JoinState, check_plain, known_batch, known_entries
+from joiner.core.state import STATE_VERSION, JoinState, check_metadata, known_batch, known_entries
 from joiner.core.step_input import StepReader
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.arrow_batches import empty_batch
@@ -43,19 +43,12 @@ from streams.position import RowPosition, row_position
 from streams.rules import TODAY, RuleNumbers
 from streams.schema import EventSchema
 
-FLOOR = 2  # index into a joiner's marks
-
-
-class Front(NamedTuple):
-    """The greatest `ts` of an accepted impression, and the sequence number of the last with it."""
-
-    ts: int
-    number: int
+FLOOR = 2  # index into `Joiner._watermarks`
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """Milliseconds; NEVER before a source's first row, FOREVER after its end."""
+    """The watermarks of both sources, ms; NEVER before the first row, FOREVER after the end."""
 
     impressions: int
     clicks: int
@@ -67,7 +60,25 @@ class Watermarks:
 
 
 class Joiner:
-    """Joins one partition's impressions and clicks in event time."""
+    """Joins one partition's impressions and clicks in event time.
+
+    >>> import numpy as np, pyarrow as pa
+    >>> from streams.schema import EventSchema
+    >>> schema = EventSchema((), ("click",))
+    >>> joiner = Joiner(schema, JoinSettings(), SamplingSettings())
+    >>> shown = {"impression_id": "a", "ts": 0, "offset": 0.0, "weight": 1.0}
+    >>> clicked = {"impression_id": "a", "ts": 60_000, "type": 0}
+    >>> place = {"src_offset": 0, "src_row": 0}
+    >>> output = joiner.process(
+    ...     pa.RecordBatch.from_pylist([shown | place], schema.impressions),
+    ...     pa.RecordBatch.from_pylist([clicked | place], schema.clicks),
+    ...     np.array([0, 1, 2, 3], np.uint8),  # the impression, the click, the ends of both logs
+    ... )
+    >>> output.labelled[0].select(["impression_id", "label", "click_ts"]).to_pylist()
+    [{'impression_id': 'a', 'label': 1, 'click_ts': 60000}]
+    >>> joiner.ledger.positives, joiner.ledger.balances()
+    (1, True)
+    """
 
     def __init__(
         self,
@@ -90,14 +101,17 @@ class Joiner:
         self._settings = settings
         self._sampling = sampling
         self._numbers = numbers
-        self._rules = kernel_settings(settings, sampling, numbers)
-        # The two watermarks, and until when a rebuilt joiner's first impressions are held back.
-        self._marks = np.array([NEVER, NEVER, NEVER], np.int64)
-        self._front = Front(NEVER, -1)
+        self._kernel_settings = kernel_settings(settings, sampling, numbers)
+        # Of impressions and clicks; then the time until which the first impressions of a recovered
+        # joiner are held back, see `without_rows`.
+        self._watermarks = np.array([NEVER, NEVER, NEVER], np.int64)
         self._tally = empty_tally(len(schema.click_types))
         self._breaker = new_breaker()
         self._pending = Pending(
-            schema.impressions, self._rules.known_span, self._rules.corrects_from, spill
+            schema.impressions,
+            self._kernel_settings.known_span,
+            self._kernel_settings.corrects_from,
+            spill,
         )
         self._early = EarlyClicks(schema.clicks)
         self._reader = StepReader(schema)
@@ -112,27 +126,27 @@ class Joiner:
         order: U8,
         clocks: tuple[I64, I64] | None = None,
     ) -> JoinOutput:
-        """Take the events of a step, one by one, in `order`; give all that follows from them.
+        """Take the events of a step, one by one, in `order`; the result is what follows from them.
 
         impressions, clicks: `EventSchema.impressions` and `.clicks`. order: 0 for the next
         impression row, 1 for the next click row, 2 and 3 for the end of the impressions and of
-        the clicks (each once, after the source's last row), and the further codes of `rules`.
-        clocks: the times, ms, by which each impression and each click moves its source's
-        watermark; default: `ts`. How events are divided into steps changes nothing but the
-        division of the output.
+        the clicks (each once, after the source's last row), and the further codes of
+        `joiner.core.kernel_types`. clocks: the times, ms, by which each impression and each click
+        moves its source's watermark; default: `ts`. How events are divided into steps changes
+        nothing but the division of the output.
 
         Raises ValueError if the batches and the order do not fit together; OSError if rows cannot
         be moved out of memory, after which the joiner is of no use: its output is lost.
         """
-        events = self._reader.read(impressions, clicks, order, clocks, self._marks)
+        events = self._reader.read(impressions, clicks, order, clocks, self._watermarks)
         self._pending.reserve(impressions.num_rows, self.watermarks.join)
         self._early.reserve(clicks.num_rows)
         report = self._new_report(impressions.num_rows, clicks.num_rows)
         start = self._pending.first_open
         join(
             events,
-            self._rules,
-            self._marks,
+            self._kernel_settings,
+            self._watermarks,
             self._pending.ring,
             self._early.queue,
             self._tally,
@@ -140,9 +154,10 @@ class Joiner:
             report,
         )
         accepted = report.accepted.view(np.bool_)
-        whole = bool(accepted.all())
-        self._advance_front(events.impression_ts[accepted])
-        self._pending.append(impressions if whole else impressions.filter(pa.array(accepted)))
+        if not accepted.all():
+            self._pending.append(impressions.filter(pa.array(accepted)))
+        else:
+            self._pending.append(impressions)
         early = np.zeros(clicks.num_rows, np.bool_)
         if report.filled[EARLY]:
             rows = report.early[: report.filled[EARLY]]
@@ -159,33 +174,33 @@ class Joiner:
         self._pending.release()
         return output
 
-    def lift(self, idle: Idle) -> JoinOutput:
-        """Logs that are idle do not hold the watermark back. idle: bits of `rules`."""
+    def advance_idle(self, idle: Idle) -> JoinOutput:
+        """Advance the watermarks of idle sources, so that they do not hold the join's back."""
         return self.process(*self._nothing, idle_advances(idle))
 
     def is_held_back(self, idle: Idle) -> bool:
-        """Whether `lift` would change a watermark, were the breaker closed."""
-        impressions, clicks, _ = self._marks.tolist()
+        """Whether `advance_idle` would change a watermark, were the breaker closed."""
+        impressions, clicks, _ = self._watermarks.tolist()
         behind = Idle.IMPRESSIONS if impressions < clicks else Idle.CLICKS
         return behind in idle and impressions != clicks
 
-    def count_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Enter rows that were rejected at the edge into the ledger."""
+    def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Enter rows that were rejected before the join into the ledger."""
         if letters:
-            clicks = Counter(x.click_type or "" for x in letters if x.source == "clicks")
-            self.count_rejected(sum(x.source == "impressions" for x in letters), clicks)
+            types = Counter(x.click_type or "" for x in letters if x.source == "clicks")
+            self.count_rejected(sum(x.source == "impressions" for x in letters), types)
 
     def count_rejected(self, impressions: int = 0, clicks: Mapping[str, int] | None = None) -> None:
-        """Enter rows that were rejected at the edge, before the join, into the ledger.
+        """Enter numbers of rows that were rejected before the join into the ledger.
 
-        clicks: how many of each type; "" for those with no declared type.
+        clicks: their number by type; "" is for those of no declared type.
         """
         counts = self._tally.impressions
         counts[ImpressionCount.READ] += impressions
         counts[ImpressionCount.REJECTED] += impressions
         types = self._settings.click_types
-        for kind, count in (clicks or {}).items():
-            row = self._tally.clicks[types.index(kind) if kind in types else len(types)]
+        for click_type, count in (clicks or {}).items():
+            row = self._tally.clicks[types.index(click_type) if click_type in types else len(types)]
             row[ClickCount.READ] += count
             row[ClickCount.REJECTED] += count
 
@@ -203,7 +218,7 @@ class Joiner:
     @property
     def watermarks(self) -> Watermarks:
         """Both sources' watermarks at this moment."""
-        impressions, clicks, _ = self._marks.tolist()
+        impressions, clicks, _ = self._watermarks.tolist()
         return Watermarks(impressions, clicks)
 
     @property
@@ -222,11 +237,13 @@ class Joiner:
         return self._pending.next - self._pending.first_known
 
     @property
-    def undecided(self) -> RowPosition | None:
-        """The place of the first impression that is open."""
+    def first_open(self) -> RowPosition | None:
+        """The row position of the first impression that is open; None if there is none."""
         pending = self._pending
-        rows = pending.rows.slices(pending.first_open, min(pending.first_open + 1, pending.next))
-        return next((row_position(first, 0) for first in rows), None)
+        if pending.open == 0:
+            return None
+        first = next(pending.rows.slices(pending.first_open, pending.first_open + 1))
+        return row_position(first, 0)
 
     @property
     def oldest_open(self) -> int:
@@ -234,14 +251,18 @@ class Joiner:
         return self._pending.oldest_open
 
     @property
-    def matters_until(self) -> int:
-        """The watermark, ms, that W + max(H, D) after it makes all that was read until now, and
-        every impression a waiting click may meet, unknown."""
-        return max(self._front.ts, self._early.newest + self._rules.lateness)
+    def retain_until(self) -> int:
+        """The newest time, ms, of an impression for which the rows read until now may matter.
+
+        It is the greatest `ts` of an accepted impression, or of one that an early click may still
+        meet. Once the join's watermark has passed it by W + max(H, D), no such impression is known
+        any more, and a restart does not need these rows.
+        """
+        return max(self._pending.newest.ts, self._early.newest + self._kernel_settings.lateness)
 
     @property
     def bytes(self) -> int:
-        """Bytes of ring, index and waiting clicks, counted at capacity, rows not included."""
+        """Bytes of ring, index and early clicks, counted at capacity, rows not included."""
         return self._pending.nbytes + self._early.nbytes
 
     @property
@@ -260,19 +281,20 @@ class Joiner:
             known=known_batch(self._pending.known()),
             rows=self._pending.needed_rows(),
             waiting=self._early.batch(),
-            plain=self.plain(),
+            metadata=self.metadata(),
         )
 
-    def plain(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The part of `state` that does not grow with what is known, fit for JSON."""
+        newest = self._pending.newest
         return {
             "version": STATE_VERSION,
             "join": self._settings.model_dump(mode="json"),
             "sampling": self._sampling.model_dump(mode="json"),
             "open": self._pending.open,
-            "open_front": self._open_front(),
-            "front": [self._front.ts, self._front.number - self._pending.first_known],
-            "marks": self._marks.tolist(),
+            "open_front": self._pending.newest_open,
+            "front": [newest.ts, newest.sequence - self._pending.first_known],
+            "marks": self._watermarks.tolist(),
             "tally": [part.tolist() for part in self._tally],
             "breaker": self._breaker.tolist(),
             **self._numbers.to_json(),
@@ -291,15 +313,16 @@ class Joiner:
         """A joiner that goes on exactly as the one whose `state` this is.
 
         spill: as in the constructor; it need not be the one the state was saved with. today: the
-        newest rules there are; those that the state names hold until `adopt`. Raises ValueError
-        if the state has another version, names a newer rule, or was saved with other settings.
+        newest rules there are; those that the state names hold until `reconfigure`. Raises
+        ValueError if the state has another version, names a newer rule, or was saved with other
+        settings.
         """
-        plain = state["plain"]
-        check_plain(plain, settings, sampling)
-        self = cls(schema, settings, sampling, spill, RuleNumbers.of(plain, today))
-        self._resume(plain)
+        metadata = state["metadata"]
+        check_metadata(metadata, settings, sampling)
+        self = cls(schema, settings, sampling, spill, RuleNumbers.of(metadata, today))
+        self._resume(metadata)
         known = known_entries(state["known"])
-        self._pending.restore(known, plain["open"], state["rows"], self.watermarks.join)
+        self._pending.restore(known, metadata["open"], state["rows"], self.watermarks.join)
         self._early = EarlyClicks.restore(state["waiting"])
         return self
 
@@ -307,33 +330,32 @@ class Joiner:
     def without_rows(
         cls,
         schema: EventSchema,
-        plain: dict[str, Any],
+        metadata: dict[str, Any],
         spill: Spill | None = None,
         today: RuleNumbers = TODAY,
     ) -> Self:
-        """A joiner as it was at a point of which nothing is known any more, from its `plain`.
+        """A joiner as it was at an earlier point, from its `metadata` there alone.
 
-        It goes on exactly as that one, with the rows after that point, for every event that
-        matters after the last of its impressions is no longer known: as PASSED the impressions
-        that one did not accept, as MET the clicks it did not let wait. today: as in `restore`.
+        It must be given the rows after that point: with the code NOT_ACCEPTED the impressions that
+        were not accepted then, with NOT_EARLY the clicks that did not wait. Once no impression up
+        to the point is known any more, both joiners go on exactly alike. today: as in `restore`.
         Raises ValueError if the state has another version, names a newer rule, or has other click
         types than the schema.
         """
-        join = JoinSettings.model_validate(plain["join"])
-        sampling = SamplingSettings.model_validate(plain["sampling"])
-        check_plain(plain, join, sampling)
-        self = cls(schema, join, sampling, spill, RuleNumbers.of(plain, today))
-        self._resume(plain)
-        # Those that were open then would have held back the ones after them.
-        self._marks[FLOOR] = plain["open_front"]
-        self._front = Front(plain["front"][0], -1)
+        join = JoinSettings.model_validate(metadata["join"])
+        sampling = SamplingSettings.model_validate(metadata["sampling"])
+        check_metadata(metadata, join, sampling)
+        self = cls(schema, join, sampling, spill, RuleNumbers.of(metadata, today))
+        self._resume(metadata)
+        # Impressions that were open then would have held back those after them.
+        self._watermarks[FLOOR] = metadata["open_front"]
+        self._pending.newest = Newest(metadata["front"][0], -1)
         return self
 
-    def adopt(
+    def reconfigure(
         self, settings: JoinSettings, sampling: SamplingSettings, numbers: RuleNumbers = TODAY
     ) -> None:
-        """Go on with other settings, by rules of other numbers, for all impressions that are not
-        decided yet.
+        """Go on with other settings and rules, for all impressions that are not decided yet.
 
         Raises ValueError if the click types differ.
         """
@@ -344,41 +366,26 @@ class Joiner:
                 f"the click types were {self._settings.click_types}, now {settings.click_types}; "
                 "other click types need new topics"
             )
-        before, rules = self._rules, kernel_settings(settings, sampling, numbers)
+        changed = kernel_settings(settings, sampling, numbers)
         if settings.correction_horizon:
-            old = self._settings.correction_horizon
-            first = before.corrects_from if old else self._pending.first_open
-            rules = rules._replace(corrects_from=first)
+            corrected = self._settings.correction_horizon > 0
+            first = self._kernel_settings.corrects_from if corrected else self._pending.first_open
+            changed = changed._replace(corrects_from=first)
         self._settings, self._sampling = settings, sampling
-        self._numbers, self._rules = numbers, rules
-        self._pending.reconfigure(rules.known_span, rules.corrects_from, self.watermarks.join)
+        self._numbers, self._kernel_settings = numbers, changed
+        self._pending.reconfigure(changed.known_span, changed.corrects_from, self.watermarks.join)
         self._labeller.change_rate(self._pending.first_open, sampling.keep_rate)
 
-    def recount(self, plain: dict[str, Any]) -> None:
-        """Take the counts of a `plain` state."""
-        for part, saved in zip(self._tally, plain["tally"], strict=True):
+    def set_counters(self, metadata: dict[str, Any]) -> None:
+        """Take the counts of a joiner's `metadata`."""
+        for part, saved in zip(self._tally, metadata["tally"], strict=True):
             part[:] = saved
 
-    def _resume(self, plain: dict[str, Any]) -> None:
-        self._marks[:] = plain["marks"]
-        self._front = Front(*plain["front"])
-        self._breaker[:] = plain["breaker"]
-        self.recount(plain)
-
-    def _advance_front(self, ts: I64) -> None:
-        """ts: of the impressions just accepted, not in the pending ones' rows yet."""
-        if len(ts) and (newest := int(ts.max())) >= self._front.ts:
-            last = len(ts) - 1 - int(np.argmax(ts[::-1]))
-            self._front = Front(newest, self._pending.next - len(ts) + last)
-
-    def _open_front(self) -> int:
-        """The greatest time of an open impression, NEVER if there is none."""
-        pending = self._pending
-        if self._front.number >= pending.first_open:
-            return self._front.ts
-        # The newest of all is decided, and so are all before it: few are left.
-        ts = pending.entries(pending.first_open, pending.next)["ts"]
-        return max(int(ts.max(initial=NEVER)), NEVER)
+    def _resume(self, metadata: dict[str, Any]) -> None:
+        self._watermarks[:] = metadata["marks"]
+        self._pending.newest = Newest(*metadata["front"])
+        self._breaker[:] = metadata["breaker"]
+        self.set_counters(metadata)
 
     def _new_report(self, impressions: int, clicks: int) -> StepReport:
         referred = clicks + int(self._early.queue.cursor[USED])

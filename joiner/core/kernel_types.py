@@ -32,6 +32,16 @@ class Idle(IntFlag):
     CLICKS = 2
     EVEN_IF_OPEN = 4
 
+    @classmethod
+    def of(cls, impressions: bool, clicks: bool, *, even_if_open: bool) -> "Idle":
+        """The flags of these sources; none at all if neither is idle."""
+        idle = cls(0)
+        if impressions:
+            idle |= cls.IMPRESSIONS
+        if clicks:
+            idle |= cls.CLICKS
+        return idle | cls.EVEN_IF_OPEN if idle and even_if_open else idle
+
 
 # Reasons of a rejection: their index here is their code in StepReport.rejects.
 REASONS = ("too_late", "before_impression", "orphan")

@@ -1,6 +1,6 @@
 """Known impressions, open or remembered: the ring that indexes them, and their rows."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,13 @@ _MAX_LOAD = 0.8
 
 def _slots(count: int) -> U32:
     return np.full(count, EMPTY, np.uint32)
+
+
+class Newest(NamedTuple):
+    """The greatest `ts` of an accepted impression, and the sequence number of the last with it."""
+
+    ts: int
+    sequence: int
 
 
 class Pending:
@@ -45,6 +52,7 @@ class Pending:
             cursor=np.zeros(4, np.int64),
         )
         self.rows = RowStore(schema, spill)
+        self.newest = Newest(NEVER, -1)
         self._known_span = known_span
         self._rows_from = rows_from
 
@@ -67,6 +75,15 @@ class Pending:
         first, last = self.first_open % len(ts), self.next % len(ts)
         parts = (ts[first:last],) if first < last else (ts[first:], ts[:last])
         return int(min(part.min(initial=FOREVER) for part in parts))
+
+    @property
+    def newest_open(self) -> int:
+        """The greatest `ts` of an open impression; NEVER if there is none."""
+        if self.newest.sequence >= self.first_open:
+            return self.newest.ts
+        # The newest of all is decided, and so are all before it: few are left.
+        ts = self.entries(self.first_open, self.next)["ts"]
+        return max(int(ts.max(initial=NEVER)), NEVER)
 
     @property
     def first_known(self) -> int:
@@ -104,6 +121,9 @@ class Pending:
 
     def append(self, rows: pa.RecordBatch) -> None:
         """Keep the rows of the impressions that the kernel has just accepted."""
+        ts: I64 = rows.column("ts").to_numpy()
+        if len(ts) and (newest := int(ts.max())) >= self.newest.ts:
+            self.newest = Newest(newest, self.next - 1 - int(np.argmax(ts[::-1])))
         self.rows.append(rows, self.next)
 
     def release(self) -> None:

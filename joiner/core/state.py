@@ -1,4 +1,4 @@
-"""What a joiner must remember, as record batches and plain values that any store can hold."""
+"""What a joiner must remember, as record batches and values fit for JSON."""
 
 from typing import Any, TypedDict
 
@@ -14,17 +14,17 @@ _COLUMNS = {"lo": "hash_lo", "hi": "hash_hi", "ts": "ts", "click": "click", "fla
 
 
 class JoinState(TypedDict):
-    """Everything a joiner must remember: record batches, and plain values fit for JSON.
+    """Everything a joiner must remember.
 
-    known: the ring's entries (hash_lo, hash_hi, ts, click, flags), open impressions last.
-    rows: the impressions' rows that are still needed, those of the last entries. waiting: the
-    clicks that wait. plain: version, settings, counts, watermarks, breaker.
+    known: the ring's entries (hash_lo, hash_hi, ts, click, flags), open impressions last. rows: the
+    impressions' rows that are still needed, which are those of the last entries. waiting: the
+    early clicks. metadata: version, settings, rules, counts, watermarks, breaker: fit for JSON.
     """
 
     known: pa.RecordBatch
     rows: list[pa.RecordBatch]
     waiting: pa.RecordBatch
-    plain: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def known_batch(entries: npt.NDArray[Any]) -> pa.RecordBatch:
@@ -41,16 +41,18 @@ def known_entries(batch: pa.RecordBatch) -> npt.NDArray[Any]:
     return entries
 
 
-def check_plain(plain: dict[str, Any], settings: JoinSettings, sampling: SamplingSettings) -> None:
+def check_metadata(
+    metadata: dict[str, Any], settings: JoinSettings, sampling: SamplingSettings
+) -> None:
     """Raise ValueError if a state is of another version or was saved with other settings."""
-    if plain["version"] != STATE_VERSION:
+    if metadata["version"] != STATE_VERSION:
         raise ValueError(
-            f"the joiner's state has version {plain['version']}, this program reads "
+            f"the joiner's state has version {metadata['version']}, this program reads "
             f"{STATE_VERSION}; use the program that saved it, or start afresh"
         )
     saved = (
-        JoinSettings.model_validate(plain["join"]),
-        SamplingSettings.model_validate(plain["sampling"]),
+        JoinSettings.model_validate(metadata["join"]),
+        SamplingSettings.model_validate(metadata["sampling"]),
     )
     if saved != (settings, sampling):
         raise ValueError(

@@ -1,10 +1,10 @@
+from .block_writer import FencedError as FencedError
+from .config import Beginnings as Beginnings
+from .config import PartitionConfig as PartitionConfig
 from .effects import Commit as Commit
 from .effects import Effect as Effect
 from .effects import Publish as Publish
 from .effects import ReadLabelled as ReadLabelled
 from .effects import Report as Report
 from .effects import Seek as Seek
-from .partition import Beginnings as Beginnings
 from .partition import JoinPartition as JoinPartition
-from .partition import Setup as Setup
-from .partition import SupersededError as SupersededError

@@ -1,4 +1,4 @@
-"""The cut that is being made, and from which earlier cut a restart would begin."""
+"""The cut that is being built, and the recovery point: the cut from which a restart would begin."""
 
 from collections import deque
 from typing import NamedTuple
@@ -16,51 +16,52 @@ from streams.merge import Merge, MergedStep
 from streams.rules import RuleNumbers
 
 
-class _Held(NamedTuple):
-    base: RecoveryPoint
-    until: int
+class _Retained(NamedTuple):
+    """A cut in the log, and until when rows up to it may matter (see `Cut.retain_until`)."""
+
+    point: RecoveryPoint
+    retain_until: int
     spans: Spans
 
+    def needs_until(self, now: Spans) -> int:
+        """The newest `ts`, ms, of an impression for which rows up to the cut may matter."""
+        return self.retain_until + max(0, now.lateness - self.spans.lateness)
 
-class Needed:
-    """The complete cuts in the log, and the latest before which nothing is needed."""
+    def known_until(self, now: Spans) -> int:
+        """The watermark, ms, after which no such impression is known any more."""
+        return self.needs_until(now) + max(self.spans.known_span, now.known_span)
 
-    def __init__(self, base: RecoveryPoint) -> None:
-        """base: what the last block said, or the beginning of the logs."""
-        self._base = base
-        self._held: deque[_Held] = deque()
+
+class RecoveryPoints:
+    """The complete cuts in the log that a restart may still need, in order."""
+
+    def __init__(self, start: RecoveryPoint) -> None:
+        """start: the recovery point of the last block, or the beginning of the logs."""
+        self._latest = start
+        self._retained: deque[_Retained] = deque()
 
     def add(self, offset: int, number: int, cut: Cut, rules: RuleNumbers) -> None:
-        """A cut is complete in the log; offset, number: of its first block. rules: it names."""
-        base = RecoveryPoint(offset, number, cut.end.impressions, cut.end.clicks)
+        """A cut is complete in the log. offset, number: of its first block. rules: it names."""
+        point = RecoveryPoint(offset, number, cut.end.impressions, cut.end.clicks)
         spans = spans_of(JoinSettings.model_validate(cut.joiner["join"]), rules)
-        self._held.append(_Held(base, cut.retain_until, spans))
+        self._retained.append(_Retained(point, cut.retain_until, spans))
 
-    def base(self, watermark: int, oldest_open: int, now: Spans) -> RecoveryPoint:
-        """Where a restart would begin. watermark: the join's, ms. oldest_open: the least `ts` of an
-        open impression. now: the spans in force.
+    def latest(self, watermark: int, oldest_open: int, now: Spans) -> RecoveryPoint:
+        """The latest cut such that a restart needs no row up to it.
 
-        No impression up to there is open or known, nor one that a click waiting there may have met
-        since.
+        watermark: the join's, ms. oldest_open: the least `ts` of an open impression. now: the
+        spans in force. No impression up to the cut is open or known any more, and none that a
+        click has met which was waiting at the cut.
         """
-        while self._held and watermark > _known_until(self._held[0], now):
-            if oldest_open <= _may_meet(self._held[0], now):
+        while self._retained and watermark > self._retained[0].known_until(now):
+            if oldest_open <= self._retained[0].needs_until(now):
                 break
-            self._base = self._held.popleft().base
-        return self._base
+            self._latest = self._retained.popleft().point
+        return self._latest
 
 
-def _may_meet(held: _Held, now: Spans) -> int:
-    """The greatest `ts` of an impression that what was read up to a cut is needed for."""
-    return held.until + max(0, now.lateness - held.spans.lateness)
-
-
-def _known_until(held: _Held, now: Spans) -> int:
-    return _may_meet(held, now) + max(held.spans.known_span, now.known_span)
-
-
-class OpenCut:
-    """Steps taken since the last cut, and their examples."""
+class CutBuilder:
+    """Gathers what was joined since the last cut: the next cut, and its examples."""
 
     def __init__(self, joiner: Joiner) -> None:
         """joiner: as it is when the cut begins."""
@@ -69,44 +70,44 @@ class OpenCut:
         self.labelled: list[pa.RecordBatch] = []
         self.read = 0  # rows of both logs
         self._stops: list[Stop] = []
-        self.is_in_step = False  # whether anything was done since the last stop
-        self._passed: list[Bool] = []
-        self._met: list[Bool] = []
+        self._is_in_step = False  # whether anything was done since the last stop
+        self._not_accepted: list[Bool] = []
+        self._not_early: list[Bool] = []
 
     def add(self, step: MergedStep, output: JoinOutput) -> None:
-        """A step and what came of it."""
+        """Add a step of merged rows and its output."""
         self.labelled += output.labelled
         self.read += len(step.order)
-        self._passed.append(~output.accepted)
-        self._met.append(~output.early)
-        self.is_in_step = True
+        self._not_accepted.append(~output.accepted)
+        self._not_early.append(~output.early)
+        self._is_in_step = True
 
-    def lifted(self, output: JoinOutput) -> None:
-        """Logs are idle, and no longer hold the watermark back; output: what came of that."""
+    def add_idle_advance(self, output: JoinOutput) -> None:
+        """Add the output of an advance of the watermarks of idle sources."""
         self.labelled += output.labelled
-        self.is_in_step = True
+        self._is_in_step = True
 
     def stop(self, merge: Merge, idle: Idle) -> None:
-        """The step ends, if there is one. idle: of the logs, while it lasted: bits of `rules`."""
-        if self.is_in_step:
+        """End the step, if anything was done in it. idle: the sources that were idle meanwhile."""
+        if self._is_in_step:
             impressions, clicks = merge.at
             self._stops.append(Stop(impressions.after, clicks.after, int(idle)))
-            self.is_in_step = False
+            self._is_in_step = False
 
     def close(self, joiner: Joiner, merge: Merge) -> Cut:
-        """The cut at this point."""
-        self.is_in_step |= not self._stops
+        """The cut at the rows joined so far."""
+        self._is_in_step |= not self._stops
         self.stop(merge, Idle(0))
         impressions, clicks = merge.at
         return Cut(
             steps=tuple(self._stops),
-            passed=_packed(self._passed),
-            met=_packed(self._met),
+            passed=_packed(self._not_accepted),
+            met=_packed(self._not_early),
             newest=(impressions.newest, clicks.newest),
-            retain_until=joiner.matters_until,
-            oldest_open=joiner.undecided,
-            joiner=joiner.plain(),
-            rows=(sum(map(len, self._passed)), sum(map(len, self._met))),
+            retain_until=joiner.retain_until,
+            oldest_open=joiner.first_open,
+            joiner=joiner.metadata(),
+            rows=(sum(map(len, self._not_accepted)), sum(map(len, self._not_early))),
         )
 
 

@@ -1,13 +1,12 @@
-"""How a new owner of a partition finds what the joiner before it had come to, and goes on as it.
+"""How a new owner of a partition finds the state of the joiner before it, and goes on from there.
 
-The new owner has claimed the partition. It looks for the last block that counts before its claim
-and reads the blocks from that block's recovery point on, so that it knows every cut since. Then
-the joiner takes the rows of the input logs in just the same steps again.
+The new owner has claimed the partition. It looks for the last block that counts before its claim,
+and reads the blocks from that block's recovery point on: they hold every cut since. Then the joiner
+takes the rows of the input logs again, in just the same steps.
 """
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,18 +22,17 @@ from streams.errors import DataError
 from streams.events import CLICK, IMPRESSION
 from streams.labelled_log import Block, Claim, Cut, Entry, FencingFilter, RecoveryPoint
 from streams.merge import Merge, MergedStep
-from streams.position import RowPosition
 from streams.rules import RuleNumbers
 
 FIRST_LOOK = 64  # messages; twice as many each time
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class PublishedCut:
     """A cut as the labelled topic has it.
 
-    rules: that it was made by. offset, number: of its first block there. rows: how many examples
-    were published. complete: whether those are all.
+    rules: those it was made by. offset, number: of its first block. rows: how many of its examples
+    were published. complete: whether these are all.
     """
 
     cut: Cut
@@ -46,20 +44,20 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The last block that counts, and its offset; None: there is none yet."""
+class LastBlock:
+    """The last block that counts, and its offset; block None: no block was published yet."""
 
     offset: int = -1
     block: Block | None = None
 
 
-def last_block(entries: list[Entry], start: int, beginning: int) -> Last | None:
+def last_block(entries: list[Entry], start: int, beginning: int) -> LastBlock | None:
     """The last block that counts among the messages of the offsets from `start` on.
 
-    beginning: the first offset the topic still has. None: more must be read, from before
-    `start`. A block counts if nobody claimed the partition between `seen`, up to where its writer
-    knew that nobody had, and its own offset. A claim that retention has deleted is known by the
-    blocks of who made it.
+    beginning: the first offset that the topic still has. The result is None if messages from
+    before `start` must be read too. A block counts if nobody claimed the partition between its
+    `seen` and its own offset. A claim that retention has deleted is known by the blocks of its
+    writer.
     """
     claims = {entry.offset for entry in entries if isinstance(entry.header, Claim)}
     claims |= {entry.header.claim for entry in entries if isinstance(entry.header, Block)}
@@ -69,32 +67,8 @@ def last_block(entries: list[Entry], start: int, beginning: int) -> Last | None:
             if block.seen + 1 < start and start > beginning:
                 return None
             if not any(block.seen < claim < entry.offset for claim in claims):
-                return Last(entry.offset, block)
-    return Last() if start <= beginning else None
-
-
-class Era(NamedTuple):
-    """The rows of an input log through a place, from the era before on, and their rules."""
-
-    through: RowPosition
-    rules: RuleNumbers
-
-
-def eras_of(written: list[Written], source: int, today: RuleNumbers) -> deque[Era]:
-    """By which rules the rows of an input log were read that are in cuts; after them: by today's.
-
-    Cuts that follow one another and name the same rules are one era; eras of today's rules at the
-    end are left out.
-    """
-    eras: deque[Era] = deque()
-    for one in written:
-        end = one.cut.end.clicks if source == CLICK else one.cut.end.impressions
-        if eras and eras[-1].rules == one.rules:
-            eras.pop()
-        eras.append(Era(end, one.rules))
-    if eras and eras[-1].rules == today:
-        eras.pop()
-    return eras
+                return LastBlock(entry.offset, block)
+    return LastBlock() if start <= beginning else None
 
 
 def rules_named(cut: Cut, today: RuleNumbers) -> RuleNumbers:
@@ -112,134 +86,144 @@ def rules_named(cut: Cut, today: RuleNumbers) -> RuleNumbers:
 
 
 def cuts_since(
-    base: RecoveryPoint, last: Block, entries: list[Entry], today: RuleNumbers
-) -> tuple[Cut | None, list[Written]]:
-    """The cut of the base (None: nothing was read then), and the cuts written after it.
+    start: RecoveryPoint, last: Block, entries: list[Entry], today: RuleNumbers
+) -> tuple[Cut | None, list[PublishedCut]]:
+    """The cut at a recovery point (None: nothing was read then), and the cuts published after it.
 
-    entries: the messages from the base's offset to the last block that counts, `last`. today: the
-    newest rules that this program knows. Raises DataError if some of the messages are gone, or a
-    cut was made by a newer rule.
+    entries: the messages from the recovery point's offset to the last block that counts, `last`.
+    today: the newest rules that this program knows. Raises DataError if some of the messages are
+    gone, or a cut was made by a newer rule.
     """
-    if not entries or entries[0].offset != base.offset:
+    if not entries or entries[0].offset != start.offset:
         first = entries[0].offset if entries else "none"
         raise DataError(
-            f"the labelled topic: a restart needs its messages from offset {base.offset} on, the "
+            f"the labelled topic: a restart needs its messages from offset {start.offset} on, the "
             f"first there is {first}. Its retention must be longer than impressions stay known."
         )
     fencing = FencingFilter()
     blocks = [(e.offset, block) for e in entries if (block := fencing.take(e)) is not None]
-    at_base: Cut | None = None
-    if base.number:
-        at_base = blocks.pop(0)[1].cut
+    at_start: Cut | None = None
+    if start.number:
+        at_start = blocks.pop(0)[1].cut
         while blocks and blocks[0][1].cut is None:
             del blocks[0]
-    written: list[Written] = []
+    cuts: list[PublishedCut] = []
     for offset, block in blocks:
         if block.cut is not None:
             cut, rules = block.cut, rules_named(block.cut, today)
-            written.append(Written(cut, rules, offset, block.number, block.rows, block.complete))
+            cuts.append(PublishedCut(cut, rules, offset, block.number, block.rows, block.complete))
         else:
-            one = written.pop()
-            rows = one.rows + block.rows
-            written.append(replace(one, rows=rows, complete=block.complete))
+            rows = cuts[-1].rows + block.rows
+            cuts[-1] = replace(cuts[-1], rows=rows, complete=block.complete)
         if block.number == last.number:
             break
-    return at_base, written
+    return at_start, cuts
 
 
-class Rebuild:
-    """Brings a joiner through cuts that were written before, as their rows are read again.
+class Recovery:
+    """Brings a joiner through the published cuts again, as their rows are read again.
 
-    Nothing is published or counted; only of a last cut that was not published whole are the
+    Nothing is published or counted. Only of a last cut that was not published whole are the
     examples (`labelled`) and the reports kept.
     """
 
-    def __init__(self, joiner: Joiner, merge: Merge, written: list[Written]) -> None:
-        """joiner, merge: at the cut before the first of `written`."""
+    def __init__(self, joiner: Joiner, merge: Merge, cuts: list[PublishedCut]) -> None:
+        """joiner, merge: at the recovery point. cuts: published after it, in order."""
         self._joiner = joiner
         self._merge = merge
-        self._left = deque(written)
-        self._stop = 0  # steps of the first cut left that are done
-        self._rows = (0, 0)  # of them, of each log
-        self._passed, self._met = _flags(written[0].cut) if written else (_NONE, _NONE)
+        self._remaining = deque(cuts)
+        self._stop = 0  # steps of the first remaining cut that are done
+        self._rows = (0, 0)  # rows of each log in these steps
+        # What the first remaining cut says of the rows that are still to come in it.
+        self._not_accepted, self._not_early = _flags(cuts[0].cut) if cuts else (_NONE, _NONE)
         self.labelled: list[pa.RecordBatch] = []
         self.reports: list[Report] = []
 
     def advance(self) -> bool:
-        """Take what was read; true when all is done.
+        """Take what was read; true when all cuts are done.
 
-        Raises DataError if the rows are not those that were read before.
+        Raises DataError if the rows are not those that were joined before.
         """
-        while self._left:
-            if not self._steps(self._left[0]):
+        while self._remaining:
+            if not self._take_steps(self._remaining[0]):
                 return False
-            last = self._left.popleft().cut
-            self._finish(last)
-            if not self._left and self._joiner.open_impressions != last.joiner["open"]:
-                raise _changed(last)
+            cut = self._remaining.popleft().cut
+            self._finish(cut)
+            if not self._remaining and self._joiner.open_impressions != cut.joiner["open"]:
+                raise _changed(cut)
         return True
 
-    def _steps(self, written: Written) -> bool:
-        """Whether all steps of a cut are done."""
-        self._adopt(written)
-        while self._stop < len(written.cut.steps):
-            stop = written.cut.steps[self._stop]
+    def _take_steps(self, published: PublishedCut) -> bool:
+        """Take the steps of a cut; true when all are done."""
+        self._reconfigure(published)
+        while self._stop < len(published.cut.steps):
+            stop = published.cut.steps[self._stop]
             through = stop.impressions, stop.clicks
+            idle = Idle(stop.idle)
             while (step := self._merge.take(through=through)) is not None:
-                self._take(step, Idle(stop.idle), written)
+                self._take(step, idle, published)
             if any(at.after < end for at, end in zip(self._merge.at, through, strict=True)):
                 return False
-            if stop.idle:
-                self._keep(self._joiner.lift(Idle(stop.idle)), (), written)
+            if idle:
+                self._keep(self._joiner.advance_idle(idle), (), published)
             self._stop += 1
         return True
 
-    def _take(self, step: MergedStep, idle: Idle, written: Written) -> None:
-        shown, clicked = step.impressions.num_rows, step.clicks.num_rows
-        self._rows = self._rows[0] + shown, self._rows[1] + clicked
-        passed, self._passed = self._passed[:shown], self._passed[shown:]
-        met, self._met = self._met[:clicked], self._met[clicked:]
+    def _take(self, step: MergedStep, idle: Idle, published: PublishedCut) -> None:
+        impressions, clicks = step.impressions.num_rows, step.clicks.num_rows
+        self._rows = self._rows[0] + impressions, self._rows[1] + clicks
+        not_accepted, self._not_accepted = _split(self._not_accepted, impressions)
+        not_early, self._not_early = _split(self._not_early, clicks)
         order = step.order.copy()
-        order[np.flatnonzero(order == IMPRESSION)[passed]] = NOT_ACCEPTED
-        order[np.flatnonzero(step.order == CLICK)[met]] = NOT_EARLY
+        order[np.flatnonzero(step.order == IMPRESSION)[not_accepted]] = NOT_ACCEPTED
+        order[np.flatnonzero(step.order == CLICK)[not_early]] = NOT_EARLY
         clocks = step.impression_clock, step.click_clock
         order = with_idle_advances(order, idle)
         output = self._joiner.process(step.impressions, step.clicks, order, clocks)
-        same = np.array_equal(output.accepted, ~passed) and np.array_equal(output.early, ~met)
-        if not same:
-            raise _changed(written.cut)
-        self._keep(output, step.rejected, written)
+        if not (
+            np.array_equal(output.accepted, ~not_accepted)
+            and np.array_equal(output.early, ~not_early)
+        ):
+            raise _changed(published.cut)
+        self._keep(output, step.rejected, published)
 
-    def _keep(self, output: JoinOutput, letters: tuple[DeadLetter, ...], written: Written) -> None:
-        if not written.complete:
+    def _keep(
+        self, output: JoinOutput, letters: tuple[DeadLetter, ...], published: PublishedCut
+    ) -> None:
+        """Keep the output of a cut that was not published whole."""
+        if not published.complete:
             self.labelled += output.labelled
             self.reports.append(Report(letters, output.rejected, output.late))
 
-    def _adopt(self, written: Written) -> None:
-        """A writer with other settings, or of another version, wrote this cut."""
-        plain = written.cut.joiner
-        join = JoinSettings.model_validate(plain["join"])
-        sampling = SamplingSettings.model_validate(plain["sampling"])
-        self._joiner.adopt(join, sampling, written.rules)
-        self._merge.order = written.rules.order
+    def _reconfigure(self, published: PublishedCut) -> None:
+        """Go on by the settings and the rules of the writer of this cut."""
+        metadata = published.cut.joiner
+        join = JoinSettings.model_validate(metadata["join"])
+        sampling = SamplingSettings.model_validate(metadata["sampling"])
+        self._joiner.reconfigure(join, sampling, published.rules)
+        self._merge.order = published.rules.order
 
     def _finish(self, cut: Cut) -> None:
-        """The end of a cut: the counts are those of all that was ever read."""
-        same = self._joiner.plain()["marks"][:2] == cut.joiner["marks"][:2]
+        """End a cut: check it, and take its counts, which are of all rows that were ever read."""
+        same = self._joiner.metadata()["marks"][:2] == cut.joiner["marks"][:2]
         if not same or cut.rows not in (None, self._rows):
             raise _changed(cut)
-        self._joiner.recount(cut.joiner)
+        self._joiner.set_counters(cut.joiner)
         self._stop, self._rows = 0, (0, 0)
-        if self._left:
-            self._passed, self._met = _flags(self._left[0].cut)
+        if self._remaining:
+            self._not_accepted, self._not_early = _flags(self._remaining[0].cut)
 
 
 _NONE: Bool = np.empty(0, np.bool_)
 
 
 def _flags(cut: Cut) -> tuple[Bool, Bool]:
-    """passed and met of a cut, a flag a row; there may be up to 7 more at their ends."""
+    """Flags of a cut, one a row: not accepted, not early. Up to 7 more may stand at their ends."""
     return _unpacked(cut.passed), _unpacked(cut.met)
+
+
+def _split(flags: Bool, rows: int) -> tuple[Bool, Bool]:
+    return flags[:rows], flags[rows:]
 
 
 def _unpacked(bits: bytes) -> Bool:

@@ -183,7 +183,7 @@ def through_bytes(state: JoinState) -> JoinState:
         known=batch_through_bytes(state["known"]),
         rows=[batch_through_bytes(batch) for batch in state["rows"]],
         waiting=batch_through_bytes(state["waiting"]),
-        plain=json.loads(json.dumps(state["plain"])),
+        metadata=json.loads(json.dumps(state["metadata"])),
     )
 
 
@@ -268,9 +268,17 @@ def test_a_state_does_not_change_afterwards() -> None:
     joiner = joiner_of()
     joiner.process(*step([impression("a", 1_000), click("b", 1_000)], ("click",)))
     state = joiner.state()
-    before = (state["known"].to_pylist(), state["waiting"].to_pylist(), json.dumps(state["plain"]))
+    before = (
+        state["known"].to_pylist(),
+        state["waiting"].to_pylist(),
+        json.dumps(state["metadata"]),
+    )
     joiner.process(*step([click("a", 1_001), impression("b", 1_001)], ("click",)))
-    after = (state["known"].to_pylist(), state["waiting"].to_pylist(), json.dumps(state["plain"]))
+    after = (
+        state["known"].to_pylist(),
+        state["waiting"].to_pylist(),
+        json.dumps(state["metadata"]),
+    )
     assert after == before
 
 

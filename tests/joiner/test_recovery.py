@@ -49,9 +49,9 @@ def rebuilt(
     The other, and how many impressions were accepted meanwhile.
     """
     schema, _, _ = settings_of(oracle)
-    second = Joiner.without_rows(schema, first.plain())
+    second = Joiner.without_rows(schema, first.metadata())
     if not floor:
-        second._marks[FLOOR] = NEVER
+        second._watermarks[FLOOR] = NEVER
     accepted = 0
     for event in events:
         went = take(first, event, oracle.types)

@@ -59,7 +59,7 @@ def test_a_state_of_other_settings_or_version_is_refused() -> None:
     state = Joiner(*settings_of(oracle)).state()
     with pytest.raises(ValueError, match="saved with"):
         Joiner.restore(*settings_of(replace(oracle, window=200)), state)
-    other = JoinState({**state, "plain": {**state["plain"], "version": 99}})
+    other = JoinState({**state, "metadata": {**state["metadata"], "version": 99}})
     with pytest.raises(ValueError, match="version 99"):
         Joiner.restore(*settings_of(oracle), other)
 

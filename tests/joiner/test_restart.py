@@ -2,7 +2,8 @@
 
 import pytest
 
-from joiner.protocol.partition import Beginnings, JoinPartition, Setup
+from joiner.protocol.config import Beginnings, PartitionConfig
+from joiner.protocol.partition import JoinPartition
 from joiner.protocol.recovery import last_block
 from joiner.settings import JoinSettings, SamplingSettings
 from streams.errors import DataError
@@ -38,7 +39,7 @@ def test_a_claim_that_was_deleted_is_known_by_the_blocks_after_it() -> None:
 
 
 def test_a_writer_that_cannot_see_whether_it_was_superseded_stops() -> None:
-    setup = Setup(EventSchema((), ("click",)), JoinSettings(), SamplingSettings())
+    setup = PartitionConfig(EventSchema((), ("click",)), JoinSettings(), SamplingSettings())
     machine = JoinPartition(setup, "me")
     machine.start()
     machine.claimed(0, Beginnings(0, 0, 0))

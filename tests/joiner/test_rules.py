@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from joiner.protocol.partition import Setup
+from joiner.protocol.config import PartitionConfig
 from streams.errors import DataError
 from streams.labelled_log import Block
 from streams.rules import FIRST, TODAY, RuleNumbers
@@ -35,7 +35,7 @@ class Upgrades(Schedule):
         for log in self.world.inputs:
             log.refuses = dict(REFUSES)
 
-    def _new_setup(self) -> Setup:
+    def _new_setup(self) -> PartitionConfig:
         return replace(super()._new_setup(), rules=VERSIONS[self.version])
 
     def _crash(self) -> None:
@@ -69,11 +69,11 @@ def nothing_was_read(*_: Any) -> Any:
     return deque()
 
 
-@pytest.mark.parametrize("what", ["eras_of", "Rebuild._adopt"])
+@pytest.mark.parametrize("what", ["input_logs.eras_of", "recovery.Recovery._reconfigure"])
 def test_without_the_rules_of_then_some_upgrade_ends_a_deployment(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"joiner.protocol.partition.{what}", nothing_was_read)
+    monkeypatch.setattr(f"joiner.protocol.{what}", nothing_was_read)
     with pytest.raises((DataError, AssertionError)):
         deque((Upgrades(seed).run() for seed in range(SCHEDULES)), maxlen=0)
 
@@ -83,15 +83,15 @@ def rules_of(block: Block) -> RuleNumbers:
     return RuleNumbers.of(block.cut.joiner, NEWEST)
 
 
-def world_of(seed: int) -> tuple[World, Setup]:
+def world_of(seed: int) -> tuple[World, PartitionConfig]:
     """Two logs of which nothing is there yet, and settings."""
     random = Random(seed)
     world = new_world(random, 60)
     join, sampling = settings(random, world.schema.click_types)
-    return world, Setup(world.schema, join, sampling, cut_rows=7)
+    return world, PartitionConfig(world.schema, join, sampling, cut_rows=7)
 
 
-def work(world: World, setup: Setup, name: str, share: float) -> JoinWorker:
+def work(world: World, setup: PartitionConfig, name: str, share: float) -> JoinWorker:
     """A worker joins a share of both logs, and ends with nothing on the wire."""
     for log in world.inputs:
         log.end = max(log.end, int(share * log.messages))

@@ -126,7 +126,7 @@ class OracleJoin:
             self.breaker_open = False
         self._after_event()
 
-    def lift(self, source: str, *, even_if_open: bool = True) -> None:
+    def advance_idle(self, source: str, *, even_if_open: bool = True) -> None:
         """The next event: a source is idle, and does not hold the watermark back.
 
         Not while the breaker is open, unless even_if_open.
@@ -135,7 +135,7 @@ class OracleJoin:
             self.marks[source] = max(self.marks.values())
         self._after_event()
 
-    def adopt(self, **changes: Any) -> None:
+    def reconfigure(self, **changes: Any) -> None:
         """Other settings, by their names here, for all that is not decided yet."""
         for shown in self.queue[: self.head]:
             if self._known(shown.id) is not shown:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from deploy.settings import Settings
 from joiner import Joiner, JoinSettings, SamplingSettings
 from joiner.core import row_store as rows_module
-from joiner.protocol.partition import Setup
+from joiner.protocol.config import PartitionConfig
 from streams.errors import ConfigError
 from streams.spill import FileSpill, SpillSettings, spill_of
 from tests.joiner.test_joiner import cases, through_bytes
@@ -213,7 +213,7 @@ def test_a_partition_that_spills_writes_the_same(
     spill = Counting(0, tmp_path)
     make = Schedule._new_setup
 
-    def spilling(self: Schedule) -> Setup:
+    def spilling(self: Schedule) -> PartitionConfig:
         return replace(make(self), spill=spill)
 
     monkeypatch.setattr(Schedule, "_new_setup", spilling)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from deploy.settings import Settings
-from joiner.protocol.partition import Setup
+from joiner.protocol.config import PartitionConfig
 from streams.compute.arrays import I64
 from streams.deadletter import Source
 from streams.files.logs import open_log
@@ -78,7 +78,7 @@ def _labelled(
             )
             world = World(random, values.events, inputs) if world is None else world
             world.inputs = inputs
-        setup = Setup(
+        setup = PartitionConfig(
             values.events, values.join, values.sampling, max_message_bytes=9000, cut_rows=40
         )
         worker = JoinWorker(world, setup, f"writer {number}")

@@ -21,7 +21,7 @@ from deploy.workers.join.partition_driver import Decode, DriverSettings
 from deploy.workers.join.worker import JoinWorker
 from deploy.workers.service import Connection, connection_of, supervise
 from joiner import Joiner, JoinSettings, SamplingSettings
-from joiner.protocol import Setup
+from joiner.protocol import PartitionConfig
 from streams.arrow_batches import empty_batch
 from streams.deadletter import Source
 from streams.kafka import Decoder, Partition
@@ -62,7 +62,7 @@ def config_of(settings: Settings, version: Version = THIS) -> JoinConfig:
     )
 
 
-def setup_of(settings: Settings, version: Version = THIS) -> Setup:
+def setup_of(settings: Settings, version: Version = THIS) -> PartitionConfig:
     """What the joiners of these settings have in common; a topic keeps its defaults."""
 
     def older(defaults: int) -> tuple[JoinSettings, SamplingSettings]:
@@ -73,7 +73,7 @@ def setup_of(settings: Settings, version: Version = THIS) -> Setup:
     most = settings.topics.max_message_bytes * 3 // 4
     spill = spill_of(settings.spill)
     events, join, sampling = settings.events, settings.join, settings.sampling
-    return Setup(
+    return PartitionConfig(
         events,
         join,
         sampling,
@@ -93,7 +93,9 @@ def driver_settings_of(settings: Settings) -> DriverSettings:
     )
 
 
-def join_app(setup: Setup, config: JoinConfig, driving: DriverSettings) -> tuple[App, JoinWorker]:
+def join_app(
+    setup: PartitionConfig, config: JoinConfig, driving: DriverSettings
+) -> tuple[App, JoinWorker]:
     """An app that joins the partitions it is given."""
 
     def decoders(partition: Partition) -> Decode:
@@ -117,7 +119,7 @@ def join_app(setup: Setup, config: JoinConfig, driving: DriverSettings) -> tuple
     return app, worker
 
 
-def warm(setup: Setup) -> None:
+def warm(setup: PartitionConfig) -> None:
     """Compile the kernels before the worker joins its group.
 
     In the first run of a version that takes a minute, in which a member of the group would hold

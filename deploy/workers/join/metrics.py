@@ -46,7 +46,7 @@ class JoinMetrics(Collector):
             seconds.add_metric([name], driver.seconds)
             for source, left in zip(SOURCES, driver.lag, strict=True):
                 lag.add_metric([name, source], left)
-            if driver.machine.phase in ("rebuild", "live"):
+            if driver.machine.phase in ("recovery", "live"):
                 joiners[name] = driver.machine.joiner
                 blocks.add_metric([name], driver.machine.in_flight)
         yield from (messages, seconds, letters, lag, blocks)

@@ -162,7 +162,7 @@ class PartitionDriver:
         return end is not None and self._position[source] >= end
 
     async def run(self) -> None:
-        """Go on until cancelled. Raises SupersededError, or whatever went wrong."""
+        """Go on until cancelled. Raises FencedError, or whatever went wrong."""
         try:
             while True:
                 await self._gather()

@@ -17,7 +17,7 @@ from deploy.workers.join.kafka_port import JoinTopics, KafkaPort
 from deploy.workers.join.partition_driver import Decode, DriverSettings, PartitionDriver
 from deploy.workers.watchdog import Probe
 from joiner import join_from
-from joiner.protocol import JoinPartition, Setup, SupersededError
+from joiner.protocol import FencedError, JoinPartition, PartitionConfig
 from streams.events import CLICK, IMPRESSION, SOURCES
 from streams.kafka import MessageChunk, Partition
 from streams.kafka.consume import App, RangeReader
@@ -33,7 +33,7 @@ class JoinWorker:
     def __init__(
         self,
         topics: JoinTopics,
-        setup: Setup,
+        setup: PartitionConfig,
         decoders: Callable[[Partition], Decode],
         connect: Callable[[], AbstractAsyncContextManager[RangeReader]],
         executor: Executor,
@@ -146,7 +146,7 @@ class JoinWorker:
     async def _run(self, number: int, driver: PartitionDriver) -> None:
         try:
             await driver.run()
-        except SupersededError as error:
+        except FencedError as error:
             # Whoever claimed it has it; the group will say whether it is ours again.
             log.warning("partition %d: %s", number, error)
             self._superseded.add(number)

@@ -17,7 +17,7 @@ from deploy import settings
 from deploy.workers.join import command as join_command
 from deploy.workers.learn import command as learn_command
 from joiner import JoinSettings, SamplingSettings
-from joiner.protocol.partition import Setup
+from joiner.protocol.config import PartitionConfig
 from streams.labelled_log import Claim
 from tests.support.waiting import eventually
 from tests.system.kafka.learned import check_learned, examples
@@ -78,7 +78,9 @@ def compile_kernels(folder: Path) -> None:
     config.write_text(LEARNER)
     told = joining("nowhere")
     join = JoinSettings.model_validate(told.join)
-    join_command.warm(Setup(told.schema, join, SamplingSettings.model_validate(told.sampling)))
+    join_command.warm(
+        PartitionConfig(told.schema, join, SamplingSettings.model_validate(told.sampling))
+    )
     learn_command.warm(settings.load(config))
 
 

@@ -76,7 +76,7 @@ def replayed(world: World, cuts: list[Cut]) -> tuple[OracleJoin, Letters]:
         rules = RuleNumbers.of(cut.joiner, NEWEST)
         changes = oracle_settings(cut.joiner, rules)
         if any(getattr(oracle, name) != value for name, value in changes.items()):
-            oracle.adopt(**changes)
+            oracle.reconfigure(**changes)
         for stop in cut.steps:
             taken: list[list[Row]] = []
             for log, end in zip(left, (stop.impressions, stop.clicks), strict=True):
@@ -118,7 +118,7 @@ def _feed(
 def _lift(oracle: OracleJoin, idle: int) -> None:
     for bit, source in ((1, "impressions"), (2, "clicks")):
         if idle & bit:
-            oracle.lift(source, even_if_open=bool(idle & 4))
+            oracle.advance_idle(source, even_if_open=bool(idle & 4))
 
 
 def _agree(oracle: OracleJoin, cut: Cut, world: World, letters: Letters) -> None:

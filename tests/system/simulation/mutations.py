@@ -7,11 +7,11 @@ import pytest
 
 from ftrl.labelled_reader import Intake
 from joiner.core.joiner import Joiner
-from joiner.protocol import partition, recovery
-from joiner.protocol.cut import Needed, OpenCut
+from joiner.protocol import phases, recovery
+from joiner.protocol.cut import CutBuilder, RecoveryPoints
 from joiner.protocol.effects import Commit, Effect, ReadLabelled
-from joiner.protocol.partition import JoinPartition
-from joiner.protocol.recovery import Rebuild
+from joiner.protocol.phases import LivePhase, SearchPhase
+from joiner.protocol.recovery import Recovery
 from streams.events import FOREVER
 from streams.labelled_log import Block, Claim, FencingFilter
 
@@ -42,52 +42,50 @@ def _last_written(_: Any) -> Any:
     def last_block(entries: list[Any], start: int, beginning: int) -> Any:
         for entry in reversed(entries):
             if isinstance(entry.message, Block):
-                return recovery.Last(entry.offset, entry.message)
-        return recovery.Last() if start <= beginning else None
+                return recovery.LastBlock(entry.offset, entry.message)
+        return recovery.LastBlock() if start <= beginning else None
 
     return last_block
 
 
 def _state_before_claim(original: Any) -> Any:
-    def search(self: JoinPartition) -> Any:
+    def ask(self: SearchPhase) -> Any:
         asked = original(self)
         return ReadLabelled(asked.start, max(asked.start, asked.stop - 2))
 
-    return search
+    return ask
 
 
-def _strangers_are_not_read(original: Any) -> Any:
-    def labelled(self: JoinPartition, entries: list[Any], start: int) -> list[Effect]:
-        if self.phase not in ("search", "history"):
-            entries = [entry for entry in entries if not isinstance(entry.message, Claim)]
-        effects: list[Effect] = original(self, entries, start)
-        return effects
+def _foreign_messages_are_not_read(original: Any) -> Any:
+    def labelled(self: LivePhase, entries: list[Any], start: int) -> Any:
+        entries = [entry for entry in entries if not isinstance(entry.message, Claim)]
+        return original(self, entries, start)
 
     return labelled
 
 
 def _commits_what_was_read(original: Any) -> Any:
-    def count(self: JoinPartition) -> list[Effect]:
+    def count(self: LivePhase) -> list[Effect]:
         effects = original(self)
-        at = [at.after[0] for at in self.merge.at]
+        at = [at.after[0] for at in self.inputs.merge.at]
         return [Commit(at[0], at[1]) if isinstance(e, Commit) else e for e in effects]
 
     return count
 
 
-def _base(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _latest(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def wrap(original: Any) -> Any:
-        def base(self: Needed, watermark: int, oldest_open: int, now: Any) -> Any:
+        def latest(self: RecoveryPoints, watermark: int, oldest_open: int, now: Any) -> Any:
             return original(self, *change((watermark, oldest_open, now)))
 
-        return base
+        return latest
 
     return wrap
 
 
 def _cut(**changes: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def wrap(original: Any) -> Any:
-        def close(self: OpenCut, joiner: Any, merge: Any) -> Any:
+        def close(self: CutBuilder, joiner: Any, merge: Any) -> Any:
             cut = original(self, joiner, merge)
             fields = {f: getattr(cut, f) for f in cut.__struct_fields__}
             return type(cut)(**fields | {f: change(cut) for f, change in changes.items()})
@@ -118,34 +116,34 @@ RULES: dict[str, Patch] = {
         FencingFilter, "take", _claims_do_not_count
     ),
     "blocks of other writers are void after a claim (restart)": _replace(
-        partition, "last_block", _last_written
+        phases, "last_block", _last_written
     ),
-    "the state is read after the claim": _replace(JoinPartition, "_search", _state_before_claim),
+    "the state is read after the claim": _replace(SearchPhase, "ask", _state_before_claim),
     "a writer that was superseded stops": _replace(
-        JoinPartition, "labelled", _strangers_are_not_read
+        LivePhase, "labelled", _foreign_messages_are_not_read
     ),
     "inputs are committed when no longer needed": _replace(
-        JoinPartition, "_count", _commits_what_was_read
+        LivePhase, "_count", _commits_what_was_read
     ),
     "a restart begins before every known impression": _replace(
-        Needed, "base", _base(lambda given: (given[0] + 60, given[1], given[2]))
+        RecoveryPoints, "latest", _latest(lambda given: (given[0] + 60, given[1], given[2]))
     ),
     "a restart begins before every open impression": _replace(
-        Needed, "base", _base(lambda given: (given[0], FOREVER, given[2]))
+        RecoveryPoints, "latest", _latest(lambda given: (given[0], FOREVER, given[2]))
     ),
     "a cut tells which impressions were not accepted": _replace(
-        OpenCut, "close", _cut(passed=lambda cut: bytes(len(cut.passed)))
+        CutBuilder, "close", _cut(passed=lambda cut: bytes(len(cut.passed)))
     ),
     "a cut tells which clicks did not wait": _replace(
-        OpenCut, "close", _cut(met=lambda cut: bytes(len(cut.met)))
+        CutBuilder, "close", _cut(met=lambda cut: bytes(len(cut.met)))
     ),
     "a cut tells where logs were idle": _replace(
-        OpenCut,
+        CutBuilder,
         "close",
         _cut(steps=lambda cut: tuple(type(s)(s.impressions, s.clicks, 0) for s in cut.steps)),
     ),
-    "a cut published in part is finished": _replace(partition, "_after", _all_again),
-    "changed settings apply from the next cut on": _replace(Rebuild, "_adopt", _nothing),
-    "the counts are those of all that was read": _replace(Joiner, "recount", _nothing),
+    "a cut published in part is finished": _replace(phases, "_after", _all_again),
+    "changed settings apply from the next cut on": _replace(Recovery, "_reconfigure", _nothing),
+    "the counts are those of all that was read": _replace(Joiner, "set_counters", _nothing),
     "the learner saves its place with its weights": _replace(Intake, "state", _forgets_its_number),
 }

@@ -5,7 +5,7 @@ from random import Random
 
 import pyarrow as pa
 
-from joiner.protocol.partition import Setup
+from joiner.protocol.config import PartitionConfig
 from streams.arrow_ipc import encode
 from tests.system.simulation.check import check, counting_blocks
 from tests.system.simulation.workers import JoinWorker, Learner
@@ -71,9 +71,9 @@ class Schedule:
             self.world.count(what, times)
         return self.world
 
-    def _new_setup(self) -> Setup:
+    def _new_setup(self) -> PartitionConfig:
         join, sampling = settings(self.random, self.world.schema.click_types)
-        return Setup(
+        return PartitionConfig(
             self.world.schema,
             join,
             sampling,

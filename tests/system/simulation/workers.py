@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 from ftrl.labelled_reader import Intake
+from joiner.protocol.block_writer import FencedError
+from joiner.protocol.config import Beginnings, PartitionConfig
 from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
-from joiner.protocol.partition import Beginnings, JoinPartition, Setup, SupersededError
+from joiner.protocol.partition import JoinPartition
 from streams.arrow_ipc import decode
 from streams.errors import DataError
 from tests.system.simulation.world import SOURCES, Message, World, message
@@ -21,7 +23,7 @@ class JoinWorker:
     """
 
     world: World
-    setup: Setup
+    setup: PartitionConfig
     name: str
     wire: deque[Message] = field(default_factory=deque)
     landed: deque[int] = field(default_factory=deque)
@@ -86,7 +88,7 @@ class JoinWorker:
     def _do(self, call: Any) -> bool:
         try:
             effects: list[Effect] = call()
-        except SupersededError:
+        except FencedError:
             self.world.count("superseded")
             self.alive = False
             return False

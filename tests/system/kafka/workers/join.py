@@ -12,7 +12,8 @@ from deploy.workers.join.kafka_port import JoinTopics, KafkaPort
 from deploy.workers.join.partition_driver import DriverSettings
 from deploy.workers.service import Connection
 from joiner import JoinSettings, SamplingSettings
-from joiner.protocol.partition import JoinPartition, Setup
+from joiner.protocol.config import PartitionConfig
+from joiner.protocol.partition import JoinPartition
 from streams.errors import ClickloopError
 from streams.kafka.consume.app import run
 from streams.labelled_log import Block, Claim
@@ -73,7 +74,7 @@ def main(options: str) -> None:
     spill = None
     if asked.spill_bytes is not None:
         spill = FileSpill(asked.spill_bytes, Path(tempfile.gettempdir()))
-    setup = Setup(
+    setup = PartitionConfig(
         asked.schema,
         JoinSettings.model_validate(asked.join),
         SamplingSettings.model_validate(asked.sampling),
