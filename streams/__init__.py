@@ -1,24 +1,23 @@
 """The edge: what comes in, checked and typed, before anything is joined or learned.
 
-    files ── gunzip, lines ──┬─ ndjson ─┐
-                             ├─ csv ────┼─ validate ── guard ──┐
-                             └─ parquet ┘                      ├─ merge ── steps
-                             (the other log, the same way) ────┘
+    files ── gzip_reader, lines ──┬─ ndjson ─┐
+                                  ├─ csv ────┼─ validate ── clock_guard ──┐
+    files ────────────────────────┴─ parquet ┘                            ├─ merge ── steps
+    Kafka ── consume ── codec ── validate ────────────────────────────────┘
     rows that are refused ── deadletter
 
 - `compute`: compiled arithmetic that kernels of all rooms share: how they compile, hashes, memory
   lines
-- `files`: log files, found, opened and read in order; rows whose clock runs ahead are refused
-- `formats`: log files of each format become rows: NDJSON, CSV, Parquet; each refused row is told
-- `kafka`: Kafka: records in chunks, offsets that are committed when we say so, sends that fail
-  loudly
-- `simulator`: A traffic simulator: two logs whose truth is known, seeded and identical on every
+- `files`: log files, found, opened and read in order, without rows whose clock runs ahead
+- `formats`: the readers of NDJSON, CSV and Parquet: files become rows and dead letters
+- `kafka`: messages read in chunks, offsets committed when the worker says so, events produced
+- `simulator`: a traffic simulator: two logs whose truth is known, seeded and identical on every
   machine
-- `arrow_batches`: small helpers over Arrow record batches
+- `arrow_batches`: record batches made empty, joined, gathered and merged
 - `arrow_ipc`: record batches as Kafka messages: one Arrow IPC stream, compressed, many events
 - `deadletter`: dead letters: rows that were refused, each with its position and the reason
 - `duration`: durations in settings: written `30m`, kept as whole milliseconds
-- `errors`: what can go wrong that an operator must handle, and how the process ends
+- `errors`: the errors that an operator must handle, and the exit code of each
 - `events`: the codes of events in the merged stream, and times beyond all times
 - `labelled_log`: messages of the labelled topic: what their headers say, and which of them count
 - `merge`: two logs as one stream of events, in the order of their times

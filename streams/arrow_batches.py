@@ -1,4 +1,6 @@
-"""Small helpers over Arrow record batches."""
+"""Record batches made empty, joined, gathered and merged: what all rooms do with them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +13,8 @@ def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
 
 
-def concat_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """One batch with the rows of all of them; their dictionaries are unified."""
+def concat_batches(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """One batch with the rows of all batches; their dictionaries are unified. schema: of all."""
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches) if batches else empty_batch(schema)

@@ -18,7 +18,7 @@ _READING = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 def encode(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bytes:
-    """Batches of one schema as a message. What no row refers to does not travel."""
+    """Batches of one schema as a message. Dictionary values that no row refers to are left out."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=_OPTIONS) as writer:
         for batch in batches:
@@ -27,7 +27,7 @@ def encode(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bytes:
 
 
 def decode(message: bytes, where: str) -> list[pa.RecordBatch]:
-    """The batches of a message, in order. Raises DataError naming `where` if it holds none."""
+    """The batches of a message, in order. Raises DataError naming `where` if there are none."""
     try:
         with pa.ipc.open_stream(message, options=_READING) as reader:
             return list(reader)
@@ -41,9 +41,9 @@ def decode(message: bytes, where: str) -> list[pa.RecordBatch]:
 def encode_parts(
     batches: Sequence[pa.RecordBatch], schema: pa.Schema, max_bytes: int
 ) -> list[tuple[int, bytes]]:
-    """Batches as as many messages as it takes, in order: (rows, message) each.
+    """Batches as few messages of a bounded size, in order: (rows, message) each.
 
-    max_bytes: of a message. Raises DataError if a single row is larger.
+    max_bytes: the size of a message, at most. Raises DataError if a single row is larger.
     """
     rows = sum(batch.num_rows for batch in batches)
     message = encode(batches, schema)

@@ -1,4 +1,4 @@
-"""Dead letters: rows that were refused, each with its place and the reason."""
+"""Dead letters: rows that were refused, each with its position and the reason."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -43,9 +43,9 @@ _SHOWN_CHARACTERS = 60
 class DeadLetter:
     """A row that was refused.
 
-    source: the log it came from. file, src_offset, src_row: its place; the file by name and
-    by its index in the order of reading, the line (or Parquet row) counted from 1. In Kafka
-    the topic and partition (`clicks-3`), the message's offset, the row in it counted from 0.
+    source: the log of the row. file, src_offset, src_row: where the row stands. In files: the
+    file's name, its index in the order of reading, and the line (or Parquet row) counted from 1. In
+    Kafka: topic and partition (`clicks-3`), the message's offset, the row in it counted from 0.
     reason: a stable name for machines. detail: a sentence for people: which field, what was
     found, what is expected. raw: the first 1000 characters of the row, None if unknown.
     click_type: of a click, its declared type, None if unknown.
@@ -62,12 +62,12 @@ class DeadLetter:
 
     @property
     def position(self) -> RowPosition:
-        """(src_offset, src_row): letters and rows of a source are ordered by it."""
+        """(src_offset, src_row): the order of dead letters and rows of a source."""
         return self.src_offset, self.src_row
 
 
 def raw_line(line: bytes) -> str:
-    """The beginning of a line of text as a letter quotes it; never fails."""
+    """The beginning of a line of text as a dead letter quotes it; never fails."""
     # A character has at most 4 bytes, so the rest of a huge line need not be decoded.
     return line[: 4 * RAW_CHARACTERS].decode("utf-8", "replace")[:RAW_CHARACTERS]
 
@@ -93,6 +93,6 @@ class DeadLetterWriter(NdjsonWriter):
     """Dead letters as NDJSON, flushed after every call."""
 
     def write(self, dead_letters: tuple[DeadLetter, ...]) -> None:
-        """Append the letters in their order."""
+        """Append the dead letters in their order."""
         if dead_letters:
             self.append(asdict(dead_letter) for dead_letter in dead_letters)

@@ -4,7 +4,8 @@
     ├── ConfigError     exit code 2: the settings or the command line are wrong
     └── DataError       exit code 3: an input cannot be read
 
-Every message says what, where, and what to do. A bad row is none of these: it is a dead letter.
+Every message says what went wrong, where, and what to do. A bad row is no error: it becomes a dead
+letter.
 """
 
 import errno

@@ -1,9 +1,9 @@
 """Two logs as one stream of events, in the order of their times.
 
-The order is that of a classic merge: of the two next rows the one with the lower time goes
-first, the impression on a tie. Where the logs themselves are out of order, rows stay in their
-log's order. This equals merging by each log's running maximum of time: a row behind its log's
-maximum is next as soon as the row with that maximum has gone. Those maxima are sorted, so whole
+The order is that of a classic merge: of the next rows of both logs the one with the lower time goes
+first, and the impression on a tie. Rows of one log stay in the log's order, even if their times are
+not. This equals merging by each log's running maximum of time, since a row behind its log's maximum
+is next as soon as the row with that maximum has gone. The running maxima are sorted, so whole
 chunks are merged by binary search.
 
     merged      pulls two logs that end (files)
@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, U8
 from streams.deadletter import DeadLetter
 from streams.events import CLICK, FOREVER, IMPRESSIONS_END, NEVER, SOURCES
@@ -32,14 +33,12 @@ class MergedStep:
     """The next events of the merged stream.
 
     impressions, clicks: batches (perhaps of 0 rows) in the schemas of `EventSchema`.
-    impression_clock, click_clock: int64, the time of each of their rows by which it moves its
-    log's watermark, ms: `ts`, unless the clock that wrote it ran ahead (`RowChunk.clock`).
-    order: uint8, the order of events: `IMPRESSION` or `CLICK` takes the next row of that
-    batch; `IMPRESSIONS_END` and `CLICKS_END`, each once in the stream, stand directly after
-    the last row of that log.
-    rejected: the dead letters of both logs up to these rows.
-    impressions_at, clicks_at: how far each log is delivered after this step; a log opened
-    after this position goes on with exactly what follows.
+    impression_clock, click_clock: int64, for each row the time that moves its log's watermark, ms:
+    `ts`, unless the clock that wrote it ran ahead (`RowChunk.clock`). order: uint8, the order of
+    events: `IMPRESSION` or `CLICK` takes the next row of that batch; `IMPRESSIONS_END` and
+    `CLICKS_END`, each once in the stream, stand directly after the last row of that log. rejected:
+    the dead letters of both logs up to these rows. impressions_at, clicks_at: how far each log is
+    delivered after this step; a log opened after this cursor goes on with exactly what follows.
     """
 
     impressions: pa.RecordBatch
@@ -57,21 +56,21 @@ class RowLog(Protocol):
 
     @property
     def record(self) -> RecordType:
-        """What its rows are."""
+        """The type of the log's records."""
 
     @property
     def after(self) -> ReadCursor:
-        """The position that it begins after."""
+        """The cursor that the log begins after."""
 
     def __iter__(self) -> Iterator[RowChunk]: ...
 
 
 def merged(impressions: RowLog, clicks: RowLog, order: int = TODAY.order) -> Iterator[MergedStep]:
-    """Merge two logs by time, as the module says; the impressions go first on a tie.
+    """Merge two logs that end by time, as the module says.
 
-    Reads a chunk of a log only when the last one is used up, so it holds about one of each.
-    Where steps begin depends on the chunks; their rows, letters and markers in sequence do not.
-    order: the number of the rule (`streams.rules`).
+    Reads a chunk of a log only when the last chunk is used up, so about one chunk of each log is
+    held. Where steps begin depends on the chunks; the sequence of rows, dead letters and ends does
+    not. order: the number of the rule (`streams.rules`).
     """
     logs = impressions, clicks
     merge = Merge((impressions.record, clicks.record), (impressions.after, clicks.after), order)
@@ -115,7 +114,7 @@ class Merge:
         return a.at, b.at
 
     def needs(self, source: int) -> bool:
-        """Whether nothing of this log is left to deliver: no row, no letter."""
+        """Whether nothing of this log is left to deliver: no row, no dead letter."""
         return self._heads[source].is_empty
 
     def rows(self, source: int) -> int:
@@ -123,7 +122,7 @@ class Merge:
         return self._heads[source].waiting
 
     def read_to(self, source: int) -> RowPosition:
-        """The place of the last row or letter of this log that was given."""
+        """The position of the last row or dead letter of this log that was pushed."""
         return self._heads[source].read_to
 
     def push(self, source: int, chunk: RowChunk) -> None:
@@ -135,17 +134,17 @@ class Merge:
         done: tuple[bool, bool] = (False, False),
         through: tuple[RowPosition, RowPosition] | None = None,
     ) -> MergedStep | None:
-        """What is certain to come before all that has not been given yet; None if that is nothing.
+        """The events that are certain to come before all that was not pushed yet; None without any.
 
-        done: the logs for whose next rows nothing waits. through: a place of each log; the
-        step ends there, and goes on without a log that has come so far.
+        done: for each log, whether the step need not wait for its next rows. through: a position of
+        each log; the step ends there, and does not wait for a log that has come so far.
         """
         a, b = self._heads
         limits = (None, None) if through is None else through
         visible = a.visible(limits[0]), b.visible(limits[1])
         over = tuple(
-            is_over or (limit is not None and head.reaches(limit))
-            for is_over, limit, head in zip(done, limits, self._heads, strict=True)
+            is_done or (limit is not None and head.reaches(limit))
+            for is_done, limit, head in zip(done, limits, self._heads, strict=True)
         )
         rule = ORDERS[self.order]
         counts = rule.certain(a.keys[: visible[0]], b.keys[: visible[1]], over)
@@ -175,11 +174,10 @@ class Merge:
 
 
 class _Head:
-    """What of one log was given and is not delivered yet: the chunk being merged, and those
-    after it."""
+    """What was pushed of one log and is not delivered yet: the chunk being merged, later ones."""
 
     def __init__(self, record: RecordType, after: ReadCursor) -> None:
-        self._rows = pa.RecordBatch.from_pylist([], schema=record.arrow)
+        self._rows = empty_batch(record.arrow)
         self._clock: I64 = np.empty(0, np.int64)
         self._dead_letters: tuple[DeadLetter, ...] = ()
         self._next: deque[RowChunk] = deque()
@@ -226,7 +224,7 @@ class _Head:
     def take(
         self, count: int, limit: RowPosition | None
     ) -> tuple[pa.RecordBatch, I64, tuple[DeadLetter, ...]]:
-        """The next rows, and the letters up to the row that comes after them, or to `limit`."""
+        """The next rows, and the dead letters up to the row after them, or to `limit`."""
         rows, self._rows = self._rows.slice(0, count), self._rows.slice(count)
         clock, self._clock = self._clock[:count], self._clock[count:]
         self.waiting -= count
@@ -254,9 +252,10 @@ class _Head:
 
 
 def _certain(a: I64, b: I64, over: tuple[bool, ...]) -> tuple[int, int]:
-    """How many rows of each are certain to come before all that has not been given yet.
+    """How many rows of each log are certain to come before all that was not pushed yet.
 
-    a, b: running maxima of the rows there are. over: logs that nothing waits for.
+    a, b: running maxima of the rows that were pushed. over: for each log, whether nothing waits
+    for its next rows.
     """
     until_a = FOREVER if over[0] else a[-1] if len(a) else NEVER
     until_b = FOREVER if over[1] else b[-1] if len(b) else NEVER
@@ -264,7 +263,7 @@ def _certain(a: I64, b: I64, over: tuple[bool, ...]) -> tuple[int, int]:
 
 
 def _order(a: I64, b: I64) -> U8:
-    """0 and 1 for the rows of two sorted arrays in merged order; a's before equal ones of b."""
+    """0 and 1 for the rows of two sorted arrays in merged order; of equal ones a's first."""
     order = np.zeros(len(a) + len(b), np.uint8)
     order[np.arange(len(b)) + np.searchsorted(a, b, "right")] = CLICK
     return order

@@ -14,7 +14,7 @@ class NdjsonWriter:
     """Appends objects to a file, one line each. Use as a context manager.
 
     keep: how many bytes of an existing file to keep (those a run had written by its checkpoint);
-    the rest is cut off. Raises DataError where there are not so many, OSError where the disk does.
+    the rest is cut off. Raises DataError if the file has fewer bytes, OSError where the disk does.
     """
 
     def __init__(self, path: Path, keep: int = 0) -> None:
@@ -37,7 +37,7 @@ class NdjsonWriter:
         self._file.flush()
 
     def commit(self) -> int:
-        """Have everything on disk; bytes in the file: what to `keep` when resuming from here."""
+        """Have everything on disk. Returns the bytes in the file: the `keep` of a resumed run."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()

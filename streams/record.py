@@ -1,4 +1,4 @@
-"""What a file holds of a record, and what a reader found of it."""
+"""The columns of a log's records, and the rows that a reader parsed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,9 +61,9 @@ def plain_type(kind: ValueType) -> pa.DataType:
 
 @dataclass(frozen=True)
 class RecordType:
-    """The records of one of the two logs, as files hold them.
+    """The type of the records of one of the two logs, as files hold them.
 
-    Here a click's `type` is still a string and no column has been given its default.
+    At this stage a click's `type` is still a string and no column has its default.
     """
 
     source: Source
@@ -71,7 +71,7 @@ class RecordType:
 
     @property
     def members(self) -> dict[str, ValueType]:
-        """The record's own members, by name."""
+        """The members that every record of the log may have beside `features`: name to type."""
         return _MEMBERS[self.source]
 
     @property
@@ -81,18 +81,18 @@ class RecordType:
 
     @cached_property
     def column_types(self) -> dict[str, ValueType]:
-        """All its columns by name: its own, then `features.<field>`."""
+        """The type of every column by name: the members, then `features.<field>`."""
         return self.members | {field.column: field.type for field in self.fields}
 
     @cached_property
     def arrow(self) -> pa.Schema:
-        """The schema of its batches."""
+        """The Arrow schema of batches of such records."""
         return self.schema.impressions if self.source == "impressions" else self.schema.clicks
 
     def locate_columns(
         self, path: Path | str, names: Sequence[str], *, partial: bool = False
     ) -> dict[str, str]:
-        """Which of a file's columns (`names`) hold which of the record's, by the record's name.
+        """The name of the file's column, out of `names`, that holds each column of the record.
 
         A field is `features.<field>` or, unless the record has a column of that name, just
         `<field>`. Raises DataError if a required column or a field is missing (partial: all
@@ -121,7 +121,7 @@ class RecordType:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that could not be read: its number in the file, and what a letter says of it."""
+    """A row that could not be read: its number in the file, and what its dead letter says."""
 
     row: int
     reason: str
@@ -131,9 +131,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class ColumnCheck:
-    """One thing that can be wrong with a value, over the rows of a batch.
+    """One check of a column, made for all rows of a batch.
 
-    bad: where it is wrong. column, values: what it is about. expected: what would be right.
+    bad: the rows that fail. column, values: what was checked. expected: what would be right.
     """
 
     column: str
@@ -145,11 +145,11 @@ class ColumnCheck:
 
 @dataclass(frozen=True, slots=True)
 class ParsedRows:
-    """What a reader found in one piece of a file.
+    """The rows that a reader parsed from one piece of a file.
 
     columns: one array for each of `RecordType.column_types`, with its type, null where a value is
-    missing; numbers are not NaN. rows: the row number of each. checks: what the reader
-    itself found wrong with their values. bad: the rows it could not read, in order.
+    missing; numbers are not NaN. rows: the number of each row. checks: what the
+    reader itself found wrong with values. bad: the rows that could not be read, in order.
     raw: the text of a row of `columns`, by its index.
     """
 
@@ -190,7 +190,7 @@ class RowChunk:
     """Consecutive rows of a log.
 
     rows: the accepted ones, in the schema of `EventSchema.impressions` or `.clicks`.
-    rejects: the refused ones between them, in the order of their places.
+    rejected: the refused ones between them, in the order of their positions.
     clock: int64, ms, of each row the smaller of its `ts` and the time it reached the log, where
     the log tells it; None: `ts`.
     """

@@ -1,7 +1,7 @@
 """The records of the pipeline as Arrow schemas, built from the declared fields.
 
 Every batch between rooms has one of these schemas. A feature is a flat column named
-`features.<field>`; a row's place in its source travels as `src_offset`, `src_row`.
+`features.<field>`; a row's position in its log travels as `src_offset`, `src_row`.
 """
 
 from collections.abc import Sequence
@@ -59,6 +59,10 @@ class EventSchema:
 
     All times are int64 milliseconds since the epoch, UTC. `weight` (ω₀) is finite and
     positive, 1 when absent; `offset` is a logit, 0 when absent.
+
+    >>> schema = EventSchema((Field("city", "string"), Field("price", "float")))
+    >>> [name for name in schema.impressions.names if name.startswith("features.")]
+    ['features.city', 'features.price']
     """
 
     fields: tuple[Field, ...]
@@ -66,7 +70,7 @@ class EventSchema:
 
     @property
     def impressions(self) -> pa.Schema:
-        """An impression: id, ts, the optional columns, the features, its place."""
+        """An impression: id, ts, the optional columns, the features, its position."""
         return pa.schema(
             [
                 pa.field("impression_id", pa.string(), nullable=False),
@@ -84,7 +88,7 @@ class EventSchema:
 
     @property
     def clicks(self) -> pa.Schema:
-        """A click: id, ts, its type as an index into `click_types`, its place."""
+        """A click: id, ts, its type as an index into `click_types`, its position."""
         return pa.schema(
             [
                 pa.field("impression_id", pa.string(), nullable=False),

@@ -1,8 +1,8 @@
 """Batches moved out of memory: into files without a name, mapped into the address space.
 
-A file has no name from the beginning, so the system removes it when nothing refers to its
-mapping any more, or when the process ends, however it does: nothing is ever left over. Pages that
-are read come through the system's cache, which it takes back when memory is short.
+A file has no name from the beginning. So the system removes the file when nothing refers to its
+mapping any more, or when the process ends in whatever way: nothing is ever left over. Pages that
+are read come through the system's cache, which shrinks when memory is short.
 """
 
 import tempfile
@@ -75,7 +75,7 @@ class FileSpill:
 
 
 def spill_of(settings: SpillSettings) -> FileSpill | None:
-    """What the settings ask for; None: all stays in memory. Raises ConfigError as FileSpill."""
+    """The spill of the settings; None: all rows stay in memory. Raises ConfigError as FileSpill."""
     if settings.memory_budget == 0:
         return None
     return FileSpill(settings.memory_budget << 20, Path(settings.folder or tempfile.gettempdir()))

@@ -30,13 +30,13 @@ def validate(
     more: tuple[ColumnCheck, ...] = (),
     rule: int = TODAY.accept,
 ) -> RowChunk:
-    """The rows whose values are all right, as a batch; letters for all others.
+    """The rows whose values are all right, as a batch; dead letters for all other rows.
 
-    origin: where the rows are from. more: what else can be wrong with the values, looked at last.
+    origin: where the rows are from. more: further checks, made last.
     rule: the number of the rule `accept`.
     """
-    own = (*parsed.checks, *ACCEPT[rule](record, parsed.columns), *more)
-    checks = [check for check in own if check.bad.any()]
+    all_checks = (*parsed.checks, *ACCEPT[rule](record, parsed.columns), *more)
+    checks = [check for check in all_checks if check.bad.any()]
     batch = _batch(parsed, record, origin)
     bad: list[tuple[BadRow, str | None]] = [(row, None) for row in parsed.bad]
     if checks:
@@ -60,7 +60,7 @@ def validate(
 
 
 def _checks(record: RecordType, columns: dict[str, pa.Array]) -> Iterator[ColumnCheck]:
-    """What is to be checked, the most telling first: a row gets one letter."""
+    """The checks of a record's columns, the most telling first: a row gets one dead letter."""
     yield from _id_checks(columns["impression_id"])
     ts = columns["ts"]
     yield ColumnCheck("ts", "missing_ts", _nulls(ts), ts, EXPECTED_TS)
@@ -168,5 +168,5 @@ def _nulls(array: pa.Array) -> Bool:
 
 
 def _numbers(array: pa.Array, default: float) -> Any:
-    """Its values, with `default` (one that passes the checks) where there is none."""
+    """The values of an array; nulls become `default`, which passes the checks."""
     return (array.fill_null(default) if array.null_count else array).to_numpy()

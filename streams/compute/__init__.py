@@ -1,10 +1,8 @@
 """Compiled arithmetic that kernels of all rooms share: how they compile, hashes, memory lines.
 
-- `arrays`: the types of the arrays that kernels take, by dtype
-- `floats`: numbers of any width as float64, so that what one means does not depend on who wrote
-  it
-- `intrinsics`: what kernels ask of the processor beyond arithmetic. Without the compiler it is
-  plain Python
+- `arrays`: the types of the arrays that kernels take, named by their dtype
+- `floats`: numbers of any width as float64
+- `intrinsics`: instructions of the processor beyond arithmetic, in plain Python without Numba
 - `jit`: the one way kernels are compiled: Numba with the options that a reproducible run needs
 - `murmur2`: MurmurHash2 as Kafka's default partitioner uses it: which partition an id belongs to
 - `murmur3`: MurmurHash3 x64 128 of every string of an Arrow array, straight from its buffers

@@ -1,4 +1,4 @@
-"""The types of the arrays that kernels take, by dtype."""
+"""The types of the arrays that kernels take, named by their dtype."""
 
 from typing import Any
 
@@ -14,7 +14,5 @@ U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.signedinteger[Any]]
-Floats = npt.NDArray[np.floating[Any]]

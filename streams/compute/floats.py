@@ -1,11 +1,11 @@
-"""Numbers of any width as float64, so that what one means does not depend on who wrote it."""
+"""Numbers of any width as float64: a value means the same, whichever type a writer chose."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 
 def float64(array: pa.Array) -> pa.Array:
-    """Integers, floats and decimals (not in a dictionary) as float64, null where they are.
+    """Integers, floats and decimals (not in a dictionary) as float64, with nulls kept.
 
     What a log in JSON would give: integers beyond 2⁵³ and decimals become the nearest number, and
     a fraction in 32 or 16 bits the number its shortest decimal form reads as, 0.1 and not

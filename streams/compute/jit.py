@@ -14,13 +14,12 @@ R = TypeVar("R")
 KERNEL_ROOMS = ("streams", "joiner", "ftrl")
 
 
-def _cache_folder() -> Path:
-    """A folder for compiled kernels that belongs to exactly this source.
+def cache_folder(root: Path) -> Path:
+    """The folder of the kernels compiled from exactly this source; root: where the rooms are.
 
-    Numba notices a change of a kernel's own file, but not of a kernel it calls in another
-    one; a digest over all of them does.
+    Numba notices a change of a kernel's own file, but not of a kernel in another file that the
+    first one calls. A digest over all files of the rooms, sub-packages included, notices both.
     """
-    root = Path(__file__).resolve().parents[2]
     digest = hashlib.blake2b(digest_size=8)
     for room in KERNEL_ROOMS:
         for path in sorted((root / room).rglob("*.py")):
@@ -29,14 +28,14 @@ def _cache_folder() -> Path:
 
 
 if not config.CACHE_DIR:
-    config.CACHE_DIR = str(_cache_folder())
+    config.CACHE_DIR = str(cache_folder(Path(__file__).resolve().parents[2]))
 
 _compiling = event.TimingListener()
 event.register("numba:compile", _compiling)
 
 
 def compiling_s() -> float:
-    """How long this process has compiled kernels so far, in seconds; those on disk take none."""
+    """How long this process has compiled kernels so far, in seconds; loading them takes none."""
     return float(_compiling.duration) if _compiling.done else 0.0
 
 
@@ -46,10 +45,10 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` with Numba: cached on disk, the GIL released, IEEE arithmetic.
 
-    No fastmath: a run must give the same bytes whatever the batch size. It cannot make arrays (see
-    `allocating`), so Numba need not count who holds those it is given: of the learner's time that
-    was a tenth. With `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that tests can cover
-    it.
+    No fastmath: a run must give the same bytes whatever the batch size. A kernel cannot make arrays
+    (see `allocating`), so Numba need not count the references to its arguments: the counting took a
+    tenth of the learner's time. With `NUMBA_DISABLE_JIT=1` the function stays plain Python, so that
+    tests can cover it.
     """
     return cast(Callable[P, R], njit(**_OPTIONS, _nrt=False)(function))
 

@@ -1,4 +1,4 @@
-"""Log files, found, opened and read in order; rows whose clock runs ahead are refused.
+"""Log files, found, opened and read in order, without rows whose clock runs ahead.
 
 - `clock_guard`: the guard against clocks that run ahead
 - `logs`: log files: finding them, and reading them as one stream of accepted rows and dead

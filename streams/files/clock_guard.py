@@ -1,16 +1,16 @@
 """The guard against clocks that run ahead.
 
-The greatest time seen drives everything downstream: one row from a machine whose clock is a
-year fast would close every window. But a log may also really pause for a night. What tells the
-two apart is what follows: after a real pause the rows go on from the new time, after a wrong
-one they fall back behind it.
+The greatest time seen drives everything downstream: one row from a machine whose clock is a year
+fast would close every window. But a log may also really pause for a night. The rows that follow
+tell the two apart: after a real pause rows go on from the new time; after a wrong time rows fall
+back behind it.
 
 The rule. Let M be the greatest `ts` accepted so far in the log. A row with `ts` ≤ M + max_jump
 is accepted. A row ahead of that, and a row with none accepted before it, is judged by the next
-`agree_rows` rows of the log, or by those that are left at its end: a row agrees unless it is
-more than max_jump behind the one that is judged. If at least half of them agree it is accepted,
-otherwise rejected (`too_far_ahead`). With none left it is accepted: there is nothing that it
-could spoil. So a fast machine is caught as long as it writes less than half of any stretch of
+`agree_rows` rows of the log, or by the rows left at its end: a row agrees unless it is more than
+max_jump behind the judged row. If at least half of them agree, the judged row is
+accepted, otherwise rejected (`too_far_ahead`). A row with none left is accepted: it can spoil no
+later row. So a fast machine is caught as long as it writes less than half of any stretch of
 `agree_rows` rows, and a slow one never stops the others.
 
 The outcome depends on the rows alone, not on how they are divided into chunks.
@@ -98,9 +98,9 @@ JUDGES: dict[int, Callable[[I64, int, int, int, bool, Bool], tuple[int, int]]] =
 
 
 class Guard:
-    """Applies the rule to the chunks of one log; holds back the rows it cannot judge yet.
+    """Applies the rule to the chunks of one log; holds back rows that cannot be judged yet.
 
-    Rows and letters come out in the order of their places.
+    Rows and dead letters come out in the order of their positions.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Guard:
             good, count = good[len(part) :], count - len(part)
 
     def _chunk(self, rows: pa.RecordBatch, good: Bool) -> RowChunk:
-        """The good ones of these rows, and the letters that come before the rows still held."""
+        """The good ones of these rows, and the dead letters before the rows still held."""
         if not good.all():
             self._dead_letters += [
                 self._dead_letter(rows, i) for i in np.flatnonzero(~good).tolist()

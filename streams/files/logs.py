@@ -63,7 +63,7 @@ class Log:
     to be unreadable, after all rows before that.
 
     files: in the order of reading; the `src_offset` of a row is the index of its file. after:
-    the position that the log begins after. rules: by which its rows are judged. bytes_total,
+    the cursor that the log begins after. rules: by which its rows are judged. bytes_total,
     bytes_read: sizes on disk, to show progress by.
     """
 
@@ -147,6 +147,14 @@ def open_log(
     after: read on from here (`MergedStep.impressions_at`, `.clicks_at`); default: from the start.
     block_bytes, block_rows: how much is read at once; neither changes what comes out. rules: by
     which the rows are judged. Raises DataError as `discover` does.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> text = '{"impression_id": "i1", "ts": 1700000000000}\\n{"impression_id": "i2"}\\n'
+    >>> _ = (folder / "clicks.ndjson").write_text(text)
+    >>> for chunk in open_log(folder, EventSchema(()), "clicks"):
+    ...     print(chunk.rows.num_rows, [dead_letter.reason for dead_letter in chunk.rejected])
+    1 ['missing_ts']
     """
     return Log(
         RecordType(source, schema),

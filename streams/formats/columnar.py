@@ -21,10 +21,11 @@ from streams.schema import FEATURE_PREFIX, ValueType
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns hold the record's.
+    """Which columns of a file or message hold the record's columns.
 
-    columns: their column by the record's; a dotted name may be a member of the struct column
-    `features`, if that is in `members`. types: their Arrow types, by their names.
+    columns: the name of the column that holds each of the record's columns, by the record's name; a
+    dotted name is a member of the struct column `features` if it is in `members`. types: the Arrow
+    types of the columns, by name.
     """
 
     record: RecordType
@@ -42,7 +43,7 @@ class Layout:
 def layout_of(
     where: Path | str, record: RecordType, schema: pa.Schema, *, partial: bool = False
 ) -> Layout:
-    """How columns with this schema, to be found at `where`, hold records.
+    """How the columns of a file or message with this schema hold records. where: for errors.
 
     Raises DataError if a required column or a field is missing (partial: all fields), or if
     one has a type that cannot be cast without loss.
@@ -89,7 +90,7 @@ def is_valid(batch: pa.RecordBatch) -> bool:
     return True
 
 
-def _expected(found: pa.DataType, name: str, kind: ValueType, members: bool) -> str | None:
+def _expected(found: pa.DataType, name: str, kind: ValueType, is_member: bool) -> str | None:
     """What the type of a column should be; None if `found` will do."""
     is_ = pa.types
     value = found.value_type if is_.is_dictionary(found) else found
@@ -98,7 +99,7 @@ def _expected(found: pa.DataType, name: str, kind: ValueType, members: bool) -> 
         case _ if is_.is_null(value):
             return None
         case "string":
-            fits, expected = _is_text(value) or (not members and is_.is_integer(value)), "string"
+            fits, expected = _is_text(value) or (not is_member and is_.is_integer(value)), "string"
         case "int":
             fits, expected = small, "int64"
             if name in TIMES:
@@ -125,7 +126,7 @@ def _is_list(found: pa.DataType) -> bool:
 def _columns(
     layout: Layout, batch: pa.RecordBatch, fresh: bool
 ) -> tuple[dict[str, pa.Array], tuple[ColumnCheck, ...]]:
-    """The record's columns; fresh: make new dictionaries, for the old ones are not to be used."""
+    """The record's columns. fresh: make new dictionaries, as the batch's own may be damaged."""
     arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
     checks: tuple[ColumnCheck, ...] = ()
     if layout.members & set(layout.columns.values()):

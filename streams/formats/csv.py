@@ -26,6 +26,8 @@ from streams.validate import EXPECTED_TS
 
 LIST_SEPARATOR = "|"
 
+_BOM = b"\xef\xbb\xbf"
+
 # Cells that Arrow converts exactly as Python does; Python decides about all others.
 _PLAIN_INT = "^-?[0-9]{1,18}$"
 _PLAIN_FLOAT = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
@@ -98,17 +100,17 @@ class CsvParser:
         """The columns of the good lines, and the bad ones with their reasons."""
         torn = _torn(lines)
         index = np.delete(np.arange(len(lines)), torn)
-        whole = self._cells(lines, index)
-        blocks, unclosed = [(index, whole)] if whole else [], list[int]()
-        if whole is None:
+        table = self._cells(lines, index)
+        blocks, unclosed = [(index, table)] if table else [], list[int]()
+        if table is None:
             blocks, unclosed = split_bad_rows(
-                index, lambda some: self._cells(lines, some), [lambda: _odd(lines, index)]
+                index, lambda part: self._cells(lines, part), [lambda: _odd(lines, index)]
             )
-        apart = [*torn, *unclosed]
-        widths = {int(some[i]): n for some, (_, bad) in blocks for i, n in bad.items()}
-        index = np.delete(np.arange(len(lines)), [*apart, *widths])
+        inseparable = [*torn, *unclosed]
+        widths = {int(part[i]): n for part, (_, bad) in blocks for i, n in bad.items()}
+        index = np.delete(np.arange(len(lines)), [*inseparable, *widths])
         columns, checks = self._typed([cells for _, (cells, _) in blocks], len(index))
-        bad = [*lines.bad, *(_inseparable(lines, i) for i in apart)]
+        bad = [*lines.bad, *(_inseparable(lines, i) for i in inseparable)]
         bad += [self._wrong_width(lines, i, width) for i, width in widths.items()]
         return ParsedRows(
             columns=columns,
@@ -119,7 +121,8 @@ class CsvParser:
         )
 
     def _cells(self, lines: Lines, index: I64) -> tuple[pa.Table, dict[int, int]] | None:
-        """The cells of the lines that have the right number, and the number of the others'.
+        """The cells of the lines with the right number of cells, and that number of the other
+        lines.
 
         None if any of the lines is not exactly one row, because of a quote for example.
         """
@@ -129,8 +132,10 @@ class CsvParser:
             widths[row.number - 1] = row.actual_columns
             return "skip"
 
-        # A quote that is not closed swallows what follows: so something has to.
+        # A quote that is not closed swallows what follows, so there must be something to swallow.
         data = lines.joined(index).rstrip(b"\n") + b"\n" + self._last + b"\n"
+        if data.startswith(_BOM):  # pyarrow would drop it, but only where a block begins
+            data = b"\n" + data
         self._read.block_size = len(data) + 1
         try:
             table = pv.read_csv(
@@ -141,7 +146,7 @@ class CsvParser:
             )
         except pa.ArrowException:
             return None
-        # Without lone returns a row never takes less than a line: equal counts mean one each.
+        # Without lone returns a row takes at least a line: equal counts mean one line each.
         if table.num_rows + len(widths) != len(index) + 1:
             return None
         return table.slice(0, table.num_rows - 1), widths
@@ -179,13 +184,13 @@ def _torn(lines: Lines) -> list[int]:
     """The lines with a carriage return in them, which ends a row wherever it stands."""
     if lines.data.count(b"\r") == lines.data.count(b"\r\n"):
         return []
-    texts = lines.some(np.arange(len(lines)))
+    texts = lines.select(np.arange(len(lines)))
     return [i for i, line in enumerate(texts) if b"\r" in line]
 
 
 def _odd(lines: Lines, index: I64) -> list[int]:
     """The lines with an odd number of quotes: most likely one of them is not closed."""
-    texts = zip(index.tolist(), lines.some(index), strict=True)
+    texts = zip(index.tolist(), lines.select(index), strict=True)
     return [i for i, line in texts if line.count(b'"') % 2]
 
 
@@ -210,8 +215,8 @@ def _converted(cells: pa.Array, kind: ValueType) -> tuple[pa.Array, Bool, Bool]:
 
 
 def _numbers(cells: pa.Array, kind: ValueType) -> tuple[pa.Array, Bool, Bool]:
-    whole = kind == "int"
-    plain = pc.match_substring_regex(cells, _PLAIN_INT if whole else _PLAIN_FLOAT)
+    is_int = kind == "int"
+    plain = pc.match_substring_regex(cells, _PLAIN_INT if is_int else _PLAIN_FLOAT)
     plain = plain.fill_null(False)
     arrow = pc.if_else(plain, cells, "0").cast(plain_type(kind))
     known = plain.to_numpy(zero_copy_only=False)
@@ -222,20 +227,20 @@ def _numbers(cells: pa.Array, kind: ValueType) -> tuple[pa.Array, Bool, Bool]:
     others = ~known & cells.is_valid().to_numpy(zero_copy_only=False)
     for i in np.flatnonzero(others).tolist():
         try:
-            number = _number(cells[i].as_py(), whole)
+            number = _number(cells[i].as_py(), is_int)
         except ValueError:
             misfit[i] = True
             continue
-        beyond[i] = whole and number is not None and number not in INT64
+        beyond[i] = is_int and number is not None and number not in INT64
         if number is not None and not beyond[i]:
             values[i], known[i] = number, True
     return pa.array(values, mask=~known), misfit, beyond
 
 
-def _number(text: str, whole: bool) -> int | float | None:
-    """The number that a cell holds, None for a missing one. Raises ValueError if it is none."""
-    if text == "" or (not whole and text.lower() == "nan"):
+def _number(text: str, is_int: bool) -> int | float | None:
+    """The number in a cell, None for a missing one. Raises ValueError if it is not a number."""
+    if text == "" or (not is_int and text.lower() == "nan"):
         return None
-    if not (_INT if whole else _FLOAT).fullmatch(text):
+    if not (_INT if is_int else _FLOAT).fullmatch(text):
         raise ValueError(text)
-    return int(text) if whole else float(text)
+    return int(text) if is_int else float(text)

@@ -1,4 +1,10 @@
-"""Which lines of JSON may give a member twice: no decoder at hand says so quickly."""
+"""Lines of JSON that may give a member twice, found by a kernel.
+
+pyarrow refuses a block with such a line, and msgspec does not mind the line, so neither points at
+it. Of 100,000 lines with 1,000 such ones the file is read in 0.3 s with this kernel and in 2.9 s by
+halving the block until each is alone; with 100 such lines in 0.2 s and 0.8 s
+(`python -m benchmarks.damaged_logs`, two cores of a cloud machine).
+"""
 
 import numpy as np
 
@@ -12,8 +18,8 @@ _MEMBERS = 256  # a line with more of them at once is suspected
 _HASH_BITS = (1 << 48) - 1
 
 
-def repeats(text: U8, starts: I64, ends: I64) -> Bool:
-    """Guess, for ascending lines that are JSON, whether an object in one has two equal names.
+def duplicated(text: U8, starts: I64, ends: I64) -> Bool:
+    """Guess which of some ascending lines, all JSON, hold an object with two equal names.
 
     Line i is text[starts[i]:ends[i]], the result bool [lines]. Names are compared by a hash of
     their bytes as they stand, a name being a string with a colon right after it. On text that
@@ -21,13 +27,13 @@ def repeats(text: U8, starts: I64, ends: I64) -> Bool:
     """
     found = np.zeros(len(starts), np.bool_)
     # Most of a line is inside strings; going from quote to quote skips it.
-    _repeats(text, np.flatnonzero(text == _QUOTE), starts, ends, found)
+    _duplicated(text, np.flatnonzero(text == _QUOTE), starts, ends, found)
     return found
 
 
 @allocating
-def _repeats(text: U8, quotes: I64, starts: I64, ends: I64, found: Bool) -> None:
-    """`repeats`, with the indices of all quotes, into `found`, which is false."""
+def _duplicated(text: U8, quotes: I64, starts: I64, ends: I64, found: Bool) -> None:
+    """Do as `duplicated` does, with the indices of all quotes, into `found`, which is all false."""
     hashes = np.empty(_MEMBERS, np.int64)
     depths = np.empty(_MEMBERS, np.int64)
     q = 0

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from streams.errors import DataError
 
-_PACKED_BYTES = 1 << 16  # read at once; a piece of output is bounded by its own size
+_PACKED_BYTES = 1 << 16  # read at once; `size` bounds a piece of output
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def unpacked(path: Path, size: int, advance: Callable[[int], None]) -> Iterator[bytes]:
     """The content of a file, in pieces of at most `size` bytes; `.gz` files are unpacked.
 
-    advance: told how many bytes were read from the disk. Raises DataError if the file cannot
+    advance: called with the number of bytes read from the disk. Raises DataError if the file cannot
     be read, or is damaged, after everything readable before the damage.
     """
     try:
@@ -65,7 +65,11 @@ def _inflated(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 def _before_damage(inflater: "zlib._Decompress", data: bytes) -> bytes:
-    """What `data` unpacks to before its first bad byte: zlib gives it only byte by byte."""
+    """What `data` unpacks to before its first bad byte: zlib gives that only byte by byte.
+
+    It is the rest of up to 64 KiB packed: of a log of 100,000 lines with one bad byte, 3,200 rows
+    that would be lost (`python -m benchmarks.damaged_logs`).
+    """
     out = bytearray()
     for byte in data:
         try:

@@ -1,4 +1,4 @@
-"""Why a line is not a record: the slow, careful look at one line that could not be read."""
+"""Why a line is not a record: the slow, careful look at one line that pyarrow refuses."""
 
 import json
 import math
@@ -50,8 +50,8 @@ _DECODER = json.JSONDecoder(
 def json_fault(line: bytes, record: RecordType) -> Fault | None:
     """The reason and the detail if a UTF-8 line is surely not one JSON object of `record`.
 
-    None says nothing: pyarrow, too, has to read the line. Whatever is a fault here pyarrow
-    refuses, on which readers rely.
+    None decides nothing: then pyarrow has to read the line. Readers rely on this: pyarrow refuses
+    whatever is a fault here.
     """
     text = line.decode().strip(JSON_WHITESPACE)
     try:
@@ -81,9 +81,9 @@ def _not_json(text: str, position: int) -> Fault | None:
         return "not_one_object", f"the object does not end on its line; {_ONE}"
     if "Inf" in text or "NaN" in text:
         return None  # pyarrow reads more spellings of these than Python does
-    # The place, not Python's words for the error: those differ between its versions.
-    there = shown(text[position:])
-    return "bad_json", f"character {position + 1} on is not JSON: {there}; {_ONE}"
+    # The position, not Python's words for the error, which differ between Python versions.
+    rest = shown(text[position:])
+    return "bad_json", f"character {position + 1} on is not JSON: {rest}; {_ONE}"
 
 
 def _faults(value: _Object, record: RecordType) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """The lines of a text file, a block at a time.
 
-A line is one record, always: that is what keeps a bad one from disturbing its neighbours.
+A line is one record, always: so a bad line cannot disturb its neighbours.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Lines:
         """The bytes of line i."""
         return self.data[self.starts[i] : self.ends[i]]
 
-    def some(self, index: I64) -> list[bytes]:
+    def select(self, index: I64) -> list[bytes]:
         """The lines with these indices."""
         data, starts, ends = self.data, self.starts[index].tolist(), self.ends[index].tolist()
         return [data[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -79,14 +79,14 @@ def read_lines(
     most a block and `MAX_LINE_BYTES`, however long a line is. Raises DataError where the file
     is unreadable or damaged, after all whole lines before that.
     """
-    blocks = _Blocks(min(block_rows, MAX_BLOCK_ROWS), after)
+    cutter = _LineCutter(min(block_rows, MAX_BLOCK_ROWS), after)
     for piece in _without_mark(unpacked(path, block_bytes, advance)):
-        yield from blocks.feed(piece)
-    yield from blocks.finish()
+        yield from cutter.feed(piece)
+    yield from cutter.finish()
 
 
 def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes without the byte order mark that they may begin with."""
+    """The same bytes, without a byte order mark at their beginning."""
     head = b""
     for piece in pieces:
         head += piece
@@ -96,15 +96,15 @@ def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield from pieces
 
 
-class _Blocks:
+class _LineCutter:
     """Cuts pieces of bytes at line ends."""
 
     def __init__(self, rows: int, after: int) -> None:
         self._rows = rows
         self._after = after
         self._number = 1
-        self._tail = bytearray()  # the line begun
-        self._dropped = 0  # bytes thrown away of the line begun: it is too long
+        self._tail = bytearray()  # of the line that is not yet ended
+        self._dropped = 0  # bytes of that line, if it is too long and was thrown away
 
     def feed(self, piece: bytes) -> Iterator[Lines]:
         end = piece.rfind(b"\n") + 1
@@ -153,14 +153,14 @@ class _Blocks:
         first, self._number = self._number, self._number + len(ends)
         start = 0
         for row in range(0, len(ends), self._rows):
-            some = ends[row : row + self._rows]
-            skip = min(max(self._after - (first + row) + 1, 0), len(some))
+            block = ends[row : row + self._rows]
+            skip = min(max(self._after - (first + row) + 1, 0), len(block))
             if skip:
-                start = int(some[skip - 1]) + 1
-            stop = int(some[-1]) + 1
-            if skip < len(some):
+                start = int(block[skip - 1]) + 1
+            stop = int(block[-1]) + 1
+            if skip < len(block):
                 text = data if stop - start == len(data) else data[start:stop]
-                yield checked_lines(text, some[skip:] - start, first + row + skip)
+                yield checked_lines(text, block[skip:] - start, first + row + skip)
             start = stop
 
 
@@ -195,7 +195,7 @@ def checked_lines(data: bytes, ends: I64, first: int, *, blank: bool = False) ->
 
 
 def _is_utf8(data: bytes) -> bool:
-    """Whether it is, by Arrow's check of one string that holds it all: no copy, no object."""
+    """Whether `data` is UTF-8, by Arrow's check of one string over it: no copy, no object."""
     offsets = np.array([0, len(data)], np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     try:

@@ -1,9 +1,10 @@
 """Reading NDJSON: blocks of whole lines through pyarrow's reader.
 
-pyarrow decides whether a line is a record, and decides the same alone as in a block: so what
-becomes of a line never depends on its neighbours. It takes two objects on a line, one object
-over two lines, and NaN; what is checked around it closes those gaps. Reading a line alone is
-slow, so where `json_fault` finds a fault, which pyarrow is known to refuse, it is not asked.
+pyarrow decides whether a line is a record. It decides the same about a line alone and about the
+line in a block, so the outcome of a line never depends on its neighbours. pyarrow also accepts two
+objects on a line, one object over two lines, and NaN; this module checks for these. Asking pyarrow
+about a single line is slow, so it is not asked where `json_fault` finds a fault that pyarrow is
+known to refuse.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pyarrow.json as pj
 from streams.compute.arrays import I64
 from streams.deadletter import raw_line
 from streams.formats.bad_row_search import split_bad_rows
-from streams.formats.duplicate_keys import repeats
+from streams.formats.duplicate_keys import duplicated
 from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, json_fault, unexplained_fault
 from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
 from streams.record import FEATURES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
@@ -58,7 +59,7 @@ class JsonParser:
         )
         self._decoder = msgspec.json.Decoder(_struct(record))
         self._expect_bad = False
-        self._expect_repeats = False
+        self._expect_duplicates = False
 
     def parse(self, lines: Lines) -> ParsedRows:
         """The columns of the good lines, and the bad ones with their reasons."""
@@ -67,10 +68,10 @@ class JsonParser:
         table = None if self._expect_bad else self.table(lines, index)
         if table is None:
             table, index, bad = self._repaired(lines, index)
-            # Where one block holds bad lines the next one likely does: then looking for them
-            # first saves the attempt that would fail.
+            # Where one block holds bad lines the next block likely does: looking for them first
+            # then saves an attempt that would fail.
             self._expect_bad = bool(bad)
-            self._expect_repeats = any(reason == "duplicate_key" for reason, _ in bad.values())
+            self._expect_duplicates = any(reason == "duplicate_key" for reason, _ in bad.values())
             faults |= bad
         rows = [
             BadRow(int(lines.numbers[i]), *fault, raw_line(lines.line(i)))
@@ -107,23 +108,23 @@ class JsonParser:
         """The table of the good lines, their indices, and the others' faults."""
         faults: dict[int, Fault] = {}
 
-        def read(some: I64) -> pa.Table | None:
-            if len(some) == 1:
-                fault = json_fault(lines.line(some[0]), self._record)
+        def read(part: I64) -> pa.Table | None:
+            if len(part) == 1:
+                fault = json_fault(lines.line(part[0]), self._record)
                 if fault is not None:
-                    faults[int(some[0])] = fault
+                    faults[int(part[0])] = fault
                     return None
-            return self.table(lines, some)
+            return self.table(lines, part)
 
         def undecodable() -> list[int]:
             return self._undecodable(lines, index)
 
-        def repetitive() -> list[int]:
-            return _repetitive(lines, index)
+        def duplicates() -> list[int]:
+            return _duplicates(lines, index)
 
-        guesses = [undecodable, repetitive]
-        if self._expect_repeats:
-            guesses = [lambda: [*undecodable(), *repetitive()]]
+        guesses = [undecodable, duplicates]
+        if self._expect_duplicates:
+            guesses = [lambda: [*undecodable(), *duplicates()]]
         blocks, bad = split_bad_rows(index, read, guesses)
         for i in bad:
             faults.setdefault(i, unexplained_fault(self._record))
@@ -134,7 +135,7 @@ class JsonParser:
         """The lines that msgspec refuses: nearly always those that pyarrow does."""
         refused = []
         decode = self._decoder.decode
-        for i, line in zip(index.tolist(), lines.some(index), strict=True):
+        for i, line in zip(index.tolist(), lines.select(index), strict=True):
             try:
                 decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -145,10 +146,10 @@ class JsonParser:
         return json_fault(lines.line(i), self._record) or unexplained_fault(self._record)
 
     def _columns(self, table: pa.Table) -> dict[str, pa.Array]:
-        columns = {name: _whole(table.column(name)) for name in self._record.members}
+        columns = {name: _one_array(table.column(name)) for name in self._record.members}
         if self._record.fields:
             # `flatten` makes the members of a null object null.
-            members = _whole(table.column(FEATURES)).flatten()
+            members = _one_array(table.column(FEATURES)).flatten()
             for field, member in zip(self._record.fields, members, strict=True):
                 string = field.type == "string"
                 columns[field.column] = member.dictionary_encode() if string else member
@@ -157,7 +158,7 @@ class JsonParser:
     def _checks(self, table: pa.Table) -> tuple[ColumnCheck, ...]:
         if self._record.source == "clicks" or table.column(FEATURES).null_count == 0:
             return ()
-        features = _whole(table.column(FEATURES))
+        features = _one_array(table.column(FEATURES))
         missing = features.is_null().to_numpy(zero_copy_only=False)
         return (ColumnCheck(FEATURES, "missing_features", missing, features, "an object"),)
 
@@ -173,10 +174,10 @@ def _shaped(lines: Lines) -> tuple[I64, list[int]]:
     return np.flatnonzero(bare), np.flatnonzero(~bare).tolist()
 
 
-def _repetitive(lines: Lines, index: I64) -> list[int]:
-    """The lines that may give a member twice, which msgspec does not mind."""
+def _duplicates(lines: Lines, index: I64) -> list[int]:
+    """The lines that may give a member twice; msgspec does not refuse these."""
     text = np.frombuffer(lines.data, np.uint8)
-    suspects: list[int] = index[repeats(text, lines.starts[index], lines.ends[index])].tolist()
+    suspects: list[int] = index[duplicated(text, lines.starts[index], lines.ends[index])].tolist()
     return suspects
 
 
@@ -190,7 +191,7 @@ def _all_finite(table: pa.Table) -> bool:
     return True
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 

@@ -85,28 +85,28 @@ def _batches(
 
 
 def _blocks(
-    file: pq.ParquetFile, columns: list[str], group: int, groups: list[int], rows: int
+    file: pq.ParquetFile, columns: list[str], first: int, groups: list[int], rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of the row groups from `group` on, of which `groups` has the sizes.
+    """The rows of the row groups from `first` on; groups: the rows of each group.
 
-    Raises what pyarrow does, after all groups before the damaged one.
+    Raises what pyarrow raises, after all groups before the damaged group.
     """
 
-    def read(some: range) -> Iterator[pa.RecordBatch]:
+    def read(run: range) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(
-            batch_size=rows, row_groups=some, columns=columns, use_threads=False
+            batch_size=rows, row_groups=run, columns=columns, use_threads=False
         )
 
-    for run in _runs(group, groups, rows):
+    for run in _runs(first, groups, rows):
         done = 0
         try:
             for batch in read(run):
                 done += len(batch)
                 yield batch
         except (pa.ArrowException, OSError):
-            # A batch may span groups, and then the damaged one takes the others along.
-            for one in run:
-                for batch in read(range(one, one + 1)):
+            # A batch may span groups; then a damaged group takes the whole batch along.
+            for group in run:
+                for batch in read(range(group, group + 1)):
                     if done < len(batch):
                         yield batch.slice(done)
                     done = max(done - len(batch), 0)

@@ -1,22 +1,19 @@
-"""Kafka: records in chunks, offsets that are committed when we say so, sends that fail loudly.
+"""Messages of Kafka in chunks, offsets committed when the worker says so, events produced.
 
     broker ── fetch (a thread) ── transport ── chunks ── agent ── … ── commit_through ── broker
 
-Faust spends about 200 µs on a message. So here a Faust message is a chunk of many records, and
-everything that must be exact about offsets is done by the modules below, not by Faust:
+Faust spends about 200 µs on a message. So here a Faust message is a chunk of many of Kafka's, and
+the modules below, not Faust, do everything that must be exact about offsets:
 
-- `consume`: records of Kafka in chunks: the Faust transport, offsets, and who owns which
-  partition
+- `consume`: the Faust transport, offsets to commit, gaps, and the assignment of partitions
 - `produce`: producers of impressions and clicks: events checked, encoded, sent and acknowledged
-- `arrow_message`: messages that are Arrow streams, read without trusting them
-- `chunk`: A run of records of one partition
-- `client_errors`: why Kafka cannot be reached, in the words of whoever refused: kafka-python only
-  logs them
-- `codec`: from the messages of a partition to rows: single JSON events, batches in Arrow, or both
-  mixed
-- `security`: how clients prove who they are, and that the brokers are who they should be
-- `settings`: settings of Kafka: `[kafka]`, how it is reached, and `[topics]`, what is in it
-- `topics`: topics: what each must be like, making them, and everything that is wrong with them
+- `arrow_message`: messages that are Arrow streams, read as what anyone may have sent
+- `chunk`: consecutive messages of one partition, handed over together
+- `client_errors`: errors of Kafka's client with the reason of the refusal
+- `codec`: decoding messages into rows: JSON events, batches in Arrow, or both mixed
+- `security`: credentials of clients, and checks of the brokers' certificates
+- `settings`: the settings `[kafka]` and `[topics]`
+- `topics`: the configuration that each topic must have, making topics, and what is wrong
 """
 
 import lazy_loader

@@ -1,10 +1,10 @@
-"""Messages that are Arrow streams, read without trusting them."""
+"""Messages that are Arrow streams, read as what anyone may have sent."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from streams.arrow_batches import concat_batches
 from streams.errors import DataError
 from streams.formats.columnar import Layout, is_valid, layout_of
 from streams.record import RecordType
@@ -16,9 +16,9 @@ _READ = pa.ipc.IpcReadOptions(use_threads=False)
 
 @dataclass(frozen=True, slots=True)
 class ArrowMessage:
-    """The rows of one message, of which only the columns that hold anything of the record.
+    """The rows of one message, in the columns that hold anything of the record.
 
-    valid: whether all their strings are UTF-8; everything else about their buffers is right.
+    valid: whether all strings are UTF-8; everything else about the buffers was checked.
     """
 
     layout: Layout
@@ -42,19 +42,12 @@ def read_message(value: bytes, record: RecordType) -> ArrowMessage:
         raise DataError(f"the message is not an Arrow stream ({words})") from error
     if sum(len(batch) for batch in batches) > MAX_MESSAGE_ROWS:
         raise DataError(f"the message has more than {MAX_MESSAGE_ROWS} rows; send fewer at once")
-    rows = joined(batches, pa.schema([schema.field(name) for name in layout.needed]))
+    rows = concat_batches(batches, pa.schema([schema.field(name) for name in layout.needed]))
     return ArrowMessage(layout, rows, all(valid))
 
 
-def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """The batches as one; `schema` is theirs."""
-    if len(batches) == 1:
-        return batches[0]
-    return pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], schema)
-
-
 def _check(array: pa.Array) -> None:
-    """Raise ArrowInvalid unless its buffers can be read safely, whatever bytes its strings hold."""
+    """Raise ArrowInvalid unless the buffers can be read safely, whatever bytes strings hold."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         _check(array.indices)

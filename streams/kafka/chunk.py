@@ -1,4 +1,4 @@
-"""A run of records of one partition."""
+"""Consecutive messages of one partition, handed over together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,36 +16,32 @@ class Partition(NamedTuple):
 
 
 class Message(Protocol):
-    """What a consumer hands out; times are milliseconds since the epoch, UTC."""
+    """A message (Kafka's record) as consumers hand it out; times are ms since the epoch, UTC."""
 
     @property
     def offset(self) -> int:
-        """Its place in the partition."""
+        """The message's offset in its partition."""
 
     @property
     def timestamp(self) -> int:
-        """When it was appended, where the topic says LogAppendTime; else what its sender wrote."""
-
-    @property
-    def key(self) -> bytes | None:
-        """What its sender partitioned by."""
+        """When the message was appended (topics with LogAppendTime); else what its sender wrote."""
 
     @property
     def value(self) -> bytes | None:
-        """Its content."""
+        """The message's content."""
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]:
-        """What its sender put beside it; a name may come more than once."""
+        """The message's headers: names and values; a name may come more than once."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageChunk:
-    """All records that the log holds from offset `begin` up to, not including, `end`.
+    """All messages that the log holds from offset `begin` up to, not including, `end`.
 
-    Offsets without a record (marks of transactions, records that compaction removed) are part of
-    it, so there may be fewer records than offsets, or none at all. `epoch` tells which assignment
-    of partitions it was read under.
+    Offsets without a message (marks of transactions, messages that compaction removed) are part of
+    the chunk, so there may be fewer messages than offsets, or none. epoch: the number of the
+    assignment of partitions under which the chunk was read.
     """
 
     partition: Partition
@@ -55,13 +51,13 @@ class MessageChunk:
     epoch: int
 
     def since(self, offset: int) -> "MessageChunk":
-        """Its part from `offset` on; `begin` ≤ `offset` ≤ `end`."""
+        """The chunk's part from `offset` on; `begin` ≤ `offset` ≤ `end`."""
         kept = [message for message in self.messages if message.offset >= offset]
         return replace(self, begin=offset, messages=kept)
 
 
 def concat_chunks(chunks: Sequence[MessageChunk]) -> MessageChunk:
-    """Chunks that follow one another as one; at least one."""
+    """One chunk of those, at least one, that follow one another."""
     if len(chunks) == 1:
         return chunks[0]
     messages = [message for chunk in chunks for message in chunk.messages]

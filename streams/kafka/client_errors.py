@@ -1,4 +1,4 @@
-"""Why Kafka cannot be reached, in the words of whoever refused: kafka-python only logs them."""
+"""Errors of Kafka's client with the reason of the refusal, which kafka-python only logs."""
 
 import logging
 import re
@@ -10,8 +10,8 @@ from kafka.errors import KafkaError
 from streams.errors import ClickloopError
 
 _FAILED = re.compile(r"onnection(?: to \S+)? failed: (.*?)(?: \(backoff .*)?$")
-# What says little, the least first: the last attempt may only run out of time, and one that the
-# broker hung up on does not say why.
+# Reasons that say little, the least first: the last attempt may only run out of time, and an
+# attempt that the broker hung up on does not say why.
 _VAGUE = ("timed out", "disconnected")
 
 

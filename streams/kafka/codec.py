@@ -1,8 +1,8 @@
-"""From the messages of a partition to rows: single JSON events, batches in Arrow, or both mixed.
+"""Decoding the messages of a partition into rows: JSON events, batches in Arrow, or both mixed.
 
-A row's place is its message's offset and its index in the message. What becomes of a message
-depends on it and its append time alone, so a second reading accepts and refuses the same rows.
-JSON is read by the same reader, and judged by the same checks, as lines of a file.
+A row's position is its message's offset and its index in the message. The outcome of a message
+depends on the message and its append time alone, so a second reading accepts and refuses the same
+rows. The reader and the checks of JSON messages are those of lines in files.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streams.arrow_batches import concat_batches
+from streams.arrow_batches import concat_batches, empty_batch
 from streams.arrow_ipc import ARROW, CONTENT_TYPE, JSON
 from streams.compute.arrays import I64
 from streams.compute.murmur2 import partitions_of
@@ -35,7 +35,7 @@ _NEWLINE, _TAB = ord("\n"), ord("\t")
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Some messages of a partition, in order: where the rows found in them come from.
+    """Messages of a partition, in order: the origin of the rows parsed from them.
 
     offsets, appended: of each message, int64; appended in milliseconds. starts: the number of
     the first row of each, int64.
@@ -47,9 +47,9 @@ class Messages:
     starts: I64
 
     def of(self, rows: I64) -> I64:
-        """The index of the message that each of these row numbers is in."""
-        parsed: I64 = np.searchsorted(self.starts, rows, side="right") - 1
-        return parsed
+        """The index of the message that holds the row with each of these numbers."""
+        index: I64 = np.searchsorted(self.starts, rows, side="right") - 1
+        return index
 
     def positions(self, rows: I64) -> tuple[I64, I64]:
         """The message's offset, and the row's index in the message."""
@@ -80,7 +80,7 @@ class Decoder:
         self._parser = JsonParser(record)
 
     def decode(self, messages: Sequence[Message]) -> RowChunk:
-        """The rows of consecutive messages (ascending offsets), and letters for what was refused.
+        """The rows of consecutive messages (ascending offsets), and dead letters for refused ones.
 
         `clock` is the lesser of `ts` and the append time; a message without an append time (-1)
         is taken at its word.
@@ -89,22 +89,24 @@ class Decoder:
         appended = np.array([message.timestamp for message in messages], np.int64)
         appended[appended < 0] = MAX_TS
         single, batched, dead_letters = self._kinds(messages)
-        chunks = [RowChunk(concat_batches([], self._record.arrow), tuple(dead_letters))]
+        chunks = [RowChunk(empty_batch(self._record.arrow), tuple(dead_letters))]
         for start in range(0, len(single), MAX_BLOCK_ROWS):
-            some = np.array(single[start : start + MAX_BLOCK_ROWS])
-            origin = self._origin(offsets[some], appended[some], np.ones(len(some), np.int64))
-            chunks.append(self._singles([messages[i].value or b"" for i in some.tolist()], origin))
+            chosen = np.array(single[start : start + MAX_BLOCK_ROWS])
+            origin = self._origin(offsets[chosen], appended[chosen], np.ones(len(chosen), np.int64))
+            chunks.append(
+                self._singles([messages[i].value or b"" for i in chosen.tolist()], origin)
+            )
         if batched:
-            some = np.array(batched)
+            chosen = np.array(batched)
             values = [messages[i].value or b"" for i in batched]
-            chunks += self._batches(values, offsets[some], appended[some])
+            chunks += self._batches(values, offsets[chosen], appended[chosen])
         rows, rejected = _in_order(chunks, self._record.arrow)
         message = np.searchsorted(offsets, rows.column("src_offset").to_numpy())
         clock = CLOCKS[self._rules.clock](rows.column("ts").to_numpy(), appended[message])
         return RowChunk(rows, rejected, clock)
 
     def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
-        """The indices of the messages in JSON and of those in Arrow; letters for the others."""
+        """The indices of the messages in JSON, of those in Arrow; dead letters for others."""
         kinds = [content_type(one.headers) if one.headers else JSON for one in messages]
         single = [i for i, kind in enumerate(kinds) if kind == JSON]
         batched = [i for i, kind in enumerate(kinds) if kind == ARROW]
@@ -122,7 +124,7 @@ class Decoder:
         return self._validated(self._parser.parse(as_lines(values)), origin)
 
     def _batches(self, values: list[bytes], offsets: I64, appended: I64) -> list[RowChunk]:
-        """Messages in Arrow, those alike together: what is done for each costs more than a row."""
+        """Messages in Arrow, parsed together if alike: each call costs more than a row."""
         alike: dict[pa.Schema, list[tuple[int, ArrowMessage]]] = {}
         chunks = []
         for i, value in enumerate(values):
@@ -161,20 +163,20 @@ class Decoder:
         return validate(parsed, self._record, origin, more, self._rules.accept)
 
     def _checks(self, parsed: ParsedRows, origin: Messages) -> tuple[ColumnCheck, ColumnCheck]:
-        """What only a message's place in Kafka can tell."""
+        """The checks that need a message's append time and partition."""
         ts, ids = parsed.columns["ts"], parsed.columns["impression_id"]
         limit = origin.appended[origin.of(parsed.rows)] + self._max_skew
         ahead = ts.fill_null(0).to_numpy() > limit
         skew = f"at most {readable(self._max_skew)} more than the time its message was appended"
         number = self._partition.number
         foreign = partitions_of(ids, self._partitions) != number
-        here = (
+        expected = (
             f"an id of partition {number} of {self._partitions} by Kafka's default partitioner "
             "(with librdkafka, set partitioner=murmur2_random)"
         )
         return (
             ColumnCheck("ts", "too_far_ahead", ahead, ts, skew),
-            ColumnCheck("impression_id", "wrong_partition", foreign, ids, here),
+            ColumnCheck("impression_id", "wrong_partition", foreign, ids, expected),
         )
 
     def _origin(self, offsets: I64, appended: I64, sizes: I64) -> Messages:
@@ -183,7 +185,7 @@ class Decoder:
 
     def _bad(self, offset: int, detail: str) -> RowChunk:
         dead_letter = self._dead_letter(offset, "bad_arrow", detail)
-        return RowChunk(concat_batches([], self._record.arrow), (dead_letter,))
+        return RowChunk(empty_batch(self._record.arrow), (dead_letter,))
 
     def _dead_letter(self, offset: int, reason: str, detail: str) -> DeadLetter:
         name = str(self._partition)
@@ -191,7 +193,7 @@ class Decoder:
 
 
 def content_type(headers: Sequence[tuple[str, bytes]]) -> str:
-    """What the headers of a message say it is: JSON if they say nothing."""
+    """The content type in a message's headers; without one it is JSON."""
     named = JSON
     for name, value in headers:
         if name.lower() == CONTENT_TYPE:
@@ -203,7 +205,7 @@ def content_type(headers: Sequence[tuple[str, bytes]]) -> str:
 def as_lines(values: Sequence[bytes]) -> Lines:
     """Messages as lines, numbered from 0.
 
-    A line end in a message becomes a tab, which JSON allows, and forbids, in the same places.
+    A line end in a message becomes a tab: JSON allows and forbids both in the same places.
     """
     data = b"\n".join([*values, b""])
     ends = np.cumsum(np.array([len(value) + 1 for value in values], np.int64)) - 1
@@ -218,7 +220,7 @@ def as_lines(values: Sequence[bytes]) -> Lines:
 def _in_order(
     chunks: list[RowChunk], schema: pa.Schema
 ) -> tuple[pa.RecordBatch, tuple[DeadLetter, ...]]:
-    """The rows and the letters of some chunks, each ordered by place."""
+    """The rows and the dead letters of some chunks, each ordered by position."""
     filled = [chunk.rows for chunk in chunks if len(chunk.rows)]
     rows = concat_batches(filled, schema)
     if len(filled) > 1:

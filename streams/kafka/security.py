@@ -1,4 +1,4 @@
-"""How clients prove who they are, and that the brokers are who they should be."""
+"""Credentials of clients, and checks of the brokers' certificates."""
 
 import ssl
 from typing import Any

@@ -1,4 +1,4 @@
-"""Settings of Kafka: `[kafka]`, how it is reached, and `[topics]`, what is in it."""
+"""Settings of Kafka: `[kafka]`, how clients reach it, and `[topics]`, what its topics are."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Topics: what each must be like, making them, and everything that is wrong with them."""
+"""Topics: the configuration that each must have, making them, and what is wrong with them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,21 +22,21 @@ _CONFIGS = "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic there is: its partitions, the fewest replicas one of them has, its configuration."""
+    """An existing topic: partitions, the fewest replicas of any partition, configuration."""
 
     partitions: int
     replication: int
     config: Mapping[str, str]
 
     def number(self, key: str) -> int:
-        """A number of its configuration; -1 means without limit."""
+        """A number of the topic's configuration; -1 means without limit."""
         return int(self.config[key])
 
 
 def required_retention(kept: int) -> int:
     """How long messages must be kept, milliseconds, if impressions stay needed for `kept`.
 
-    A quarter more, but at least an hour: for a restart, and since it is counted from the append.
+    A quarter more, but at least an hour: for a restart, and since retention counts from the append.
     """
     return kept + max(kept // 4, _HOUR)
 
@@ -145,8 +145,8 @@ class Admin:
             "replication_factor": topics.replication,
             "configs": wanted(topics, kept),
         }
-        there = self.describe(topics)
-        missing = [name for name in topics.names if name not in there]
+        existing = self.describe(topics)
+        missing = [name for name in topics.names if name not in existing]
         if not missing:
             return []
         answer = self._client.create_topics(dict.fromkeys(missing, options), raise_errors=False)
@@ -159,7 +159,7 @@ class Admin:
         return missing
 
     def describe(self, topics: TopicSettings) -> dict[str, Topic]:
-        """Those of the topics that there are."""
+        """The topics that exist, by name."""
         answer = self._client.describe_topics(list(topics.names))
         shapes = {}
         for each in answer:

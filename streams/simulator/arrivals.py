@@ -1,4 +1,4 @@
-"""Simulated rows put in order of arrival and cut into even blocks, whatever chunks they came in."""
+"""Simulated rows put in order of arrival and cut into even batches, however they were made."""
 
 from collections.abc import Iterator
 
@@ -10,21 +10,21 @@ BATCH_ROWS = 65_536
 
 
 class RowBatcher:
-    """Cuts a sequence of rows into blocks of `BLOCK` rows."""
+    """Cuts a sequence of rows into batches of `BATCH_ROWS` rows."""
 
     def __init__(self) -> None:
         self._parts: list[Rows] = []
         self._rows = 0
 
     def push(self, rows: Rows) -> Iterator[Rows]:
-        """Take rows in; give the blocks that are full."""
+        """Take rows in; give the batches that are full."""
         self._parts.append(rows)
         self._rows += len(rows)
         if self._rows >= BATCH_ROWS:
             rows = np.concatenate(self._parts)
-            whole = len(rows) // BATCH_ROWS * BATCH_ROWS
-            self._parts, self._rows = [rows[whole:]], len(rows) - whole
-            for begin in range(0, whole, BATCH_ROWS):
+            full = len(rows) // BATCH_ROWS * BATCH_ROWS
+            self._parts, self._rows = [rows[full:]], len(rows) - full
+            for begin in range(0, full, BATCH_ROWS):
                 yield rows[begin : begin + BATCH_ROWS]
 
     def finish(self) -> Iterator[Rows]:

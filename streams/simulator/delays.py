@@ -1,4 +1,4 @@
-"""How long after its impression a click comes."""
+"""The delay of a click after its impression."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Malformed rows on purpose: every way in which the simulator breaks one, by format."""
+"""Rows malformed on purpose: every way in which the simulator breaks a row, by format."""
 
 from typing import Literal, get_args
 

@@ -1,4 +1,4 @@
-"""What the traffic simulator is told: sizes, truth, delays, and the rates of every fault."""
+"""Settings of the traffic simulator: sizes, truth, delays, and the rate of every fault."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Self

@@ -1,4 +1,4 @@
-"""Counts of everything a simulation puts into its logs."""
+"""Counts of everything that a simulation puts into its logs."""
 
 from collections import Counter
 from typing import Any
@@ -91,6 +91,6 @@ def _roles(rows: Rows) -> dict[str, int]:
 
 
 def _entropy(p: float) -> float:
-    """Of a coin that shows heads with probability p, in nats."""
+    """The entropy of a coin that shows heads with probability p, in nats."""
     heads, tails = (-log(np.array([p, 1.0 - p]))).tolist()
     return float(p * heads + (1.0 - p) * tails)

@@ -1,4 +1,4 @@
-"""Simulated traffic: what happens, and the rows that reach the two logs, faults included.
+"""Simulated traffic: the events, and the rows that reach the two logs, faults included.
 
 A row is a record of one of the NumPy types below, still in codes; a codec writes it out.
 Whatever is drawn for impression i depends on the settings and i alone, so the rows are the same
@@ -58,7 +58,7 @@ TRUTH = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class TrafficChunk:
-    """What a range of impressions leads to.
+    """The rows that a range of impressions leads to.
 
     impressions, clicks: rows for the logs, in no order. truth: one row an impression, in order.
     frontier: no row of a later chunk arrives before this (ms).
@@ -149,7 +149,7 @@ class Traffic:
         rows["arrival"] = time + on_the_way + rows["delayed"] * late
 
     def _with_faults(self, rows: Rows, log: str) -> Rows:
-        """The rows, and those that should not be there."""
+        """The rows, and the duplicates, orphans and malformed rows among them."""
         s = self.settings
         again = self._extra(rows, f"{log} again", s.duplicate_rate, DUPLICATE)
         again["arrival"] += 1 + self._random.below(

@@ -2,7 +2,7 @@
 
 logit p = intercept + main effects + effects of users, ads and publishers (the last two drift)
 + effects of pairs. Every term belongs to a coordinate that a model with the fields and crosses
-of `CROSSES` has, so the model can represent the truth but for the drift.
+of `CROSSES` has. So the model can represent the truth, except for the drift.
 """
 
 import numpy as np

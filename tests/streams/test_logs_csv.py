@@ -158,6 +158,14 @@ def test_blocks_never_change_the_outcome(
     assert small.outcome == whole.outcome
 
 
+def test_a_byte_order_mark_within_a_file_is_text_wherever_blocks_begin(tmp_path: Path) -> None:
+    rows: list[str | bytes] = [GOOD, b"\xef\xbb\xbf" + GOOD.encode(), GOOD + ",1"]
+    for block_bytes, block_rows in ((1 << 20, 1 << 16), (1, 1), (1 << 20, 2)):
+        got = lines(tmp_path, rows, block_bytes=block_bytes, block_rows=block_rows)
+        assert [row["impression_id"] for row in got.rows] == ["a", "\ufeffa"]
+        assert [(letter.src_row, letter.reason) for letter in got.letters] == [(4, "wrong_columns")]
+
+
 def test_the_header_may_come_late_and_name_things_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "log.csv.gz"
     header = 'more,features.new,"tags",size,price,item,ts,impression_id'

@@ -31,7 +31,7 @@ def contents(blocks: Iterator[Lines]) -> Got:
     good: list[tuple[int, bytes]] = []
     bad: list[BadRow] = []
     for block in blocks:
-        texts = block.some(np.arange(len(block)))
+        texts = block.select(np.arange(len(block)))
         good += zip(block.numbers.tolist(), texts, strict=True)
         bad += block.bad
         if len(block):
@@ -149,7 +149,7 @@ def before_the_error(path: Path, size: int) -> tuple[list[bytes], str]:
     got: list[bytes] = []
     try:
         for block in read_lines(path, block_bytes=size):
-            got += block.some(np.arange(len(block)))
+            got += block.select(np.arange(len(block)))
     except DataError as error:
         return got, str(error)
     pytest.fail("the damage was not noticed")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streams.formats.duplicate_keys import repeats
+from streams.formats.duplicate_keys import duplicated
 from streams.formats.json_faults import json_fault
 from streams.formats.lines import MAX_LINE_BYTES, Lines
 from streams.formats.ndjson import JsonParser
@@ -332,11 +332,11 @@ def test_repeated_names_are_found(tree: object) -> None:
     data = text(tree).encode()
     three = np.frombuffer(b'"' + data + b'"\n' + data + data, np.uint8)
     starts = np.array([1, len(data) + 3, 2 * len(data) + 3])
-    assert repeats(three, starts, starts + len(data)).tolist() == [any(names)] * 3
+    assert duplicated(three, starts, starts + len(data)).tolist() == [any(names)] * 3
 
 
 @pytest.mark.kernel
 def test_very_many_names_are_suspected_without_looking() -> None:
     data = json.dumps({f"n{i}": 0 for i in range(300)}).encode()
-    found = repeats(np.frombuffer(data, np.uint8), np.array([0]), np.array([len(data)]))
+    found = duplicated(np.frombuffer(data, np.uint8), np.array([0]), np.array([len(data)]))
     assert found.tolist() == [True]

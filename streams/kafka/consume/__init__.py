@@ -1,10 +1,12 @@
-"""Records of Kafka in chunks: the Faust transport, offsets, and who owns which partition.
+"""Consuming: messages in chunks, offsets to commit, gaps, and the assignment of partitions.
+
+    broker ── consumer_thread ── transport ── gap_detector ── app.chunks ── worker
+    worker ── commit_through ── offsets ── transport ── broker
 
 - `app`: the Faust app of a worker, with settings that are safe for the transport
-- `assignment`: what a worker is asked and told when partitions come and go
-- `consumer_thread`: the thread that talks to Kafka: it hands over all records it has of a
-  partition at once
-- `exclusive_assignor`: all partitions to one member of the group; the others stand by
+- `assignment`: the calls to a worker when partitions come and go
+- `consumer_thread`: the thread that talks to Kafka
+- `exclusive_assignor`: all partitions to one member of the group; the other members stand by
 - `gap_detector`: every offset of a partition once and in order
 - `labelled`: messages of the labelled topic, as a consumer hands them out
 - `labelled_topic`: the labelled topic for services of one's own: the examples that count, each

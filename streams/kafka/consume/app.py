@@ -70,7 +70,7 @@ class App(faust.App):
         return self.topic(name, schema=ChunkSchema(), acks=False)
 
     def _create_directories(self) -> None:
-        """None: Faust would leave empty folders where the worker was started."""
+        """Make none: Faust would leave empty folders where the worker was started."""
 
     async def on_start(self) -> None:
         """Start, the companions first."""
@@ -107,7 +107,8 @@ class App(faust.App):
     ) -> int:
         """Append a message to a partition and wait until all replicas have it: its offset.
 
-        Raises ProducerSendError or KafkaError if that failed; whether it is there is then unknown.
+        Raises ProducerSendError or KafkaError if that failed; the message may be there all the
+        same.
         """
         done = await self.producer.send_and_wait(
             to.topic, key, value, to.number, None, dict(headers)
@@ -183,9 +184,10 @@ async def _leave(app: App, **_: Any) -> None:
 
 
 async def chunks(stream: faust.StreamT[Any]) -> AsyncIterator[MessageChunk]:
-    """What an agent on `chunk_topic`s reads: every offset of each partition once, in order.
+    """The chunks of an agent on `chunk_topic`s: every offset of each partition once, in order.
 
-    After a rebalance it starts again where the owner says. Raises GapError if records are missing.
+    After a rebalance the chunks begin again where the owner says. Raises GapError if records are
+    missing.
     """
     edge = cast(App, stream.app).edge
     async for event in cast(Any, stream).noack().events():
@@ -197,7 +199,7 @@ async def chunks(stream: faust.StreamT[Any]) -> AsyncIterator[MessageChunk]:
 def run(app: App, loglevel: int = logging.WARNING) -> None:
     """Run the worker until SIGTERM or SIGINT; then ends the process, with 0.
 
-    Raises ClickloopError, what made it stop, where that is something for an operator.
+    Raises the ClickloopError that made the worker stop, if an operator can act on it.
     """
     app.give_up = _give_up
     gc.freeze()
@@ -216,7 +218,7 @@ def run(app: App, loglevel: int = logging.WARNING) -> None:
 
 
 class _Reason(logging.Filter):
-    """Why a worker stopped: Faust only logs it, with a traceback, and exits."""
+    """Catches why a worker stopped: Faust only logs the error, with a traceback, and exits."""
 
     error: ClickloopError | None = None
 

@@ -1,4 +1,4 @@
-"""What a worker is asked and told when partitions come and go."""
+"""The calls of the transport to a worker when partitions come and go, and checks of both."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -13,24 +13,24 @@ class Owner(Protocol):
     async def on_assigned(
         self, partitions: frozenset[Partition], epoch: int
     ) -> Mapping[Partition, int]:
-        """These, possibly none, are ours now: where is each to be read from?
+        """Take over partitions, possibly none; return the offset to read each from.
 
-        One that the answer leaves out is read from its committed offset, or from the start of the
-        log if there is none. May take its time; cancelled if the partitions are taken away again.
-        No chunk comes before it has returned. What it raises ends the worker. Each call is followed
-        by one of `on_revoked`.
+        A partition that the answer leaves out is read from its committed offset, or from the start
+        of the log if it has none. The call may take its time; it is cancelled if the partitions are
+        taken away again. No chunk comes before the call has returned. An error ends the worker.
+        Each call is followed by a call of `on_revoked`.
         """
 
     async def on_revoked(self, partitions: frozenset[Partition], epoch: int) -> None:
-        """They are taken away, or the worker stops.
+        """Give partitions up: they are taken away, or the worker stops.
 
-        The last moment to say `commit_through` for `epoch`. No chunk comes until the next
-        `on_assigned`; one that is being worked on is for nobody.
+        This is the last moment for `commit_through` with this `epoch`. No chunk comes until the
+        next `on_assigned`; the result of a chunk that is being worked on is for nobody.
         """
 
 
 class LostError(ClickloopError):
-    """A start that the log does not hold."""
+    """A partition is to be read from an offset that its log does not hold."""
 
 
 class MismatchError(ClickloopError):

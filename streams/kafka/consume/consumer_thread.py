@@ -1,4 +1,4 @@
-"""The thread that talks to Kafka: it hands over all records it has of a partition at once."""
+"""The thread that talks to Kafka; it hands over all fetched records of a partition at once."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ class ChunkThread(AIOKafkaConsumerThread):
     """aiokafka's consumer in its thread."""
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
-        """The group's committed offsets; None where there is none."""
+        """The group's committed offset of each partition; None without one."""
         consumer = self._ensure_consumer()
 
         async def ask() -> dict[TP, int | None]:
@@ -36,7 +36,7 @@ class ChunkThread(AIOKafkaConsumerThread):
         return found
 
     def partition_count(self, topic: str) -> int | None:
-        """How many partitions a topic has that is read; None: it is not there."""
+        """The number of partitions of a topic that is read; None: the topic does not exist."""
         numbers = self._ensure_consumer().partitions_for_topic(topic)
         return len(numbers) if numbers else None
 
@@ -78,8 +78,10 @@ class ChunkThread(AIOKafkaConsumerThread):
 
 
 def _unwrapped(held: Any) -> None:
-    """Have aiokafka hand out what it has fetched as its own parser makes it: a record of that has
-    all that a `Message` needs, and copying it into a ConsumerRecord takes as long as parsing it.
+    """Have aiokafka hand out fetched records as its own parser makes them.
+
+    A parsed record has all that a `Message` needs; copying it into a ConsumerRecord would take as
+    long as parsing it.
     """
     if isinstance(held, FetchResult) and held._partition_records is not None:
         held._partition_records._consumer_record = _as_it_is
@@ -92,7 +94,7 @@ def _as_it_is(_: TP, record: Any) -> Any:
 async def _drain(
     fetcher: Any, partitions: set[TP], max_records: int | None
 ) -> dict[TP, list[Fetched]]:
-    """What has arrived. Never suspends, so that the positions belong to the records."""
+    """The records that have arrived. Never suspends, so the positions belong to the records."""
     assignment = fetcher._subscriptions.subscription.assignment
     found = {}
     for tp in partitions & assignment.tps:

@@ -12,7 +12,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 
 
 class ExclusiveAssignor(PartitionAssignor):
-    """Gives everything to the member that had most, or to the first by name if none had any."""
+    """Gives all partitions to the member that had most of them, else to the first by name."""
 
     def _perform_assignment(self, cluster: Any, member_metadata: Any) -> MutableMapping[str, Any]:
         members = sorted(member_metadata)

@@ -9,21 +9,16 @@ class GapError(ClickloopError):
 
 
 class GapDetector:
-    """Follows one partition: what was read before is cut off, what was skipped is an error."""
+    """Follows one partition: cuts off what was read before, and refuses gaps."""
 
     def __init__(self, partition: Partition, start: int) -> None:
         self._partition = partition
         self._expected = start
 
-    @property
-    def expected(self) -> int:
-        """The offset that comes next."""
-        return self._expected
-
     def accept(self, chunk: MessageChunk) -> MessageChunk | None:
-        """The part of `chunk` that is new; None if nothing is.
+        """The part of `chunk` that is new; None if the whole chunk was read before.
 
-        Raises GapError if offsets are missing before it.
+        Raises GapError if offsets are missing before the chunk.
         """
         if chunk.begin > self._expected:
             raise GapError(

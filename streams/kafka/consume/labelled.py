@@ -5,12 +5,12 @@ from streams.labelled_log import HEADER_NAME, Entry, decode
 
 
 def message_location(partition: Partition, message: Message) -> str:
-    """Where a message is, for an operator."""
+    """Where a message is, in words for an operator."""
     return f"topic {partition.topic}, partition {partition.number}, offset {message.offset}"
 
 
 def entry_of(partition: Partition, message: Message) -> Entry:
-    """The claim or block that a message is. Raises DataError if its header cannot be read."""
+    """A message as an entry of the labelled log. Raises DataError for an unreadable header."""
     for name, header in message.headers:
         if name == HEADER_NAME:
             return Entry(message.offset, decode(header, message_location(partition, message)))

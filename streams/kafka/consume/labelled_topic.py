@@ -4,8 +4,9 @@
         train(block.rows)
         save(block.partition, block.cursor)
 
-A reader belongs to no consumer group and commits nothing. What it must know to read on is in the
-cursors; saved in the same transaction as what was made of the rows, they make each row count once.
+A reader belongs to no consumer group and commits nothing. All that it must know to read on is in
+the cursors. If a service saves a cursor in the same transaction as the results of the rows before
+it, each row counts once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -125,10 +126,10 @@ def _read(
         raise ClickloopError(
             f"{kafka.bootstrap_servers}: no topic {topic}; `clickloop topics create` makes it"
         )
-    strangers = cursors.keys() - numbers
-    if strangers:
+    unknown = cursors.keys() - numbers
+    if unknown:
         raise DataError(
-            f"topic {topic}: it has no partitions {sorted(strangers)}; are the cursors of another?"
+            f"topic {topic}: it has no partitions {sorted(unknown)}; are the cursors of another?"
         )
     tps = [TopicPartition(topic, number) for number in sorted(numbers)]
     consumer.assign(tps)

@@ -1,7 +1,7 @@
 """Which offsets may be committed.
 
-The worker says through which offset a partition's records are no longer needed; only that is ever
-committed. Nothing is kept for each chunk, so any number of records may be unneeded or needed.
+The worker names the offset before which a partition's records are no longer needed; nothing else is
+ever committed. Nothing is kept for each chunk, so any number of records may be needed or not.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class CommitOffsets:
         self._done = dict(starts)
 
     def end(self) -> None:
-        """They were taken away: from now on nothing of that epoch counts."""
+        """The partitions were taken away: from now on nothing of their epoch counts."""
         self._epoch = None
         self._read_to = {}
         self._wanted = {}
@@ -37,10 +37,10 @@ class CommitOffsets:
         self._read_to[partition] = end
 
     def through(self, partition: Partition, offset: int, epoch: int) -> bool:
-        """Let `offset` be committed: nothing before it is needed any more.
+        """Let `offset` be committed: no record before it is needed any more.
 
-        False, and nothing happens, if the partition was taken away since `epoch`. An offset lower
-        than one said before changes nothing. Raises ValueError if it was not yet read.
+        False, without effect, if the partition was taken away since `epoch`. An offset lower than
+        an earlier one changes nothing. Raises ValueError if `offset` was not yet read.
         """
         if epoch != self._epoch or partition not in self._read_to:
             return False
@@ -52,7 +52,7 @@ class CommitOffsets:
         return True
 
     def due(self) -> dict[Partition, int]:
-        """What is to be committed now."""
+        """The offsets to commit now, by partition."""
         return {
             partition: offset
             for partition, offset in self._wanted.items()
@@ -60,7 +60,7 @@ class CommitOffsets:
         }
 
     def done(self, committed: Mapping[Partition, int]) -> None:
-        """The broker has stored these; those of partitions that have gone are ignored."""
+        """The broker has stored these offsets; those of partitions that have gone are ignored."""
         for partition, offset in committed.items():
             if partition in self._done:
                 self._done[partition] = max(offset, self._done[partition])

@@ -6,7 +6,7 @@ How it differs from Faust's, and why:
 - Faust commits behind what its streams acknowledge, and past offsets it never saw. Here only what
   the worker named in `commit_through` is committed.
 - Faust seeks to the committed offsets at the end of a rebalance, for a limited time, and goes on if
-  that failed. Here the fetch loop itself asks the owner and seeks before it fetches anything.
+  that failed. Here the fetch loop itself asks the owner, and seeks, before it fetches anything.
 - A partition whose buffer is full, or that is held, is not fetched from, but what was already
   fetched is still handed over, and fetching goes on the moment there is room.
 - The producer is idempotent and waits for all replicas.
@@ -39,7 +39,7 @@ class Owned(Protocol):
 
 
 class Consumer(driver.Consumer):
-    """Hands out chunks, from where the owner wants them, and commits what the worker says."""
+    """Hands out chunks from the offsets that the owner wants; commits what the worker names."""
 
     _thread: ChunkThread
 
@@ -61,9 +61,9 @@ class Consumer(driver.Consumer):
         return self._epoch
 
     def take(self, chunk: MessageChunk) -> MessageChunk | None:
-        """What is new in a chunk that Faust delivered; None if nothing is, or it is not ours now.
+        """The new part of a chunk that Faust delivered; None if nothing is new, or it is not ours.
 
-        Raises GapError if records before it are missing.
+        Raises GapError if records before the chunk are missing.
         """
         detector = (self._gap_detectors or {}).get(chunk.partition)
         if detector is None or chunk.epoch != self._epoch:
@@ -76,15 +76,15 @@ class Consumer(driver.Consumer):
     def commit_through(self, partition: Partition, offset: int, epoch: int) -> bool:
         """Let `offset` be the partition's committed one, within `commit_interval` seconds.
 
-        Nothing before it is needed any more. False, and nothing happens, if the partition was
-        taken away since `epoch`. Raises ValueError if it was not yet read.
+        No record before `offset` is needed any more. False, without effect, if the partition was
+        taken away since `epoch`. Raises ValueError if `offset` was not yet read.
         """
         return self._offsets.through(partition, offset, epoch)
 
     def log_end(self, partition: Partition) -> int | None:
         """The offset after the partition's last record, as of the last fetch; no request is made.
 
-        None before the first fetch, and if it is not ours. May be asked from any thread.
+        None before the first fetch, and if the partition is not ours. Any thread may ask.
         `highwaters` and `earliest_offsets` ask the broker.
         """
         try:
@@ -93,20 +93,20 @@ class Consumer(driver.Consumer):
             return None
 
     def partition_count(self, topic: str) -> int | None:
-        """How many partitions a topic has that the worker reads; None: it is not there."""
+        """The number of partitions of a topic that is read; None: the topic does not exist."""
         return self._thread.partition_count(topic)
 
     def hold(self, partitions: Iterable[Partition]) -> None:
-        """Fetch nothing from them for now; what has been fetched still comes."""
+        """Fetch nothing from these partitions for now; what has been fetched still comes."""
         self._held.update(TP(*each) for each in partitions)
 
     def release(self, partitions: Iterable[Partition]) -> None:
-        """Fetch from them again."""
+        """Fetch from these partitions again."""
         self._held.difference_update(TP(*each) for each in partitions)
         self._room.set()
 
     async def leave(self) -> None:
-        """Tell the owner that the partitions go, and commit what it says then."""
+        """Tell the owner that the partitions go, and commit what the owner names then."""
         await self._stop_placing()
         self._gap_detectors = None
         announced, self._announced = self._announced, None
@@ -139,16 +139,16 @@ class Consumer(driver.Consumer):
         await self.leave()
 
     async def perform_seek(self) -> None:
-        """Nothing: the fetch loop finds its places by itself."""
+        """Do nothing: the fetch loop seeks by itself."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust takes late commits and idle partitions for signs of trouble."""
+        """Do nothing: Faust takes late commits and idle partitions for signs of trouble."""
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Nothing: Faust would commit the offsets of a chunk that is being worked on."""
+        """Do nothing: Faust would commit the offsets of a chunk that is being worked on."""
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """There is room again."""
+        """Fetch on: there is room again."""
         super().on_buffer_drop(tp)
         self._room.set()
 
@@ -211,10 +211,10 @@ class Consumer(driver.Consumer):
             self._offsets.done({Partition(*tp): offset for tp, offset in offsets.items()})
         return committed
 
-    # -- finding the places
+    # -- where to read from
 
     async def _ensure_placed(self) -> bool:
-        """Whether it is settled where to read from; settles it. False if that was cut short."""
+        """Settle where to read from, if it is not settled yet; False if that was cut short."""
         if self._gap_detectors is None:
             self._placing = asyncio.ensure_future(self._place())
             await asyncio.wait([self._placing])
@@ -231,7 +231,7 @@ class Consumer(driver.Consumer):
             await asyncio.wait([placing])
 
     async def _place(self) -> dict[Partition, GapDetector]:
-        """Ask the owner, fill in what it leaves open, check it, seek."""
+        """Ask the owner, fill in what the owner leaves open, check the starts, seek."""
         assigned = self.assignment()
         partitions = frozenset(Partition(*tp) for tp in assigned)
         check_copartitioned(partitions)
@@ -240,8 +240,8 @@ class Consumer(driver.Consumer):
         starts: dict[Partition, int] = {}
         if assigned:
             log_starts = _plain(await self.earliest_offsets(*assigned))
-            open_ones = [TP(*each) for each in partitions if each not in owner_starts]
-            committed = _plain(await self._thread.committed(open_ones))
+            without_start = [TP(*each) for each in partitions if each not in owner_starts]
+            committed = _plain(await self._thread.committed(without_start))
             for each in partitions:
                 start = owner_starts.get(each, committed.get(each))
                 starts[each] = log_starts[each] if start is None else start
@@ -260,8 +260,8 @@ def _plain(offsets: Mapping[Any, Any]) -> dict[Partition, Any]:
     return {Partition(*tp): offset for tp, offset in offsets.items()}
 
 
-class Producer(driver.Producer):
-    """Loses and repeats nothing while it lives; a send that fails says so to its sender."""
+class IdempotentProducer(driver.Producer):
+    """Loses and repeats nothing while it lives; its senders learn of a send that fails."""
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
@@ -271,4 +271,4 @@ class Transport(driver.Transport):
     """`clickloop://host:port`, several brokers separated by semicolons."""
 
     Consumer: ClassVar[Any] = Consumer
-    Producer: ClassVar[Any] = Producer
+    Producer: ClassVar[Any] = IdempotentProducer

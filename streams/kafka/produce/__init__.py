@@ -1,9 +1,11 @@
 """Producers of impressions and clicks: events checked, encoded, sent and acknowledged.
 
-- `encoder`: rows as producers send them: in the columns of an Arrow message, or a JSON object
-  each
-- `event`: one event of a producer, checked as it will be when it is read
-- `in_flight`: messages on their way: how many may be, and which did not arrive
+    event ── event (checks) ──────────┐
+    batch ── encoder ── record_batch ─┴─ in_flight ── broker
+
+- `encoder`: encoding rows: as the columns of an Arrow message, or as a JSON object each
+- `event`: one event of a producer, checked as its readers will check it
+- `in_flight`: messages in flight: how many bytes may be, and which did not arrive
 - `producer`: producers of impressions and clicks, for services and for `clickloop produce`
 - `record_batch`: many records in the bytes of Kafka's record format, version 2, without an object
   for each

@@ -1,4 +1,4 @@
-"""Rows as producers send them: in the columns of an Arrow message, or a JSON object each."""
+"""Encoding rows for sending: as the columns of an Arrow message, or as a JSON object each."""
 
 import json
 
@@ -22,7 +22,7 @@ def message_columns(rows: pa.RecordBatch, record: RecordType) -> pa.RecordBatch:
 
 
 def json_objects(rows: pa.RecordBatch, record: RecordType) -> pa.Array:
-    """Each of these rows, in the columns of an Arrow message, as JSON; what is null is left out.
+    """Each row of an Arrow message's columns as a JSON object; nulls are left out.
 
     Returns binaries of UTF-8. Column by column, so that a row costs no Python.
     """
@@ -35,12 +35,12 @@ def json_objects(rows: pa.RecordBatch, record: RecordType) -> pa.Array:
 
 def _object(members: list[pa.Array], rows: int) -> pa.Array:
     empty = pa.array([""]).take(pa.array(np.zeros(rows, np.int64)))
-    # Every member brings its comma, the first one too.
+    # Every member begins with a comma, the first one too.
     return _joined("{", pc.ascii_ltrim(_joined(*members, empty), ","), "}")
 
 
 def _member(name: str, array: pa.Array, kind: ValueType) -> pa.Array:
-    """`,"name":value` of each row; nothing where the value is null, or what absence means."""
+    """`,"name":value` of each row; the empty string where the value is null or the default."""
     if name in _DEFAULTS and kind == "float":
         array = pc.if_else(pc.equal(array, _DEFAULTS[name]), None, array)
     if kind == "string":

@@ -1,4 +1,4 @@
-"""One event of a producer, checked as it will be when it is read."""
+"""One event of a producer, checked as its readers will check it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def encode_event(event: Mapping[str, Any], record: RecordType) -> bytes:
 
 
 def _faults(event: Mapping[str, Any], record: RecordType) -> Iterator[str]:
-    """What is wrong with its values, whose types are right."""
+    """What is wrong with the values of an event whose types are right."""
     identity = event.get("impression_id")
     if identity is None or not 1 <= len(identity.encode()) <= MAX_ID_BYTES:
         expected = f"a string of 1 to {MAX_ID_BYTES} bytes"

@@ -1,4 +1,4 @@
-"""Messages on their way: how many may be, and which did not arrive."""
+"""Messages in flight: how many bytes may be, and which messages did not arrive."""
 
 import threading
 from collections import deque
@@ -70,7 +70,7 @@ class ProducerSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A message that was not delivered; `first_id`: of its first row; rows: how many it held."""
+    """A message that was not delivered. first_id: of the first row; rows: how many it holds."""
 
     topic: str
     partition: int
@@ -84,7 +84,7 @@ class Failure:
 
 
 class Outgoing(NamedTuple):
-    """A message to send; first_id, rows: of its first row, and how many it holds, for errors."""
+    """A message to send. first_id: of the first row; rows: how many it holds; both for errors."""
 
     value: bytes
     partition: int
@@ -93,10 +93,23 @@ class Outgoing(NamedTuple):
     key: bytes | None
 
 
+class InFlight(NamedTuple):
+    """Rows handed to the client and not known to be delivered.
+
+    future: done when the brokers acknowledged or refused them. size: bytes, overhead included.
+    """
+
+    future: Any
+    partition: int
+    first_id: str
+    rows: int
+    size: int
+
+
 class DeliveryError(ClickloopError):
     """Messages that were not delivered, or perhaps were: the brokers did not say.
 
-    failures: all that became known since the last call. What was sent after them is on its way.
+    failures: all that became known since the last call. Later messages are still in flight.
     """
 
     def __init__(self, failures: tuple[Failure, ...]) -> None:
@@ -120,7 +133,7 @@ class InFlightBuffer:
         self.topic = topic
         self._settings = settings
         self._lock = threading.RLock()
-        self._waiting: deque[tuple[Any, int, str, int, int]] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._bytes = 0
         self._failures: list[Failure] = []
         self._kafka = kafka
@@ -146,12 +159,12 @@ class InFlightBuffer:
     def send(self, messages: Iterable[Outgoing], headers: list[tuple[str, bytes]]) -> None:
         """Send messages; returns before they are delivered.
 
-        Waits while too much is on its way; raises ClickloopError if that takes too long.
+        Waits while too much is in flight; raises ClickloopError if that takes too long.
         """
         with self._lock:
-            waiting, limit = self._waiting, self._settings.buffer_bytes
-            for value, partition, identity, rows, key in messages:
-                if waiting and waiting[0][0].is_done:
+            in_flight, limit = self._in_flight, self._settings.buffer_bytes
+            for value, partition, first_id, rows, key in messages:
+                if in_flight and in_flight[0].future.is_done:
                     self._settle()
                 if self._renew:
                     self._reconnect()
@@ -163,20 +176,20 @@ class InFlightBuffer:
                     future = self._client.send(self.topic, value, key, headers, partition)
                 except KafkaError as error:
                     self._bytes -= size
-                    self._fail(partition, identity, rows, error)
+                    self._fail(partition, first_id, rows, error)
                 else:
-                    waiting.append((future, partition, identity, rows, size))
+                    in_flight.append(InFlight(future, partition, first_id, rows, size))
 
     def send_each(self, keys: pa.Array, values: pa.Array, partition: int) -> None:
-        """Send each of many values as a message of its own, to one partition; as `post` does.
+        """Send each of many values as a message of its own, to one partition; as `send` does.
 
         keys: ids (strings); values: binaries.
         """
         for first, last in runs(keys, values, self._settings.request_bytes):
-            some = keys.slice(first, last - first)
-            records = encoded_records(some, values.slice(first, last - first))
+            run = keys.slice(first, last - first)
+            records = encoded_records(run, values.slice(first, last - first))
             with self._lock:
-                if self._waiting and self._waiting[0][0].is_done:
+                if self._in_flight and self._in_flight[0].future.is_done:
                     self._settle()
                 if self._renew:
                     self._reconnect()
@@ -184,9 +197,10 @@ class InFlightBuffer:
                 if self._bytes > self._settings.buffer_bytes:
                     self._make_room(len(records))
                 tp = TopicPartition(self.topic, partition)
-                future = _Batch(append_batch(self._client, tp, records, len(some)))
-                sent = (future, partition, some[0].as_py(), len(some), len(records))
-                self._waiting.append(sent)
+                future = _Batch(append_batch(self._client, tp, records, len(run)))
+                self._in_flight.append(
+                    InFlight(future, partition, run[0].as_py(), len(run), len(records))
+                )
 
     def flush(self) -> None:
         """Wait until all is delivered; what takes too long has failed. Raises DeliveryError."""
@@ -209,7 +223,7 @@ class InFlightBuffer:
         self._renew = False
 
     def _finish(self) -> None:
-        """Wait until the fate of every message is known; what takes too long has failed."""
+        """Wait until every message is delivered or failed; one that takes too long failed."""
         try:
             self._client.flush(timeout=self._settings.delivery_timeout)
         except KafkaError as error:
@@ -219,8 +233,8 @@ class InFlightBuffer:
     def _make_room(self, size: int) -> None:
         """Wait until the newest `size` bytes fit. Raises ClickloopError if that takes too long."""
         self._settle()
-        while self._bytes > self._settings.buffer_bytes and self._waiting:
-            future = self._waiting[0][0]
+        while self._bytes > self._settings.buffer_bytes and self._in_flight:
+            future = self._in_flight[0].future
             try:
                 future.get(timeout=self._settings.max_block)
             except KafkaError as error:
@@ -234,32 +248,31 @@ class InFlightBuffer:
 
     def _settle(self) -> None:
         """Forget the oldest messages that are delivered; note those that failed."""
-        waiting = self._waiting
-        while waiting and waiting[0][0].is_done:
-            future, partition, identity, rows, size = waiting.popleft()
-            self._bytes -= size
-            if future.failed():
-                self._fail(partition, identity, rows, future.exception)
+        while self._in_flight and self._in_flight[0].future.is_done:
+            oldest = self._in_flight.popleft()
+            self._bytes -= oldest.size
+            if oldest.future.failed():
+                self._fail(oldest.partition, oldest.first_id, oldest.rows, oldest.future.exception)
 
     def _give_up(self, reason: str) -> None:
         """Everything that is not acknowledged yet has failed."""
         self._settle()
-        for future, partition, identity, rows, _ in self._waiting:
+        for future, partition, first_id, rows, _ in self._in_flight:
             error = future.exception if future.is_done and future.failed() else None
             if error is not None or not future.is_done:
-                self._fail(partition, identity, rows, error or reason)
-        self._waiting.clear()
+                self._fail(partition, first_id, rows, error or reason)
+        self._in_flight.clear()
         self._bytes = 0
 
-    def _fail(self, partition: int, identity: str, rows: int, error: object) -> None:
+    def _fail(self, partition: int, first_id: str, rows: int, error: object) -> None:
         self._renew = True
         reason = " ".join(str(error).split()) or type(error).__name__
-        self._failures.append(Failure(self.topic, partition, identity, rows, reason))
+        self._failures.append(Failure(self.topic, partition, first_id, rows, reason))
 
     def raise_failures(self) -> None:
         """Raise DeliveryError for what is known to have failed since the last time."""
         with self._lock:
-            if self._waiting and self._waiting[0][0].is_done:
+            if self._in_flight and self._in_flight[0].future.is_done:
                 self._settle()
             if self._failures:
                 failures, self._failures = tuple(self._failures), []
@@ -267,7 +280,7 @@ class InFlightBuffer:
 
 
 class _Batch:
-    """The future of a batch, as that of a message."""
+    """The future of a batch, with the methods that the future of a message has."""
 
     def __init__(self, future: Any) -> None:
         self._future = future

@@ -1,11 +1,8 @@
 """Producers of impressions and clicks, for services and for `clickloop produce`.
 
-    with ImpressionProducer("impressions", schema, KafkaSettings()) as producer:
-        producer.send({"impression_id": "i1", "ts": 1700000000000, "features": {"city": "Bern"}})
-
-What is sent is checked first, as its readers will check it. Events of one id, of either log and in
-either format, go to the same partition number. kafka-python sends in a thread of its own,
-idempotently and to all replicas; what it could not deliver is raised by the next call.
+An event is checked before it is sent, as its readers will check it. Events of one id, of either log
+and in either format, go to the same partition number. kafka-python sends in a thread of its own,
+idempotently and to all replicas; the next call raises an error for messages not delivered.
 """
 
 from collections.abc import Mapping
@@ -35,7 +32,7 @@ _ARROW_HEADERS = [(CONTENT_TYPE, ARROW.encode())]
 
 
 class EventProducer:
-    """Sends events of one log. Threads may share it. Use as a context manager, or `close` it."""
+    """Sends events of one log; a context manager, or to be closed. Threads may share it."""
 
     source: ClassVar[Source]
 
@@ -159,13 +156,39 @@ class EventProducer:
 
 
 class ImpressionProducer(EventProducer):
-    """Sends impressions."""
+    """Sends impressions.
+
+    >>> from clickloop import EventSchema, Field, ImpressionProducer, KafkaSettings
+    >>> schema = EventSchema((Field("city", "string"),))
+    >>> event = {"impression_id": "i1", "ts": 1700000000000, "features": {"city": "Bern"}}
+    >>> with ImpressionProducer("impressions", schema, KafkaSettings()) as producer:
+    ...     producer.send(event)  # doctest: +SKIP
+
+    Without a broker, the check that `send` makes:
+
+    >>> record = RecordType("impressions", schema)
+    >>> encode_event({"impression_id": "i1", "features": {}}, record)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    streams.errors.DataError: the event would be refused by its readers: ts is null; ...
+    """
 
     source = "impressions"
 
 
 class ClickProducer(EventProducer):
-    """Sends clicks."""
+    """Sends clicks.
+
+    >>> from clickloop import ClickProducer, EventSchema, KafkaSettings
+    >>> schema, kafka = EventSchema((), click_types=("click", "long_click")), KafkaSettings()
+    >>> with ClickProducer("clicks", schema, kafka) as producer:
+    ...     producer.send({"impression_id": "i1", "ts": 1700000004000})  # doctest: +SKIP
+
+    Without a broker, the check and the encoding that `send` makes:
+
+    >>> encode_event({"impression_id": "i1", "ts": 1700000004000}, RecordType("clicks", schema))
+    b'{"impression_id":"i1","ts":1700000004000}'
+    """
 
     source = "clicks"
 

@@ -59,7 +59,7 @@ def test_every_offset_comes_once_in_order(
             assert (new.begin, new.end) == (expected, begin + length)
             seen += [record.offset for record in new.messages]
             expected = begin + length
-        assert followed.expected == expected
+        assert followed._expected == expected
     assert seen == [offset for offset in range(start, expected) if offset not in without]
 
 
@@ -69,7 +69,7 @@ def test_a_gap_is_an_error_that_names_it(start: int, skipped: int, length: int) 
     begin = start + skipped
     with pytest.raises(GapError, match=f"impressions-0: offsets {start} to {begin - 1} were"):
         followed.accept(chunk(begin, begin + length))
-    assert followed.expected == start, "it stays an error"
+    assert followed._expected == start, "it stays an error"
 
 
 def test_a_chunk_without_records_still_counts() -> None:
@@ -77,7 +77,7 @@ def test_a_chunk_without_records_still_counts() -> None:
     new = followed.accept(chunk(5, 7, frozenset({5, 6})))
     assert new is not None
     assert list(new.messages) == []
-    assert followed.expected == 7
+    assert followed._expected == 7
 
 
 @settings(max_examples=tries(200))

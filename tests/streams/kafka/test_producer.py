@@ -290,7 +290,7 @@ def test_memory_is_bounded(kafka: str, topic: Topic, monkeypatch: pytest.MonkeyP
             patch.setattr(producer._buffer._client, "send", lambda *_: Stuck())
             with pytest.raises(ClickloopError, match=r"nothing was acknowledged for 0\.5 s"):
                 flood(producer)
-        producer._buffer._waiting.clear()
+        producer._buffer._in_flight.clear()
     assert len(decoded(kafka, name)[0]) == 300
 
 
