@@ -20,6 +20,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.stats import LearnerStats
 from streams.compute.arrays import I8, U64
+from streams.compute.splitmix import finalize
 
 CHUNK = 25_000
 ALLOWED = 0.01
@@ -27,8 +28,6 @@ ADMISSIONS = (AdmissionSettings(), AdmissionSettings(kind="bloom", memory=48))
 _RANKS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.2, 0.2)  # values a field has at a time, of a million
 _MILLION = 1_000_000
 _ONCE = 3  # million values of each field whose values hardly come twice
-_A = np.uint64(0xBF58476D1CE4E5B9)
-_B = np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,15 @@ class Stream:
             time = (start + np.arange(rows))[:, None] / self.life
             values += (time + _unit(values + np.uint64(7))).astype(np.uint64) << np.uint64(32)
             others = rng.integers(0, once, (rows, 2)).astype(np.uint64) + fields[len(ranks) :]
-            keys = _mixed(np.concatenate([values, others], axis=1) + np.uint64(1))
+            keys = finalize(np.concatenate([values, others], axis=1) + np.uint64(1))
             logit = -3.5 + 1.4 * (_unit(keys[:, : len(ranks)]) - 0.5).sum(axis=1)
             label = rng.random(rows) < 1 / (1 + np.exp(-logit))
             yield keys, label.astype(np.int8)
 
 
-def _mixed(words: U64) -> U64:
-    """A hash of each word: SplitMix64's finalizer (Steele et al., OOPSLA 2014)."""
-    words = (words ^ (words >> np.uint64(30))) * _A
-    words = (words ^ (words >> np.uint64(27))) * _B
-    return words ^ (words >> np.uint64(31))
-
-
 def _unit(words: U64) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """A number in [0, 1) for each word."""
-    return (_mixed(words) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (finalize(words) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @dataclass(frozen=True)

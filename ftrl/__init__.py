@@ -1,27 +1,28 @@
 """The learner: from labelled examples to a model, and to how good it is.
 
-    labelled batch ─▶ Features ─▶ Coordinates ─▶ Learner ─▶ logits ─▶ Evaluation
-                                                    └─▶ weights ─▶ ServingTable
+    labelled batch ─▶ features ─▶ coordinates ─▶ Learner ─▶ logits ─▶ evaluation
+                                                    └─▶ weights ─▶ serving
 
-Pure but for `agent`: no file, no clock, nothing imported from the joiner.
+In the order in which they may import each other:
 
-- `admission`: which features enter the table: counting Bloom filters, Poisson inclusion, sketches
-- `evaluation`: progressive validation: weighted histograms of the logit and the metrics they give
-- `eviction`: which features leave the table again: stale ones, and the least valuable when it is
-  full
-- `features`: A batch's fields become coordinates: 64-bit hashes and values
-- `kernels`: FTRL-Proximal, compiled: one example after the other, on one thread or several
-- `serving`: weights as a scorer holds them: from keys to logits
-- `table`: the learner's table: layouts, growth in small steps, 16-bit fixed point
-- `agent`: the learner's Faust agent: it reads the labelled topic in chunks
-- `labelled_reader`: which messages of the labelled topic are to be learned from, each exactly
-  once
-- `learner`: the learner: batches of labelled examples in, progressive predictions out
+- `settings`: what can be set about the learner and about admission
+- `cut`: how far a learner has come
 - `logistic`: from logits to probabilities
-- `settings`: what can be set about the learner and about which features it lets in
-- `state`: what a learner's saved state holds, and whether settings can go on with it
-- `stats`: what a learner has come to, in numbers
-- `training`: training: labelled examples in; the model, and everything measured of it, out
+- `table`: from keys to slots with z and n, in memory that grows
+- `admission`: which features enter the table
+- `kernels`: FTRL-Proximal, compiled: one example after the other, on one thread or several
+- `eviction`: which features leave the table again
+- `features`: from a batch's fields to coordinates
+- `evaluation`: progressive validation
+- `state`: what is saved of a learner, and whether it can go on from that
+- `stats`: the statistics of a learner
+- `learner`: `Learner`, which all of the above is for
+- `training`: features, learner and evaluation together
+- `serving`: from published weights to logits
+- `labelled_reader`: which messages of the labelled topic are to be learned from
+- `agent`: the Faust agent, which reads the labelled topic in chunks
+
+Nothing here touches a file or a clock, or imports the joiner; only `agent` knows Kafka.
 """
 
 import lazy_loader

@@ -1,11 +1,11 @@
 from .agent import learn_from as learn_from
-from .labelled_reader import Intake as Intake
+from .cut import Cut as Cut
+from .labelled_reader import DeduplicatingReader as DeduplicatingReader
 from .learner import Learner as Learner
 from .logistic import probabilities as probabilities
 from .settings import AdmissionSettings as AdmissionSettings
 from .settings import LearnerSettings as LearnerSettings
 from .state import columns_state as columns_state
 from .stats import LearnerStats as LearnerStats
-from .training import Cut as Cut
 from .training import Training as Training
 from .training import TrainingSettings as TrainingSettings

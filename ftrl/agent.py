@@ -9,10 +9,10 @@ from streams.kafka.consume import App, chunks
 
 
 def learn_from(app: App, topic: str, take: Callable[[MessageChunk], Awaitable[None]]) -> None:
-    """Have `app` read `topic`: `take` gets each chunk, and the next when it is done with it."""
+    """Have `app` read `topic` in chunks: `take` gets the next when it is done with one."""
 
-    async def learn(stream: faust.StreamT[MessageChunk]) -> None:
+    async def take_all(stream: faust.StreamT[MessageChunk]) -> None:
         async for chunk in chunks(stream):
             await take(chunk)
 
-    app.agent(app.chunk_topic(topic), name="learn")(learn)
+    app.agent(app.chunk_topic(topic), name="learn")(take_all)

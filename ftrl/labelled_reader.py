@@ -1,7 +1,7 @@
 """Which messages of the labelled topic are to be learned from, each exactly once.
 
-What it remembers of each partition is saved in the same write as the weights; a learner that
-comes back reads on from there, and drops what it has learned from.
+The reader's state is saved in the same write as the weights. A learner that comes back reads on
+from there, and the reader drops the messages that it has learned from.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from streams.arrow_ipc import decode
 from streams.labelled_log import Entry, FencingFilter
 
 
-class Intake:
+class DeduplicatingReader:
     """How far the learner has come in every labelled partition."""
 
     def __init__(self, partitions: int, saved: Mapping[str, Any] | None = None) -> None:
         """partitions: how many the topic has. saved: what `state` gave.
 
-        Raises ValueError if the topic then had another number of partitions.
+        Raises ValueError if the topic had another number of partitions when it was saved.
         """
         self._fencing = {partition: FencingFilter() for partition in range(partitions)}
         self._next: dict[int, int] = {}
@@ -30,12 +30,12 @@ class Intake:
                 f"the learner's state is of a labelled topic with {saved['partitions']} "
                 f"partitions, this one has {partitions}; use the topic it was saved with"
             )
-        for partition, (following, claim, number) in enumerate(saved["read"]):
+        for partition, (next_offset, claim, number) in enumerate(saved["read"]):
             self._fencing[partition] = FencingFilter(claim, number)
-            if following is not None:
-                self._next[partition] = following
+            if next_offset is not None:
+                self._next[partition] = next_offset
 
-    def following(self, partition: int) -> int | None:
+    def next_offset(self, partition: int) -> int | None:
         """The offset to read a partition from; None: from its beginning."""
         return self._next.get(partition)
 
@@ -53,7 +53,7 @@ class Intake:
         return decode(value, f"the labelled topic, partition {partition}, offset {entry.offset}")
 
     def state(self) -> dict[str, Any]:
-        """Everything it remembers, as plain JSON."""
+        """How far every partition was read, as plain JSON."""
         read = [
             [self._next.get(partition), fencing.claim, fencing.number]
             for partition, fencing in self._fencing.items()

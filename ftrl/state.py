@@ -1,4 +1,4 @@
-"""What a learner's saved state holds, and whether settings can go on with it."""
+"""What a learner's saved state holds, and whether a learner with given settings can go on."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -7,15 +7,16 @@ import numpy.typing as npt
 
 from ftrl.kernels import count_codes, slot_codec
 from ftrl.settings import LearnerSettings
-from ftrl.table.layout import FIXED, GROUPS_A_MIB, NO_AGES, Slots, columns
+from ftrl.table.layout import BUCKETS_A_MIB, FIXED, NO_AGES, Slots, columns
 from streams.compute.arrays import U8
 from streams.errors import ConfigError, DataError
 
 STATE_FORMAT = 2
-OLDEST_FORMAT = 1  # knows of no eviction, and its filters are not read: counting starts again
-COUNTED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
-COUNTED_GROUPED = ("rounded", "rounding")  # and these where slots are in groups
-COUNTED_RATES = ("negatives", "spread")  # and these where rates go by counts
+# In the oldest there is no eviction, and its filters are not read: counting starts again.
+OLDEST_FORMAT = 1
+TALLIED = ("bias_z", "bias_n", "refused", "examples", "saturated", "evicted")
+TALLIED_BUCKETED = ("rounded", "rounding")  # and these where slots are in buckets
+TALLIED_COUNTS = ("negatives", "spread")  # and these where rates go by counts
 
 State: TypeAlias = dict[str, npt.NDArray[Any] | float | int]
 
@@ -28,17 +29,17 @@ def columns_state(slots: Slots, ages: U8 = NO_AGES) -> State:
     return dict(zip(("keys", "z", "n", "ages"), columns(slots, ages), strict=True))
 
 
-def counted_of(settings: LearnerSettings) -> tuple[str, ...]:
+def tallied(settings: LearnerSettings) -> tuple[str, ...]:
     """The names in a learner's tally that are part of its state."""
-    grouped = COUNTED_GROUPED if settings.layout == FIXED else ()
-    return COUNTED + grouped + (COUNTED_RATES if settings.rates == "counts" else ())
+    bucketed = TALLIED_BUCKETED if settings.layout == FIXED else ()
+    return TALLIED + bucketed + (TALLIED_COUNTS if settings.rates == "counts" else ())
 
 
 def check(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
-    """See that a learner with `settings` can go on with `state`.
+    """Refuse a state that a learner with `settings` cannot go on from.
 
-    Raises DataError for a format this program does not know, ConfigError if the table may not hold
-    the features there are, or its layout not their z and n.
+    Raises DataError for a format this program does not know, ConfigError if the state has more
+    features than the table may hold, or z and n in another layout or by other rates.
     """
     if not OLDEST_FORMAT <= state["format"] <= STATE_FORMAT:
         raise DataError(
@@ -63,8 +64,8 @@ def _check_table(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
             f"the checkpoint's features are in {kind} point, learner.layout is "
             f"{settings.layout}: set it to the layout they were saved in"
         )
-    if state.get("groups", 0) != (settings.memory * GROUPS_A_MIB if fixed else 0):
-        saved = state.get("groups", 0) // GROUPS_A_MIB
+    if state.get("groups", 0) != (settings.memory * BUCKETS_A_MIB if fixed else 0):
+        saved = state.get("groups", 0) // BUCKETS_A_MIB
         raise ConfigError(
             f"the checkpoint's table takes {saved} MiB, learner.memory allows "
             f"{settings.memory}: set it to {saved}; features of one size cannot be found in "
@@ -73,15 +74,15 @@ def _check_table(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
 
 
 def _check_rates(settings: LearnerSettings, state: Mapping[str, Any]) -> None:
-    bits, own = state.get("count_bits", 0), count_codes.bits_of(settings)
-    if bool(bits) != bool(own):
+    bits, configured = state.get("count_bits", 0), count_codes.bits_of(settings)
+    if bool(bits) != bool(configured):
         saved = "counts" if bits else "gradients"
         raise ConfigError(
             f"the checkpoint's rates go by {saved}, learner.rates is {settings.rates}: set it "
             f'to "{saved}", for the one cannot be told from the other'
         )
-    if bits != own:
+    if bits != configured:
         raise ConfigError(
             f"the checkpoint's counts are in codes of {bits} bits, layout {settings.layout} "
-            f"has {own}: set learner.layout to the one they were saved in"
+            f"has {configured}: set learner.layout to the one they were saved in"
         )

@@ -2,7 +2,7 @@
 
     labelled examples ── Features ── Learner ── logits ── Evaluation
 
-No file is touched here, and where examples come from is not known.
+Examples come as Arrow batches, from a replay or from Kafka; training reads and writes no file.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ftrl.evaluation.corrected import FIRST, Corrected
+from ftrl.cut import Cut
+from ftrl.evaluation.corrected import Corrected
 from ftrl.evaluation.evaluation import Evaluation
 from ftrl.features.config import FeatureConfig
 from ftrl.features.coordinates import Features
@@ -20,24 +21,12 @@ from ftrl.logistic import probabilities
 from ftrl.settings import AdmissionSettings, LearnerSettings
 from streams.compute.arrays import F64, I8, I64
 from streams.position import packed_positions, rounding_seeds
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How far the learner has come: a serving version describes itself with it.
-
-    examples: learned from. ts: greatest event time among them, ms. place: of the last
-    one's impression: (file, row), or (offset, row) in its partition.
-    """
-
-    examples: int = 0
-    ts: int | None = None
-    place: tuple[int, int] | None = None
+from streams.schema import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Examples just learned from, with the predictions made before each update, float64."""
+    """Examples just learned from, with the prediction made before each update, float64."""
 
     batch: pa.RecordBatch
     p: F64
@@ -45,7 +34,7 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """What training goes by.
+    """The settings of training.
 
     bucket: of event time in the evaluation, ms. correction_span: how long after an impression its
     correction may come, ms; None: there are no corrections. mark_every: of event time between two
@@ -68,7 +57,7 @@ class Training:
     """
 
     def __init__(self, settings: TrainingSettings, on_mark: Callable[[int], None]) -> None:
-        """All parts fresh."""
+        """A learner and an evaluation that have seen nothing yet."""
         self.settings = settings
         self.features = Features(settings.features, admission=settings.admission)
         self.learner = Learner(settings.learner, settings.admission)
@@ -83,15 +72,16 @@ class Training:
         self.next_mark: int | None = None
         self._on_mark = on_mark
 
-    def learn(self, labelled: pa.RecordBatch, partition: int | None = None) -> Iterator[Predicted]:
+    def train(self, labelled: pa.RecordBatch, partition: int | None = None) -> Iterator[Predicted]:
         """Learn from `labelled` (schema EventSchema.labelled), stopping at the marks in it.
 
-        partition: of the topic that all of it came through; None: it is of files.
+        partition: of the topic, through which all examples came; None: they are of files.
         """
         for part in self._between_marks(labelled):
-            yield self._learn(part, partition)
+            yield self._train_between_marks(part, partition)
 
-    def _learn(self, batch: pa.RecordBatch, partition: int | None) -> Predicted:
+    def _train_between_marks(self, batch: pa.RecordBatch, partition: int | None) -> Predicted:
+        """Learn from a batch in which no mark is due."""
         column = batch.column
         place = packed_positions(batch, partition)
         label: I8 = column("label").to_numpy()
@@ -109,9 +99,9 @@ class Training:
             kept=column("kept").to_numpy(zero_copy_only=False),
             place=rounding_seeds(place, partition),
             ts=ts,
-            bars=coordinates.bars,
+            thresholds=coordinates.thresholds,
         )
-        first = column("kind").to_numpy() == FIRST
+        first = column("kind").to_numpy() == Kind.FIRST
         self.evaluation.update(learned.logit[first], label[first], learned.omega[first], ts[first])
         if self.corrected is not None:
             self.corrected.update(batch, place, partition or 0, learned.logit, learned.omega)
@@ -124,20 +114,22 @@ class Training:
         return Predicted(batch, probabilities(learned.logit))
 
     def _between_marks(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The parts of a batch between marks; calls `on_mark` at each."""
         start, rows = 0, batch.num_rows
         if self._every and rows:
             ts: I64 = batch.column("ts").to_numpy()
             if self.next_mark is None:
                 self.next_mark = self._mark_after(int(ts[0]))
             while (reached := np.flatnonzero(ts[start:] >= self.next_mark)).size:
-                at = start + int(reached[0])
-                if at > start:
-                    yield batch.slice(start, at - start)
-                start = at
-                self._on_mark(int(ts[at]) // self._every * self._every)
-                self.next_mark = self._mark_after(int(ts[at]))
+                row = start + int(reached[0])
+                if row > start:
+                    yield batch.slice(start, row - start)
+                start = row
+                self._on_mark(int(ts[row]) // self._every * self._every)
+                self.next_mark = self._mark_after(int(ts[row]))
         if rows > start:
             yield batch.slice(start)
 
     def _mark_after(self, ts: int) -> int:
+        """The first multiple of `mark_every` after `ts`, ms."""
         return (ts // self._every + 1) * self._every

@@ -6,6 +6,7 @@ Every batch between rooms has one of these schemas. A feature is a flat column n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 import pyarrow as pa
@@ -13,6 +14,14 @@ import pyarrow as pa
 FEATURE_PREFIX = "features."
 CLICK = "click"
 MAX_ID_BYTES = 128
+
+
+class Kind(IntEnum):
+    """What a labelled example is: `kind` of `EventSchema.labelled`."""
+
+    FIRST = 0  # the first label of an impression
+    CORRECTION = 1  # a click that came after it: the label is 1 now
+
 
 ValueType = Literal["string", "int", "float", "bool", "list"]
 
@@ -103,7 +112,7 @@ class EventSchema:
     def labelled(self) -> pa.Schema:
         """An impression's columns, then its labels and what the learner must know of them.
 
-        `kind`: 0 first label, 1 correction. `keep_rate`: r, the share of negatives kept.
+        `kind`: see `Kind`. `keep_rate`: r, the share of negatives kept.
         `kept`: whether its first label was emitted (false only on corrections of rows that
         were sampled out).
         """

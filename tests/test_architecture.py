@@ -34,10 +34,11 @@ ORDER = {
     "joiner": ["settings", "core", "protocol", "agent"],
     "ftrl": [
         "settings",
+        "cut",
+        "logistic",
         "table",
         "admission",
         "kernels",
-        "logistic",
         "eviction",
         "stats",
         "state",

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from joiner import JoinSettings
 from streams.compute.arrays import F64, I64, U64
+from streams.compute.splitmix import GOLDEN, finalize
 from streams.schema import EventSchema, Field
 
 SCHEMA = EventSchema(
@@ -124,11 +125,8 @@ class Traffic:
 
     def _mixed(self, numbers: I64, what: int) -> U64:
         """SplitMix64 (Steele et al., OOPSLA 2014), of which `what` chooses the stream."""
-        stream = np.uint64((self._seed * 16 + what + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        words = (numbers.astype(np.uint64) + stream) * np.uint64(0x9E3779B97F4A7C15)
-        words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return words ^ (words >> np.uint64(31))
+        stream = np.uint64((self._seed * 16 + what + 1) * GOLDEN % 2**64)
+        return finalize((numbers.astype(np.uint64) + stream) * np.uint64(GOLDEN))
 
 
 def write_ndjson(folder: Path, traffic: Traffic, impressions: int) -> int:

@@ -26,7 +26,7 @@ from deploy.bench.learn_workload import CHUNK, FIELDS, Chunk
 from deploy.bench.roofline import outside, pass_through
 from deploy.console import err
 from ftrl import AdmissionSettings, Learner, LearnerSettings, LearnerStats
-from ftrl.table import FIXED, LAYOUTS
+from ftrl.table import FIXED, LAYOUTS, NO_AGES, TableArrays, touched_words
 
 P = ParamSpec("P")
 
@@ -139,14 +139,15 @@ def _kernel(
 
 def _bare_seconds(learner: Learner, parts: Iterable[Rows]) -> float:
     """How long the memory traffic takes of having learned `parts`, without the arithmetic."""
-    slots, shift, admission = learner.slots, learner.shift, learner.admission
-    counts, touched = np.zeros(len(slots), np.uint8), np.zeros(len(slots) // 64, np.uint64)
+    slots, homes, filters = learner.slots, learner.homes, learner.admission.filters()
+    counts = np.zeros(len(slots), np.uint8)
+    table = TableArrays(slots, touched_words(len(slots)), NO_AGES, homes)
     seconds = 0.0
     for rows in parts:
         absent = np.empty(len(rows.keys), np.uint8)
-        outside(slots, shift, rows.keys, ADMISSION.admit_after, counts, absent)
-        traffic = slots, touched, shift, admission.words, admission.rules, rows.keys, absent
-        seconds += _seconds(pass_through, *traffic, FIELDS, slots.view(np.uint64), np.uint64(0))
+        outside(slots, homes, rows.keys, ADMISSION.admit_after, counts, absent)
+        traffic = table, filters, rows.keys, absent, FIELDS, slots.view(np.uint64), np.uint64(0)
+        seconds += _seconds(pass_through, *traffic)
     return seconds
 
 

@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.compute.arrays import F64, I8, I64, U64
+from streams.compute.splitmix import finalize
 
 FIELDS = 30
 FEWEST, MOST = 5, 2_000_000
 CHUNK = 50_000  # examples
 _BIAS = -3.5  # a CTR of about 5%
 _EFFECT = 0.25  # standard deviation of a value's effect, logit
-_MIX_A = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_B = np.uint64(0x94D049BB133111EB)
 
 
 class Chunk(NamedTuple):
@@ -40,20 +39,13 @@ def chunks(examples: int, seed: int, *, uniform: bool = False) -> Iterator[Chunk
         rng = np.random.default_rng([seed, number])
         u = rng.random((min(CHUNK, examples - start), FIELDS))
         ids = (u * sizes if uniform else sizes**u - 1).astype(np.uint64)
-        keys = _mixed(ids + first + np.uint64(1))
+        keys = finalize(ids + first + np.uint64(1))
         logit = _BIAS + _effects(keys).sum(axis=1)
         label = rng.random(len(keys)) < 1 / (1 + np.exp(-logit))
         yield Chunk(keys, label.astype(np.int8))
 
 
-def _mixed(words: U64) -> U64:
-    """A hash of each word: SplitMix64's finalizer (Steele et al., OOPSLA 2014), never 0 here."""
-    words = (words ^ (words >> np.uint64(30))) * _MIX_A
-    words = (words ^ (words >> np.uint64(27))) * _MIX_B
-    return words ^ (words >> np.uint64(31))
-
-
 def _effects(keys: U64) -> F64:
     """What each coordinate adds to the logit: uniform, with standard deviation _EFFECT."""
-    share: F64 = (_mixed(keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    share: F64 = (finalize(keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return (share - 0.5) * (12**0.5 * _EFFECT)

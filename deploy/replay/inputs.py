@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from deploy.settings import Settings
-from ftrl.features import FeatureConfig, FormerNames
+from ftrl.features import FeatureConfig, RenamedFields
 from joiner import Watermarks
 from streams.compute.arrays import I64
 from streams.deadletter import Source
@@ -188,8 +188,8 @@ class Inputs:
             stop = int(np.searchsorted(wanted, until[0], "right"))
             events = era.features.event_schema(self._settings.join.click_types)
             part = self.impressions.rows_at(files[start:stop], rows[start:stop], events, era.rules)
-            former, schema = FormerNames().since(era.features, now), self._settings.events
-            found += [former.select(batch, schema.impressions) for batch in part]
+            renamed, schema = RenamedFields().since(era.features, now), self._settings.events
+            found += [renamed.select(batch, schema.impressions) for batch in part]
             start = stop
         return found
 

@@ -156,7 +156,7 @@ class _Replay:
             self._reject(step)
             joined = self._loop.join(step)
             for labelled in joined.labelled:
-                for predicted in self._loop.learn(labelled):
+                for predicted in self._loop.train(labelled):
                     self._examples.write(predicted.batch, predicted.p)
             self._dead_letters(joined.rejected)
             self._late.append(joined.late.to_pylist())

@@ -10,7 +10,7 @@ from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store
 from ftrl import probabilities
 from ftrl.features import Features
-from ftrl.serving import Served
+from ftrl.serving import ServedWeights
 from streams.compute.arrays import F64
 
 SCORES = pa.schema(
@@ -25,7 +25,7 @@ SCORES = pa.schema(
 class Scorer:
     """One serving version, held in memory. Read-only, so threads may share it."""
 
-    def __init__(self, manifest: Manifest, table: Served) -> None:
+    def __init__(self, manifest: Manifest, table: ServedWeights) -> None:
         """Score with `table`, as `manifest` describes it."""
         self.manifest = manifest
         self._table = table

@@ -24,9 +24,9 @@ from deploy.storage.versions import (
 )
 from ftrl import Cut, Learner
 from ftrl.features import FeatureConfig
-from ftrl.serving import grouped_keys, serving_weights
+from ftrl.serving import bucketed_keys, serving_weights
 
-PAGE = 65_536  # weights, or groups
+PAGE = 65_536  # weights, or buckets
 
 
 def publish(
@@ -50,8 +50,8 @@ def publish(
         *learner.weights(), seed=learner.settings.seed, variant=number
     )
     columns: dict[str, npt.NDArray[Any]] = {"keys": keys, "weights": weights}
-    if learner.groups:
-        counts, tags = grouped_keys(keys, learner.groups)
+    if learner.buckets:
+        counts, tags = bucketed_keys(keys, learner.buckets)
         columns |= {"groups": counts, "keys": tags}
     if parent is not None:
         before = keys_of_version(store, manifest_of(store, parent))
@@ -66,7 +66,7 @@ def publish(
         cut=cut,
         features=features,
         click_types=click_types,
-        groups=learner.groups,
+        groups=learner.buckets,
         weights=len(keys),
         saturated=saturated,
         tombstones=len(columns.get(TOMBSTONES, ())),

@@ -29,8 +29,8 @@ from pydantic import ValidationError
 
 from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store, StoreError
-from ftrl.serving import GroupedKeys, GroupedServingTable, Served, ServingTable
-from ftrl.table import keys_of
+from ftrl.serving import BucketedKeys, BucketedServingTable, ServedWeights, ServingTable
+from ftrl.table import least_keys
 from streams.compute.arrays import U64
 
 
@@ -73,7 +73,7 @@ def manifest_of(store: Store, number: int) -> Manifest:
         ) from error
 
 
-def weights_of(store: Store, manifest: Manifest) -> Served:
+def weights_of(store: Store, manifest: Manifest) -> ServedWeights:
     """The weights of a version, its checksums verified, ready to serve.
 
     Raises StoreError that names the page which is missing or does not fit its digest.
@@ -88,7 +88,7 @@ def weights_of(store: Store, manifest: Manifest) -> Served:
         counts = columns["groups"]
         if len(counts) != manifest.groups:
             raise ValueError(f"{len(counts)} groups")
-        return GroupedServingTable(GroupedKeys(counts, keys), weights, manifest.bias)
+        return BucketedServingTable(BucketedKeys(counts, keys), weights, manifest.bias)
     except ValueError as error:
         raise StoreError(
             f"{store.path}: serving version {manifest.version} holds {error}; its manifest says "
@@ -106,8 +106,8 @@ def keys_of_version(store: Store, manifest: Manifest) -> U64:
     columns = _columns(store, manifest)
     if not manifest.groups:
         return columns["keys"]
-    of_keys = np.repeat(np.arange(manifest.groups), columns["groups"])
-    return keys_of(of_keys, columns["keys"], manifest.groups)
+    bucket = np.repeat(np.arange(manifest.groups), columns["groups"])
+    return least_keys(manifest.groups, bucket, columns["keys"])
 
 
 def tombstones(store: Store, manifest: Manifest) -> U64:
@@ -118,7 +118,7 @@ def tombstones(store: Store, manifest: Manifest) -> U64:
     return _column(store, manifest, "gone", np.dtype(np.uint64), manifest.tombstone_pages)
 
 
-def load(store: Store, number: int | None = None) -> tuple[Manifest, Served]:
+def load(store: Store, number: int | None = None) -> tuple[Manifest, ServedWeights]:
     """Version `number`, or the newest, verified and ready to serve. Raises StoreError."""
     manifest = find_manifest(store, number)
     return manifest, weights_of(store, manifest)

@@ -1,12 +1,11 @@
 """Which features enter the table: counting Bloom filters, Poisson inclusion, sketches.
 
-- `admission`: which features enter the table: those seen often enough, by rolling counting Bloom
-  filters
-- `bloom`: blocked counting Bloom filters: how often a key was sighted, never too few
-- `generations`: how the admission filters forget: generations that roll, by a sweep over their
-  lines
-- `hyperloglog`: how many distinct features have been seen, in 16 KiB: a HyperLogLog over their
-  hashes
+    feature outside the table ─▶ filters ─▶ admitted, or one more sighting counted
+
+- `bloom`: counting Bloom filters: how often a key was sighted
+- `generations`: how the filters forget: generations that roll, by a sweep
+- `admission`: `Admission`, the filters in memory, and `admit`, which decides
+- `hyperloglog`: how many distinct features have been seen
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
-"""Blocked counting Bloom filters: how often a key was sighted, never too few.
+"""Blocked counting Bloom filters: how often a key was sighted, never too few times.
 
 A filter is a Bloom filter of 4-bit counters, raised conservatively (Estan and Varghese, SIGCOMM
 2002), up to saturation, and blocked: all counters of a key lie in one cache line (Putze et al., JEA
-2009). Several generations roll; those of a line lie side by side, and a key has the same line in
-each.
+2009). Several generations of filters roll. A key has the same line in each generation, and the
+generations of a line lie side by side.
 """
 
 import math
@@ -13,15 +13,16 @@ import numpy as np
 from ftrl.settings import MAX_ADMIT_AFTER
 from streams.compute.arrays import F64, U64
 from streams.compute.jit import inlined, kernel
+from streams.compute.splitmix import GOLDEN
 
 PROBES = 4
 LINE_WORDS = 8
 LINE_COUNTERS = 128
 LINE_BYTES = 64
 PARTS = 32
-MOST_LINES = 1 << 14  # looked at for fills: the share of 2 million counters is that of all
+MOST_LINES = 1 << 14  # sampled for fills: the share of 2 million counters is that of all
 
-_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth's multiplicative hash
+_SCATTER = np.uint64(GOLDEN)  # the factor of Knuth's multiplicative hash
 _1 = np.uint64(1)
 _4 = np.uint64(4)
 _7 = np.uint64(7)
@@ -32,13 +33,13 @@ _57 = np.uint64(57)
 
 @inlined
 def line_of(lines: int, key: np.uint64) -> np.int64:
-    """Which of the lines is that of `key`, from its high half."""
+    """Which of the lines a key has, from the key's high half."""
     return np.int64(((key >> _32) * np.uint64(lines)) >> _32)
 
 
 @inlined
 def sightings(words: U64, start: int | np.int64, key: np.uint64) -> np.int64:
-    """How often `key` was sighted, at most, by the line at `start`: its least counter."""
+    """How often the line at `start` has sighted `key`, at most: the least of the key's counters."""
     bits = key * _SCATTER
     least = _15
     for _ in range(PROBES):
@@ -59,15 +60,15 @@ def sight(words: U64, start: int | np.int64, key: np.uint64) -> None:
     for _ in range(PROBES):
         probe = bits >> _57
         word = np.uint64(start) + (probe >> _4)
-        place = (probe & _15) * _4
-        is_least = np.int64((words[word] >> place) & _15) == least
-        words[word] += np.uint64(is_least) << place  # no branch: nobody could foretell it
+        shift = (probe & _15) * _4
+        is_least = np.int64((words[word] >> shift) & _15) == least
+        words[word] += np.uint64(is_least) << shift  # no branch, for it could not be predicted
         bits <<= _7
 
 
 @inlined
 def empty(words: U64, start: int | np.int64) -> None:
-    """Forget what the line at `start` has counted."""
+    """Set the counters of the line at `start` to 0."""
     for word in range(start, start + LINE_WORDS):
         words[word] = 0
 
@@ -75,8 +76,8 @@ def empty(words: U64, start: int | np.int64) -> None:
 def fills(words: U64, generations: int) -> F64:
     """The share of counters that are not 0, 0 to 1: float64 [up to 32 parts, generations].
 
-    The parts are of neighbouring lines, for the sweep leaves some of them fuller than others. Of
-    many lines some are looked at, evenly spread, so that asking costs milliseconds at any size.
+    A part is a run of neighbouring lines, for the sweep leaves some runs fuller than others. Of
+    many lines an evenly spread sample is read, so that the call takes milliseconds at any size.
     """
     lines = words.reshape(-1, generations, LINE_WORDS)
     lines = lines[:: -(-len(lines) // MOST_LINES)]
@@ -84,7 +85,7 @@ def fills(words: U64, generations: int) -> F64:
     return (
         np.array(
             [
-                [_taken(part[:, g].ravel()) / part[:, g].size for g in range(generations)]
+                [_in_use(part[:, g].ravel()) / part[:, g].size for g in range(generations)]
                 for part in parts
             ]
         )
@@ -95,23 +96,24 @@ def fills(words: U64, generations: int) -> F64:
 def false_positives(words: U64, lines: int, generations: int, samples: int) -> float:
     """The share of keys never sighted that the filters take for sighted, 0 to 1.
 
-    Measured on the counters as they are, by asking for `samples` random keys.
+    The share is measured on the counters as they are, with `samples` random keys.
     """
     return _mistaken(words, lines, generations, samples) / samples
 
 
 def false_positives_in_theory(fills: F64) -> float:
-    """The same in theory, from the fills of filters (Putze et al., JEA 2009).
+    """What `false_positives` should be, from the fills of filters (Putze et al., JEA 2009).
 
     i keys of a line, Poisson with mean λ, leave a counter at 0 with probability (1 - 1/128)^4i; so
-    λ follows from the fill, and a key finds all its 4 counters taken with probability
-    Σ Poisson(i; λ) (1 - (1 - 1/128)^4i)^4. A key is of one part, and of all generations.
+    λ follows from the fill. A key finds all its 4 counters in use with probability
+    Σ Poisson(i; λ) (1 - (1 - 1/128)^4i)^4. A key is in one part, and in all generations of it.
     """
     right = [math.prod(1 - _mistaken_in_theory(fill) for fill in part) for part in fills.tolist()]
     return 1 - sum(right) / len(right)
 
 
 def _mistaken_in_theory(fill: float) -> float:
+    """The chance that a new key finds its counters of one generation in use, from the fill."""
     if fill in (0, 1):
         return fill
     kept = (1 - 1 / LINE_COUNTERS) ** PROBES
@@ -122,19 +124,21 @@ def _mistaken_in_theory(fill: float) -> float:
 
 
 @kernel
-def _taken(words: U64) -> int:
-    taken = 0
+def _in_use(words: U64) -> int:
+    """How many of the counters are not 0."""
+    in_use = 0
     for word in words:
-        rest = word
+        counters = word
         for _ in range(16):
-            if rest & _15 != 0:
-                taken += 1
-            rest >>= _4
-    return taken
+            if counters & _15 != 0:
+                in_use += 1
+            counters >>= _4
+    return in_use
 
 
 @kernel
 def _mistaken(words: U64, lines: int, generations: int, samples: int) -> int:
+    """How many of `samples` random keys the filters take for sighted."""
     mistaken = 0
     state = _SCATTER
     for _ in range(samples):

@@ -1,9 +1,9 @@
 """How the admission filters forget: generations that roll, by a sweep over their lines.
 
-While a generation lasts, the sweep goes once over the lines, a few at each example, and empties in
-each its oldest generation, which is the newest from then on. So nothing ever pauses, and every
-feature's sightings are remembered for equally long. What a line's generation is follows from
-how far the sweep has come.
+While a generation lasts, the sweep goes once over the lines, a few at each example. In each line it
+empties the oldest generation, which is the newest from then on. So learning never pauses, and every
+feature's sightings are remembered for equally long. How far the sweep has come tells which
+generation of a line is its newest.
 """
 
 from typing import NamedTuple
@@ -32,14 +32,14 @@ PROGRESS = np.dtype(
 Progress = npt.NDArray[np.void]
 
 
-class Rules(NamedTuple):
+class AdmissionRules(NamedTuple):
     """How features are admitted; see `AdmissionSettings`.
 
     lines: a generation's cache lines. every: how long a generation lasts, in examples or, if
     `by_time`, milliseconds. pace: lines / every. step: lines that are emptied at an example, at
-    most. admit_after: after how many sightings a feature enters, `raised` more than usual, by which
-    the thresholds of fields are raised too. chance: uint64, of Poisson inclusion, in units of 2⁻³²;
-    `CERTAIN` where it is not drawn for.
+    most. admit_after: after how many sightings a feature enters. raised: by how much that is more
+    than usual; the thresholds of fields are raised by it too. chance: uint64, of Poisson inclusion,
+    in units of 2⁻³²; `CERTAIN` under other kinds of admission.
     """
 
     lines: int
@@ -53,15 +53,29 @@ class Rules(NamedTuple):
     chance: np.uint64
 
 
-def begin() -> Progress:
-    """How far the filters have come at first: one record of type `PROGRESS`.
+class Filters(NamedTuple):
+    """The admission filters as kernels take them.
 
-    round, line: which time the sweep goes over the lines, -1 before the first example, and where
-    it is; newest: the generation it empties, so the newest of the lines before; of the others it is
-    the one before. clock: the greatest event time, ms, if that matters. due: until when there is
-    nothing to do, for sure; 0 is always right. held, early: of the sightings that the control
-    filters say to hold back, how many there were, and how many the filters let in; a generation
-    counts half as much as the one after it.
+    words: uint64, 16 counters a word, [lines * generations * 8], the generations of a line side by
+    side; then the control filters, one line for 32. [0] where nothing is counted. progress: one
+    record of type `PROGRESS`.
+    """
+
+    words: U64
+    rules: AdmissionRules
+    progress: Progress
+
+
+def first_progress() -> Progress:
+    """The sweep before the first example: one record of type `PROGRESS`.
+
+    round: how often the sweep has gone over all lines, -1 before the first example. line: the one
+    that the sweep comes to next. newest: the generation that the sweep empties, hence the newest of
+    the lines before `line`; of the other lines the newest is the generation before. clock: the
+    greatest event time, ms, where filters rotate by time. due: when the sweep has to go on, at the
+    earliest; 0 is always right. held, early: the sightings that the control filters say to hold
+    back, and how many of these the filters let in; a generation counts half as much as the one
+    after it.
     """
     progress = np.zeros(1, PROGRESS)
     progress["round"] = -1
@@ -69,22 +83,26 @@ def begin() -> Progress:
 
 
 @inlined
-def start_example(words: U64, rules: Rules, progress: Progress, examples: int, ts: int) -> None:
-    """Empty the lines whose turn has come; `examples` were before this one, of event time `ts`."""
-    if len(words) > 0:
+def start_example(filters: Filters, examples: int, ts: int) -> None:
+    """Empty the lines whose turn has come.
+
+    examples: how many came before this one. ts: the event time of this one, ms.
+    """
+    progress = filters.progress
+    if len(filters.words) > 0:
         now = examples
-        if rules.by_time:
+        if filters.rules.by_time:
             now = max(ts, progress[0]["clock"])
             progress[0]["clock"] = now
         if now >= progress[0]["due"]:
-            _sweep(words, rules, progress, now)
+            _sweep(filters.words, filters.rules, progress, now)
 
 
 @kernel
-def _sweep(words: U64, rules: Rules, progress: Progress, now: int) -> None:
+def _sweep(words: U64, rules: AdmissionRules, progress: Progress, now: int) -> None:
     """Move on to where the sweep should be `now`, in examples or ms.
 
-    When the event time leaps, it catches up over the next examples. Of a long leap only the
+    When the event time leaps, the sweep catches up over the next examples. Of a long leap only the
     last rounds matter, for they empty every generation of every line.
     """
     lines, generations = rules.lines, rules.generations
@@ -97,9 +115,9 @@ def _sweep(words: U64, rules: Rules, progress: Progress, now: int) -> None:
     line = progress[0]["line"]
     behind = (term - progress[0]["round"]) * lines + target - line
     if behind > 2 * lines * generations:
-        left_out = (behind // (lines * generations) - 1) * generations
-        progress[0]["round"] += left_out
-        behind -= left_out * lines
+        skipped = (behind // (lines * generations) - 1) * generations
+        progress[0]["round"] += skipped
+        behind -= skipped * lines
     for _ in range(min(behind, rules.step)):
         generation = progress[0]["newest"]
         empty(words, (line * generations + generation) * LINE_WORDS)

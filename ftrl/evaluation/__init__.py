@@ -1,12 +1,11 @@
-"""Progressive validation: weighted histograms of the logit and the metrics they give.
+"""Progressive validation: weighted histograms of the logit and the metrics that follow from them.
 
-- `corrected`: the corrected metrics: each example under the label it has once its late click is
-  known
-- `evaluation`: progressive evaluation: how good the predictions were, each made before its label
-  was seen
-- `histogram`: weighted histograms of the logit: sums over examples from which every metric
-  follows
-- `metrics`: the metrics, each computed from the sums a histogram holds
+    logits, labels ─▶ histogram ─▶ metrics, overall, by prediction and over event time
+
+- `histogram`: sums over examples by bin of the logit and by bucket of event time
+- `metrics`: each metric from such sums
+- `evaluation`: `Evaluation`, to which examples are added, and which gives all metrics
+- `corrected`: `Corrected`, in which a correction moves its example from negative to positive
 """
 
 import lazy_loader

@@ -9,39 +9,42 @@ import pyarrow as pa
 
 from ftrl.evaluation.evaluation import Evaluation
 from streams.compute.arrays import F64, I8, I64, Bool
+from streams.schema import Kind
 
-FIRST, CORRECTION = 0, 1  # of `kind`
-_KEPT_STATE = "remembered_"
+_PREFIX = "remembered_"
 
 
 @dataclass(slots=True)
-class _Remembered:
-    """The negatives of one log: places, ascending; event times, ms; logits."""
+class _Negatives:
+    """The negatives of one log that a correction may still come for.
+
+    place: int64, ascending. ts: int64, event times, ms. logit: float64.
+    """
 
     place: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     ts: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     logit: F64 = field(default_factory=lambda: np.empty(0))
 
     def add(self, place: I64, ts: I64, logit: F64) -> None:
-        """Further ones: first labels come in the order of the log."""
+        """Append negatives; first labels come in the order of the log."""
         self.place = np.concatenate([self.place, place])
         self.ts = np.concatenate([self.ts, ts])
         self.logit = np.concatenate([self.logit, logit])
 
     def find(self, place: I64) -> tuple[I64, Bool]:
-        """Where each place is, and whether it is there at all."""
+        """The index of the negative at each place, and whether there is one."""
         if len(self.place) == 0:
             return np.zeros(len(place), np.int64), np.zeros(len(place), np.bool_)
-        at: I64 = np.minimum(np.searchsorted(self.place, place), len(self.place) - 1)
-        return at, self.place[at] == place
+        index: I64 = np.minimum(np.searchsorted(self.place, place), len(self.place) - 1)
+        return index, self.place[index] == place
 
     def forget(self, span: int) -> None:
-        """Drop what is more than `span` ms older than the newest."""
+        """Drop negatives that are more than `span` ms older than the newest."""
         if len(self.ts) == 0:
             return
         oldest = int(self.ts.max()) - span
         if int(self.ts[0]) < oldest:
-            # Up to the first that may still be needed, so that the places stay ascending.
+            # All before the first that may still be needed, so that the places stay ascending.
             start = int((self.ts >= oldest).argmax())
             self.place = self.place[start:].copy()
             self.ts = self.ts[start:].copy()
@@ -51,10 +54,10 @@ class _Remembered:
 class Corrected:
     """An evaluation in which a correction moves its example from negative to positive.
 
-    The example stays at the logit of its first label, which is remembered, by partition and
-    place, while the correction can still come. One that was sampled out, or whose first label was
-    not learned here, enters at the correction's own logit. About 24 bytes for each negative of
-    the last W + H.
+    The example stays at the logit of its first label, which is remembered by partition and place
+    while the correction can still come. An example that was sampled out, or whose first label was
+    not learned here, enters at the correction's own logit. Takes about 24 bytes for each negative
+    of the last W + H.
     """
 
     def __init__(self, bucket: int, span: int) -> None:
@@ -62,10 +65,10 @@ class Corrected:
         ms.
         """
         self.evaluation = Evaluation(bucket)
-        # A correction comes while its impression is known, and by then the watermark has passed
-        # the time of every example of its partition that has left.
+        # A correction comes while its impression is known. By then the watermark has passed the
+        # times of all negatives of its partition that are older than the span.
         self._span = span
-        self._remembered: dict[int, _Remembered] = {}
+        self._negatives: dict[int, _Negatives] = {}
 
     def update(
         self, batch: pa.RecordBatch, place: I64, partition: int, logit: F64, omega: F64
@@ -78,15 +81,15 @@ class Corrected:
         label: I8 = batch.column("label").to_numpy()
         ts: I64 = batch.column("ts").to_numpy()
         kind: I8 = batch.column("kind").to_numpy()
-        first: Bool = kind == FIRST
+        first: Bool = kind == Kind.FIRST
         self.evaluation.update(logit[first], label[first], omega[first], ts[first])
         negative = first & (label == 0)
-        remembered = self._remembered.setdefault(partition, _Remembered())
-        remembered.add(place[negative], ts[negative], logit[negative])
+        negatives = self._negatives.setdefault(partition, _Negatives())
+        negatives.add(place[negative], ts[negative], logit[negative])
         if not first.all():
-            self._correct(batch, logit, place, ~first, remembered)
-        # Only now: a correction in this batch may precede what tells that time has passed.
-        remembered.forget(self._span)
+            self._correct(batch, logit, place, ~first, negatives)
+        # Only now, for a correction may stand before the rows that move the time on.
+        negatives.forget(self._span)
 
     def _correct(
         self,
@@ -94,15 +97,16 @@ class Corrected:
         logit: F64,
         place: I64,
         late: Bool,
-        remembered: _Remembered,
+        negatives: _Negatives,
     ) -> None:
+        """Move the examples of the rows that are corrections (`late`) to the positives."""
         kept: Bool = batch.column("kept").to_numpy(zero_copy_only=False)[late]
-        where, known = remembered.find(place[late])
+        index, known = negatives.find(place[late])
         counted = kept & known
-        at = logit[late]
-        at[counted] = remembered.logit[where[counted]]
+        first_logit = logit[late]
+        first_logit[counted] = negatives.logit[index[counted]]
         self.evaluation.correct(
-            at,
+            first_logit,
             batch.column("weight").to_numpy()[late],
             batch.column("keep_rate").to_numpy()[late],
             counted,
@@ -110,9 +114,9 @@ class Corrected:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything `restore` needs, arrays by name."""
-        logs = sorted(self._remembered.items())
-        parts = [each for _, each in logs] or [_Remembered()]
+        """Everything that `restore` needs, arrays by name."""
+        logs = sorted(self._negatives.items())
+        parts = [each for _, each in logs] or [_Negatives()]
         remembered = {
             "place": np.concatenate([each.place for each in parts]),
             "ts": np.concatenate([each.ts for each in parts]),
@@ -120,18 +124,18 @@ class Corrected:
             "partitions": np.array([number for number, _ in logs], np.int64),
             "counts": np.array([len(each.ts) for _, each in logs], np.int64),
         }
-        return self.evaluation.state() | {_KEPT_STATE + k: v for k, v in remembered.items()}
+        return self.evaluation.state() | {_PREFIX + k: v for k, v in remembered.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what `state` described."""
-        own = {k: v for k, v in state.items() if k.startswith(_KEPT_STATE)}
-        self.evaluation.restore({k: v for k, v in state.items() if k not in own})
+        """Take over the evaluation and the negatives that `state` was taken of."""
+        saved = {k: v for k, v in state.items() if k.startswith(_PREFIX)}
+        self.evaluation.restore({k: v for k, v in state.items() if k not in saved})
         place, ts, logit, partitions, counts = (
-            own[_KEPT_STATE + name] for name in ("place", "ts", "logit", "partitions", "counts")
+            saved[_PREFIX + name] for name in ("place", "ts", "logit", "partitions", "counts")
         )
         ends = np.cumsum(counts)
-        self._remembered = {
-            number: _Remembered(place[start:end], ts[start:end], logit[start:end])
+        self._negatives = {
+            number: _Negatives(place[start:end], ts[start:end], logit[start:end])
             for number, start, end in zip(
                 partitions.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True
             )

@@ -1,14 +1,13 @@
 """Progressive evaluation: how good the predictions were, each made before its label was seen.
 
-Every metric comes from weighted sums (`ftrl.evaluation.histogram`), so a run's evaluation can be
-saved, merged with other workers' and taken back where a label is corrected.
+Every metric comes from weighted sums (`ftrl.evaluation.histogram`), so an evaluation can be saved,
+and an example can be taken back where its label is corrected.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ftrl.evaluation import metrics as metrics_module
 from ftrl.evaluation.histogram import (
     COARSE_BINS,
     COLUMNS,
@@ -16,10 +15,19 @@ from ftrl.evaluation.histogram import (
     FINE,
     FINE_BINS,
     WEIGHT,
+    Examples,
     Timeline,
     accumulate,
 )
-from ftrl.evaluation.metrics import Group, Metrics
+from ftrl.evaluation.metrics import (
+    Group,
+    Metrics,
+    examples,
+    group,
+    mean_prediction,
+    positives,
+    summary,
+)
 from streams.compute.arrays import F64, I8, I64, Bool
 
 HOUR = 3_600_000
@@ -71,19 +79,19 @@ class Evaluation:
         """
         rows = _checked(logit, label, weight, ts)
         done = 0
-        while (done := self._accumulate(rows, done, 1)) < len(rows[0]):
-            self._time.open(int(rows[3][done]))
+        while (done := self._accumulate(rows, done, 1)) < len(rows.logit):
+            self._time.open(int(rows.ts[done]))
 
     def remove(self, logit: F64, label: I8, weight: F64, ts: I64) -> None:
         """Take back examples that were added with the same logit, label, weight and ts.
 
         Sums come back to what they were up to rounding, and to exactly 0 where no example is
-        left. Raises ValueError as `update` does, and, with the rows before it taken back, at
-        a row that cannot have been added.
+        left. Raises ValueError as `update` does, and at a row that cannot have been added, when the
+        rows before it have been taken back.
         """
         rows = _checked(logit, label, weight, ts)
         done = self._accumulate(rows, 0, -1)
-        if done < len(rows[0]):
+        if done < len(rows.logit):
             raise ValueError(
                 f"cannot take back row {done} (logit {logit[done]}, label {label[done]}, "
                 f"ts {ts[done]}): no such example is left; pass the logit it was added with"
@@ -92,29 +100,19 @@ class Evaluation:
     def correct(self, logit: F64, weight: F64, rate: F64, kept: Bool, ts: I64) -> None:
         """Turn examples first labelled negative into positives; all arrays [rows].
 
-        A `kept` one was added by `update` as a negative of weight ω₀/r: it moves at that
-        same `logit`. One that was sampled out enters at the logit given, its correction's.
+        A `kept` example was added by `update` as a negative of weight ω₀/r: it moves at that
+        same `logit`. An example that was sampled out enters at the logit of its correction.
         weight: ω₀. rate: r. ts: the impression's. Raises ValueError as `remove` does.
         """
         negative = np.zeros(int(kept.sum()), np.int8)
         self.remove(logit[kept], negative, weight[kept] / rate[kept], ts[kept])
         self.update(logit, np.ones(len(logit), np.int8), weight, ts)
 
-    def merge(self, other: "Evaluation") -> None:
-        """Add what another worker evaluated. Raises ValueError if its buckets differ."""
-        if other._bucket_ms != self._bucket_ms:
-            raise ValueError(
-                f"cannot merge buckets of {other._bucket_ms} ms into buckets of "
-                f"{self._bucket_ms} ms; give both evaluations the same bucket_ms"
-            )
-        self._fine += other._fine
-        self._time.merge(other._time)
-
     def state(self) -> dict[str, F64 | I64]:
-        """Everything to continue from, as arrays of its own; see `restore`.
+        """Everything to continue from, as new arrays; see `restore`.
 
-        Most cells are empty: of `fine` and `coarse` only the others are given, with their
-        flat places.
+        Most cells of `fine` and `coarse` are empty: only the others are given, with their indices
+        in the flattened arrays (`fine_at`, `coarse_at`).
         """
         index, sums, coarse = self._time.ordered()
         cells, used = np.flatnonzero(self._fine[:, :, COUNT]), np.flatnonzero(coarse)
@@ -129,9 +127,9 @@ class Evaluation:
         }
 
     def restore(self, state: Mapping[str, F64 | I64]) -> None:
-        """Become the evaluation `state` was taken of, byte for byte.
+        """Take over the evaluation that `state` was taken of, byte for byte.
 
-        Raises ValueError if it was taken with another `bucket_ms`.
+        Raises ValueError if that had another `bucket_ms`.
         """
         bucket_ms, width = (int(v) for v in state["widths"])
         if bucket_ms != self._bucket_ms:
@@ -149,7 +147,7 @@ class Evaluation:
 
     def metrics(self) -> Metrics:
         """The metrics of all examples."""
-        return metrics_module.summary(self._fine.sum(axis=0), self._fine[:, :, WEIGHT])
+        return summary(self._fine.sum(axis=0), self._fine[:, :, WEIGHT])
 
     def deciles(self) -> list[Decile]:
         """Tenths of the weight by ascending prediction; none without examples.
@@ -166,12 +164,12 @@ class Evaluation:
         below = np.clip(edges[:, None], upper - weight, upper) - (upper - weight)
         share = np.diff(below, axis=0) / np.where(weight > 0, weight, 1.0)
         cells = np.einsum("db,bcs->dcs", share, self._fine)
-        return [{"decile": i + 1, **metrics_module.group(cell)} for i, cell in enumerate(cells)]
+        return [{"decile": i + 1, **group(cell)} for i, cell in enumerate(cells)]
 
     def curve(self) -> list[Group]:
         """The calibration curve: a point for every half unit of logit that has examples."""
         cells = self._fine.reshape(-1, POINT_BINS, 2, COLUMNS).sum(axis=1)
-        return [metrics_module.group(cell) for cell in cells if metrics_module.examples(cell)]
+        return [group(cell) for cell in cells if examples(cell)]
 
     def buckets(self) -> list[Bucket]:
         """The metrics over event time, oldest first; buckets without examples left out."""
@@ -180,30 +178,19 @@ class Evaluation:
             {
                 "ts": int(key) * width,
                 "width_ms": width,
-                "positives": metrics_module.positives(cell),
-                "p": metrics_module.mean_prediction(cell),
-                **metrics_module.summary(cell, coarse),
+                "positives": positives(cell),
+                "p": mean_prediction(cell),
+                **summary(cell, coarse),
             }
             for key, cell, coarse in zip(*self._time.ordered(), strict=True)
-            if metrics_module.examples(cell)
+            if examples(cell)
         ]
 
-    def _accumulate(self, rows: tuple[F64, I8, F64, I64], first: int, sign: int) -> int:
-        time = self._time
-        return accumulate(
-            *rows,
-            first,
-            sign,
-            time.width,
-            self._fine,
-            time.index,
-            time.slots,
-            time.sums,
-            time.coarse,
-        )
+    def _accumulate(self, rows: Examples, first: int, sign: int) -> int:
+        return accumulate(rows, first, sign, self._fine, self._time.arrays)
 
 
-def _checked(logit: F64, label: I8, weight: F64, ts: I64) -> tuple[F64, I8, F64, I64]:
+def _checked(logit: F64, label: I8, weight: F64, ts: I64) -> Examples:
     """The arrays as the kernel takes them: of one length, contiguous, writable, valid."""
     if not len(logit) == len(label) == len(weight) == len(ts):
         raise ValueError("logit, label, weight and ts must have one length")
@@ -214,7 +201,7 @@ def _checked(logit: F64, label: I8, weight: F64, ts: I64) -> tuple[F64, I8, F64,
     if not ((label == 0) | (label == 1)).all():
         raise ValueError("every label must be 0 or 1")
     # Arrow's buffers are read-only: another array type, for which Numba would compile anew.
-    return (
+    return Examples(
         np.require(logit, np.float64, ("C", "W")),
         np.require(label, np.int8, ("C", "W")),
         np.require(weight, np.float64, ("C", "W")),

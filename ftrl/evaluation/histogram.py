@@ -1,10 +1,11 @@
 """Weighted histograms of the logit: sums over examples from which every metric follows.
 
 A cell holds the sums of one class in one bin (columns below). Sums add, so histograms of
-different times and workers merge; they can also be taken back, example by example.
+different times merge; an example can also be taken back.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,29 @@ FINE_BINS = int(2 * RANGE) * FINE
 COARSE_BINS = int(2 * RANGE) * COARSE
 
 
+class Examples(NamedTuple):
+    """Examples as they are added, all [rows]. label: 0 or 1. weight: ω. ts: event time, ms."""
+
+    logit: F64
+    label: I8
+    weight: F64
+    ts: I64
+
+
+class TimelineArrays(NamedTuple):
+    """A `Timeline` as kernels take it.
+
+    width: ms in a bucket. numbers: [buckets], ascending, ts // width. slots: [buckets], their rows
+    in sums [slots, 2, COLUMNS] and coarse [slots, COARSE_BINS, 2] (weights only).
+    """
+
+    width: int
+    numbers: I64
+    slots: I64
+    sums: F64
+    coarse: F64
+
+
 @kernel
 def _add(table: F64, row: int, y: int, sign: int, weight: float, p: float, loss: float) -> None:
     """Add one example to the cell [row, y] of `table`, or take it back."""
@@ -46,32 +70,17 @@ def _add(table: F64, row: int, y: int, sign: int, weight: float, p: float, loss:
 
 
 @kernel
-def accumulate(
-    logit: F64,
-    label: I8,
-    weight: F64,
-    ts: I64,
-    first: int,
-    sign: int,
-    width: int,
-    fine: F64,
-    index: I64,
-    slots: I64,
-    sums: F64,
-    coarse: F64,
-) -> int:
-    """Add (`sign` 1) or take back (-1) examples from row `first` on; the row it stopped at.
+def accumulate(rows: Examples, first: int, sign: int, fine: F64, timeline: TimelineArrays) -> int:
+    """Add (`sign` 1) or take back (-1) examples from row `first` on; returns where it stopped.
 
-    It stops early at a row whose bucket of time is not in `index`, or that is to be taken
-    back from a cell holding nothing; the rows before it are done.
-
-    logit, label (0 or 1), weight, ts (ms): [rows]. width: ms in a bucket.
-    fine: [FINE_BINS, 2, COLUMNS]. index: [buckets], ascending, ts // width; slots: [buckets],
-    their rows in sums [slots, 2, COLUMNS] and coarse [slots, COARSE_BINS, 2] (weights only).
+    It stops early at a row whose bucket of time is not in the timeline, or that is to be taken
+    back from a cell holding nothing; the rows before it are done. fine: [FINE_BINS, 2, COLUMNS].
 
     With x the logit: p = 1 / (1 + exp(-x)) and l = log(1 + exp(-x)) for a positive,
     log(1 + exp(x)) for a negative, both written with exp(-|x|), which cannot overflow.
     """
+    logit, label, weight, ts = rows
+    width, numbers, slots, sums, coarse = timeline
     slot = 0
     start = 0
     end = 0  # of the bucket in `slot`; empty until one is found
@@ -79,16 +88,16 @@ def accumulate(
         t = ts[i]
         if t < start or t >= end:
             wanted = t // width
-            found = np.searchsorted(index, wanted)
-            if found == index.size or index[found] != wanted:
+            found = np.searchsorted(numbers, wanted)
+            if found == numbers.size or numbers[found] != wanted:
                 return i
             slot = slots[found]
             start = wanted * width
             end = start + width
         x = logit[i]
         y = label[i]
-        at = min(max(x + RANGE, 0.0), 2 * RANGE)
-        b = min(int(at * FINE), FINE_BINS - 1)
+        shifted = min(max(x + RANGE, 0.0), 2 * RANGE)
+        b = min(int(shifted * FINE), FINE_BINS - 1)
         if sign < 0 and (fine[b, y, COUNT] < 1 or sums[slot, y, COUNT] < 1):
             return i
         small = math.exp(-abs(x))
@@ -96,7 +105,7 @@ def accumulate(
         loss = math.log1p(small)
         if (x < 0) == (y == 1):
             loss += abs(x)
-        coarse[slot, min(int(at * COARSE), COARSE_BINS - 1), y] += sign * weight[i]
+        coarse[slot, min(int(shifted * COARSE), COARSE_BINS - 1), y] += sign * weight[i]
         _add(fine, b, y, sign, weight[i], p, loss)
         _add(sums, slot, y, sign, weight[i], p, loss)
     return int(logit.size)
@@ -105,7 +114,7 @@ def accumulate(
 class Timeline:
     """Histograms by bucket of event time, aligned to the epoch and bounded in number.
 
-    When there would be more than `limit` buckets their width doubles and neighbours merge,
+    When there would be more than `limit` buckets, their width doubles and neighbours merge,
     as often as needed. The width depends on the examples alone, not on their order.
 
     index: I64 [n], ascending: bucket k covers [k width, (k + 1) width) ms.
@@ -130,6 +139,11 @@ class Timeline:
         """index, sums and coarse, oldest first, without spare rows; copies."""
         return self.index.copy(), self.sums[self.slots], self.coarse[self.slots]
 
+    @property
+    def arrays(self) -> TimelineArrays:
+        """The timeline as kernels take it; holds until a bucket is opened."""
+        return TimelineArrays(self.width, self.index, self.slots, self.sums, self.coarse)
+
     def open(self, ts: int) -> None:
         """Make the bucket that holds event time `ts` (ms)."""
         while ts // self.width not in self.index and self.index.size >= self.limit:
@@ -142,32 +156,18 @@ class Timeline:
             spare = max(slot, 4)
             self.sums = np.concatenate([self.sums, np.zeros((spare, 2, COLUMNS))])
             self.coarse = np.concatenate([self.coarse, np.zeros((spare, COARSE_BINS, 2))])
-        at = int(np.searchsorted(self.index, key))
-        self.index = np.insert(self.index, at, key)
-        self.slots = np.insert(self.slots, at, slot)
-
-    def merge(self, other: "Timeline") -> None:
-        """Add the buckets of another worker, whose first width was the same."""
-        theirs = Timeline(other.width, other.limit)
-        theirs.fill(*other.ordered())
-        while theirs.width < self.width:
-            theirs._double()
-        while self.width < theirs.width:
-            self._double()
-        both = [np.concatenate(pair) for pair in zip(self.ordered(), theirs.ordered(), strict=True)]
-        order = np.argsort(both[0], kind="stable")
-        index, sums, coarse = (array[order] for array in both)
-        self._gather(index, sums, coarse)
-        while self.index.size > self.limit:
-            self._double()
+        position = int(np.searchsorted(self.index, key))
+        self.index = np.insert(self.index, position, key)
+        self.slots = np.insert(self.slots, position, slot)
 
     def _double(self) -> None:
+        """Double the width of the buckets."""
         index, sums, coarse = self.ordered()
         self.width *= 2
         self._gather(index // 2, sums, coarse)
 
     def _gather(self, index: I64, sums: F64, coarse: F64) -> None:
-        """Hold buckets by `index`, ascending; those with the same one become one."""
+        """Hold buckets by `index`, ascending; buckets with the same index become one."""
         if not index.size:
             return
         starts = np.flatnonzero(np.diff(index, prepend=index[0] - 1))

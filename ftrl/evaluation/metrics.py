@@ -1,7 +1,7 @@
-"""The metrics, each computed from the sums a histogram holds.
+"""The metrics, each computed from the sums that a histogram holds.
 
 `cell` below is F64 [2, COLUMNS]: the sums over the negatives, then over the positives.
-A metric that its examples do not define is None, never NaN: it goes into JSON.
+A metric that its examples do not define is None, never NaN, for metrics go into JSON.
 """
 
 import math
@@ -25,7 +25,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5% quantile: intervals hol
 
 
 class Metrics(TypedDict):
-    """What one set of examples scored; None where the examples do not define it."""
+    """The metrics of one set of examples; None where the examples do not define a metric."""
 
     examples: int
     log_loss: float | None
@@ -37,7 +37,7 @@ class Metrics(TypedDict):
 
 
 class Group(TypedDict):
-    """Examples of similar prediction: what was predicted, and what was observed.
+    """A group of examples of similar prediction: what was predicted, and what was observed.
 
     `p` is the mean prediction, `ctr_interval` holds 95%, `calibration` is p / ctr (None
     without a positive).
@@ -152,7 +152,7 @@ def auc(negatives: F64, positives: F64) -> float | None:
 def rate_interval(cell: F64) -> Interval | None:
     """95% interval of the CTR: Wilson's (JASA 1927), on the effective number of examples.
 
-    Weights make the examples worth n = π (1 - π) / Var π equal ones, with Var π by
+    Weighted examples are worth n = π (1 - π) / Var π of equal weight, with Var π by
     linearization (Korn and Graubard, Survey Methodology 24, 1998). Where only one class was
     seen, so that Var π says nothing, n = (Σw)² / Σw² (Kish, Survey Sampling, 1965).
     """

@@ -1,15 +1,13 @@
-"""A batch's fields become coordinates: 64-bit hashes and values.
+"""From a batch's fields to coordinates: 64-bit hashes and values.
 
-- `compatibility`: what may change about the features of a model that has learned: fields and
-  crosses may be added
-- `config`: what the model sees of an impression: fields, how they are encoded, and crosses
-- `coordinates`: an event batch as sparse rows of 64-bit coordinates: one for each field and each
-  cross
-- `hashing`: from a field's values to 64-bit coordinates: seeds, bytes, missing values, lists,
-  crosses
-- `numeric`: numbers as coordinates: logarithmic buckets, carried values, learned quantiles
-- `renamed_fields`: features that have changed since a run began: what was read before lacks the
-  columns of today
+    fields ─▶ encoders (hashing, numeric) ─▶ a coordinate each ─▶ crosses ─▶ Coordinates
+
+- `config`: which fields and crosses there are, and how they are encoded
+- `compatibility`: what may change about the features of a model that has learned
+- `renamed_fields`: older batches under the names of today
+- `hashing`: values, lists and crosses to 64-bit hashes
+- `numeric`: numbers as buckets, carried values and quantiles
+- `coordinates`: `Features`, from a batch to its coordinates
 """
 
 import lazy_loader

@@ -18,9 +18,9 @@ from pydantic import (
 from streams import schema
 from streams.schema import EventSchema
 
-Kind = Literal["categorical", "list", "number", "boolean", "position"]
+FieldKind = Literal["categorical", "list", "number", "boolean", "position"]
 POSITION = "position"  # the impression's own optional column
-MOST_PARTS = 3  # of a cross: more hardly ever come again, and with lists are too many
+MOST_PARTS = 3  # of a cross: values of more hardly ever recur, and lists would give too many
 
 _SERVABLE: dict[schema.ValueType, tuple[type, ...]] = {
     "string": (str,),
@@ -36,7 +36,7 @@ class FieldConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind = Field(
+    kind: FieldKind = Field(
         description="What the field is: `categorical` (one value), `list` (of strings, one "
         "coordinate for each distinct element), `number`, `boolean`, or `position` (the "
         "impression's own `position`, a whole number)."
@@ -96,7 +96,7 @@ class FieldConfig(BaseModel):
         return self
 
     def value_type(self) -> schema.ValueType:
-        """The JSON type of its values."""
+        """The JSON type of the field's values."""
         match self.kind:
             case "list":
                 return "list"
@@ -143,7 +143,7 @@ class FeatureConfig(BaseModel):
             parts = cross.split("^")
             if not 2 <= len(parts) <= MOST_PARTS or len(set(parts)) != len(parts):
                 problems.append(f"cross {cross!r}: name two or three different fields")
-            if fields is None:  # they have mistakes of their own, listed beside these
+            if fields is None:  # the fields have mistakes of their own, listed beside these
                 continue
             unknown = [part for part in parts if part not in fields]
             if unknown:

@@ -1,6 +1,6 @@
 """An event batch as sparse rows of 64-bit coordinates: one for each field and each cross.
 
-`Features(config).coordinates(batch)` is all a learner or a scorer needs. A row's coordinates
+`Features(config).coordinates(batch)` is all that a learner or a scorer needs. A row's coordinates
 come in the order of the configuration, fields before crosses. Within a list each element
 counts once; two fields that hash under the same name may give the same coordinate.
 """
@@ -26,14 +26,14 @@ class Coordinates:
     """A batch as a sparse matrix in compressed rows.
 
     indptr: I64 [rows + 1], row i has `keys[indptr[i]:indptr[i + 1]]`. keys: U64 [nnz], never
-    0. values: F64 [nnz], or of length 0 where every value is 1. bars: U8 [nnz], after how many
-    sightings each is admitted, or of length 0 where no field has a threshold of its own.
+    0. values: F64 [nnz], or of length 0 where every value is 1. thresholds: U8 [nnz], after how
+    many sightings each is admitted, or of length 0 where no field has a threshold of its own.
     """
 
     indptr: I64
     keys: U64
     values: F64
-    bars: U8
+    thresholds: U8
 
 
 class Categorical:
@@ -51,7 +51,7 @@ class Categorical:
 class Elements:
     """One coordinate for each distinct element of a row's list.
 
-    Null elements are ignored: a list of nothing else is as empty, hence missing.
+    Null elements are ignored, so a list of nulls is as missing as an empty one.
     """
 
     def __init__(self, name: str) -> None:
@@ -78,7 +78,14 @@ Encoder = Categorical | Elements | Bucket | Value | Quantile
 
 
 class Features:
-    """Turns batches into coordinates; learns quantile edges where the configuration has none."""
+    """Turns batches into coordinates; learns quantile edges where the configuration has none.
+
+    >>> config = FeatureConfig(fields={"city": FieldConfig(kind="categorical")})
+    >>> batch = pa.RecordBatch.from_pydict({"features.city": ["Bern", "Rome", "Bern"]})
+    >>> keys = Features(config).coordinates(batch).keys
+    >>> [keys[0] == keys[2], keys[0] == keys[1]]
+    [True, False]
+    """
 
     def __init__(
         self,
@@ -87,10 +94,10 @@ class Features:
         learn: bool = True,
         admission: AdmissionSettings | None = None,
     ) -> None:
-        """config: fields and crosses. admission: the thresholds of some, if they have any.
+        """config: fields and crosses. admission: with the thresholds of some of these, if any.
 
-        learn: whether to learn the edges the configuration lacks. A scorer says False: a
-        field without edges gives it no coordinate, as in training so far.
+        learn: whether to learn the edges that the configuration lacks. A scorer passes False: a
+        field without edges gives it no coordinate, as in training until the edges are known.
         """
         self._config = config
         self._learn = learn
@@ -106,35 +113,35 @@ class Features:
             (name_seed("^".join(hash_names[part] for part in parts)), parts)
             for parts in (name.split("^") for name in config.crosses)
         ]
-        self._bars = np.empty(0, np.uint8)
+        self._thresholds = np.empty(0, np.uint8)
         if admission is not None and admission.thresholds:
             named = [*config.fields, *config.crosses]
-            bars = [admission.thresholds.get(name, admission.admit_after) for name in named]
-            self._bars = np.array(bars, np.uint8)
+            thresholds = [admission.thresholds.get(name, admission.admit_after) for name in named]
+            self._thresholds = np.array(thresholds, np.uint8)
 
     def coordinates(self, batch: pa.RecordBatch, *, serving: bool = False) -> Coordinates:
         """The batch's coordinates.
 
-        batch: has a column `features.<name>` for each field, and `position` for one of that
-        kind, whole or sliced: strings (small or large), integers, floats, booleans, dictionaries
-        of these, lists of any of them. A value's coordinate is the same in all types that hold it.
-        Null, NaN and the empty list are missing.
-        serving: let `serve_as`, where set, stand for the whole column (which may then be
-        absent), and learn no edges.
-        Raises ValueError, naming the column, if it is absent or its type cannot be hashed.
+        batch: whole or sliced, with a column `features.<name>` for each field, and `position` for
+        a field of that kind. A column holds strings (small or large), integers, floats, booleans,
+        dictionaries of these, or lists of any of them; a value has the same coordinate in all types
+        that can represent it. Null, NaN and the empty list are missing. serving: whether
+        `serve_as`, where set, stands for the whole column (which may then be absent); no edges are
+        learned then. Raises ValueError, naming the column, if a column is absent or its type cannot
+        be hashed.
         """
         parts = {name: self._encode(name, batch, serving) for name in self._encoders}
         crosses = [cross(seed, [parts[name] for name in names]) for seed, names in self._crosses]
-        return _side_by_side([*parts.values(), *crosses], batch.num_rows, self._bars)
+        return _side_by_side([*parts.values(), *crosses], batch.num_rows, self._thresholds)
 
     def state(self) -> dict[str, dict[str, list[float]]]:
-        """What was learned, as plain data: by field, its `edges`, or the `sample` so far."""
+        """The learned edges as plain data: by field, its `edges`, or the `sample` so far."""
         return {name: quantile.state() for name, quantile in self._learners().items()}
 
     def restore(self, state: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-        """Continue from a `state()`; fields it does not know have yet to learn their edges.
+        """Continue from a `state()`; fields that it lacks have yet to learn their edges.
 
-        Raises ValueError if it knows others than this configuration.
+        Raises ValueError if it has fields whose edges this configuration does not learn.
         """
         learners = self._learners()
         if not state.keys() <= learners.keys():
@@ -142,8 +149,8 @@ class Features:
                 f"the state has learned edges of {sorted(state)}, the configuration learns "
                 f"those of {sorted(learners)}; restore with the configuration it was saved with"
             )
-        for name, found in state.items():
-            learners[name].restore(found)
+        for name, saved in state.items():
+            learners[name].restore(saved)
 
     def frozen_config(self) -> FeatureConfig:
         """The configuration with the learned edges filled in, as far as they are known."""
@@ -175,7 +182,7 @@ class Features:
         column = batch.column(index)
         try:
             if isinstance(encoder, Quantile) and self._learn and not serving:
-                return encoder.learn(column)
+                return encoder.learn_and_encode(column)
             return encoder.encode(column)
         except ValueError as error:
             raise ValueError(f"column {label!r}: {error}") from error
@@ -195,8 +202,8 @@ def _encoder(field: FieldConfig, name: str) -> Encoder:
             return Quantile(name, field.edges, field.quantiles, field.learn_edges_from)
 
 
-def _side_by_side(parts: Sequence[Hashed], rows: int, bars: U8) -> Coordinates:
-    """Each row's coordinates of all parts, part after part; bars: of each part, or none."""
+def _side_by_side(parts: Sequence[Hashed], rows: int, thresholds: U8) -> Coordinates:
+    """Each row's coordinates of all parts, part after part; thresholds: of each part, or none."""
     single = sum(part.indptr is None for part in parts)
     indptr = np.arange(rows + 1) * single
     for part in parts:
@@ -207,38 +214,38 @@ def _side_by_side(parts: Sequence[Hashed], rows: int, bars: U8) -> Coordinates:
     keys, values = np.empty(nnz, np.uint64), np.ones(nnz if carried else 0)
     free = indptr[:-1].copy()
     for one_each, neighbours in groupby(parts, lambda part: part.indptr is None):
-        run = list(neighbours)
+        adjacent = list(neighbours)
         if one_each:
-            _place_columns(np.stack([part.keys for part in run]), free, keys)
-            for i, part in enumerate(run):
+            _copy_columns(np.stack([part.keys for part in adjacent]), free, keys)
+            for i, part in enumerate(adjacent):
                 if part.values is not None:
                     values[free + i] = part.values
-            free += len(run)
+            free += len(adjacent)
             continue
-        for part in run:
+        for part in adjacent:
             pointers = part.pointers()
-            _place_ragged(part.keys, pointers, free, keys)
+            _copy_ragged(part.keys, pointers, free, keys)
             free += np.diff(pointers)
-    if len(bars):
+    if len(thresholds):
         lengths = np.stack([np.diff(part.pointers()) for part in parts], axis=1)
-        bars = np.repeat(np.tile(bars, rows), lengths.ravel())
-    return Coordinates(indptr, keys, values, bars)
+        thresholds = np.repeat(np.tile(thresholds, rows), lengths.ravel())
+    return Coordinates(indptr, keys, values, thresholds)
 
 
 @kernel
-def _place_columns(columns: U64, free: I64, out: U64) -> None:
-    """columns: [parts, rows]; each row's go to `out` from its free place on."""
+def _copy_columns(columns: U64, free: I64, out: U64) -> None:
+    """Copy each row of `columns` [parts, rows] to `out` from index `free[row]` on."""
     for row in range(free.size):
-        at = free[row]
+        start = free[row]
         for part in range(columns.shape[0]):
-            out[at + part] = columns[part, row]
+            out[start + part] = columns[part, row]
 
 
 @kernel
-def _place_ragged(source: U64, pointers: I64, free: I64, out: U64) -> None:
-    """Each row's `source[pointers[row]:pointers[row + 1]]` goes to `out` from its free place on."""
+def _copy_ragged(source: U64, pointers: I64, free: I64, out: U64) -> None:
+    """Copy each row's `source[pointers[row]:pointers[row + 1]]` to `out` from `free[row]` on."""
     for row in range(free.size):
-        at = free[row]
+        target = free[row]
         for i in range(pointers[row], pointers[row + 1]):
-            out[at] = source[i]
-            at += 1
+            out[target] = source[i]
+            target += 1

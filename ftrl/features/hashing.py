@@ -15,12 +15,15 @@ from streams.compute.arrays import F64, I64, U64
 from streams.compute.floats import float64
 from streams.compute.jit import kernel
 from streams.compute.murmur3 import MAX_SEED, fmix64, hash128
+from streams.compute.splitmix import GOLDEN
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / φ, odd
 NONE = np.uint64(0)  # no coordinate: a hash of 0 becomes ONE
 ONE = np.uint64(1)
 
-# Where `repr` writes floats without an exponent, and Arrow those that are not whole.
+_GOLDEN = np.uint64(GOLDEN)
+
+# Floats of these sizes are written without an exponent: by `repr` from the first to the second, by
+# Arrow up to the third, unless they are whole.
 _LEAST_AS_DIGITS, _WHOLE_AS_DIGITS, _ARROW_AS_DIGITS = 1e-4, 1e16, 1e10
 
 
@@ -64,8 +67,8 @@ class Hasher:
         """The coordinate of each value, U64 of its length.
 
         values: strings (small or large offsets), integers, booleans, floats of any width, nulls,
-        or a dictionary of these. Each distinct value of a dictionary is hashed once, and once for
-        all batches that share the dictionary. Raises ValueError for other types.
+        or a dictionary of these. A dictionary's values are hashed once for all batches that share
+        it. Raises ValueError for other types.
         """
         kind = values.type
         _require_hashable(kind.value_type if pa.types.is_dictionary(kind) else kind)
@@ -90,11 +93,11 @@ class Hasher:
         return keys
 
     def _table(self, dictionary: pa.Array) -> U64:
-        """Hashes of a dictionary's values, then the one for null."""
+        """Hashes of a dictionary's values, then the one for null; kept for the next batch."""
         last, table = self._last
         if not _same_memory(last, dictionary):
             table = np.append(self._hash(dictionary), self._null)
-            # Held, the dictionary keeps its memory, so that no other can have its addresses.
+            # While the dictionary is referenced here, no other can have its addresses.
             self._last = (dictionary, table)
         return table
 
@@ -131,11 +134,11 @@ def _shortest(values: pa.Array) -> pa.Array:
     whole = (np.trunc(numbers) == numbers) & (size < _WHOLE_AS_DIGITS)
     digits = pa.array(np.where(whole, numbers, 0.0).astype(np.int64)).cast(pa.string())
     text = pc.if_else(pa.array(whole), digits, wide.cast(pa.string()))
-    # Arrow begins elsewhere to write exponents, and writes them otherwise.
-    others = ~whole & ~missing & ((size < _LEAST_AS_DIGITS) | (size >= _ARROW_AS_DIGITS))
-    if others.any():
-        written = [repr(number).removesuffix(".0") for number in numbers[others].tolist()]
-        text = pc.replace_with_mask(text, pa.array(others), pa.array(written, pa.string()))
+    # Arrow writes exponents for other sizes than `repr`, and in another form.
+    differing = ~whole & ~missing & ((size < _LEAST_AS_DIGITS) | (size >= _ARROW_AS_DIGITS))
+    if differing.any():
+        written = [repr(number).removesuffix(".0") for number in numbers[differing].tolist()]
+        text = pc.replace_with_mask(text, pa.array(differing), pa.array(written, pa.string()))
     return pc.if_else(pa.array(missing), None, text)
 
 
@@ -167,9 +170,12 @@ def _distinct(
     starts: I64, ends: I64, keys: U64, missing: np.uint64, seen: U64, owner: I64,
     out: U64, indptr: I64,
 ) -> None:  # fmt: skip
-    """One open-addressing set serves all rows: a slot is empty unless its owner is row + 1."""
+    """Fill `out` and `indptr`; see `distinct`.
+
+    One open-addressing set serves all rows: a slot is empty unless its owner is row + 1.
+    """
     last = seen.size - 1
-    at = 0
+    end = 0
     for row in range(starts.size):
         for i in range(starts[row], ends[row]):
             key = keys[i]
@@ -181,12 +187,12 @@ def _distinct(
             if owner[slot] != row + 1:
                 owner[slot] = row + 1
                 seen[slot] = key
-                out[at] = key
-                at += 1
-        if at == indptr[row]:
-            out[at] = missing
-            at += 1
-        indptr[row + 1] = at
+                out[end] = key
+                end += 1
+        if end == indptr[row]:
+            out[end] = missing
+            end += 1
+        indptr[row + 1] = end
 
 
 def cross(seed: int, parts: Sequence[Hashed]) -> Hashed:
@@ -207,30 +213,34 @@ def cross(seed: int, parts: Sequence[Hashed]) -> Hashed:
 
 
 def _multiply(left: Hashed, right: Hashed) -> Hashed:
-    before, after = left.pointers(), right.pointers()
-    indptr = np.zeros_like(before)
-    np.cumsum(np.diff(before) * np.diff(after), out=indptr[1:])
+    """The product of two factors, row by row, before 0 becomes 1; see `cross`."""
+    left_indptr, right_indptr = left.pointers(), right.pointers()
+    indptr = np.zeros_like(left_indptr)
+    np.cumsum(np.diff(left_indptr) * np.diff(right_indptr), out=indptr[1:])
     keys = np.empty(indptr[-1], np.uint64)
-    _mix_pairs(before, left.keys, after, right.keys, keys)
+    _mix_pairs(left_indptr, left.keys, right_indptr, right.keys, keys)
     return Hashed(keys, indptr)
 
 
 @kernel
 def _mix(seed: np.uint64, parts: U64, out: U64) -> None:
-    """parts: [parts, rows]."""
+    """Cross the parts [parts, rows], one coordinate a row in each."""
     for row in range(out.size):
         h = seed
         for part in range(parts.shape[0]):
-            h = fmix64(h * GOLDEN + parts[part, row])
+            h = fmix64(h * _GOLDEN + parts[part, row])
         out[row] = ONE if h == NONE else h
 
 
 @kernel
-def _mix_pairs(before: I64, left: U64, after: I64, right: U64, out: U64) -> None:
-    """Each row's left coordinates times its right ones; `before`, `after` are row pointers."""
-    at = 0
-    for row in range(before.size - 1):
-        for i in range(before[row], before[row + 1]):
-            for j in range(after[row], after[row + 1]):
-                out[at] = fmix64(left[i] * GOLDEN + right[j])
-                at += 1
+def _mix_pairs(left_indptr: I64, left: U64, right_indptr: I64, right: U64, out: U64) -> None:
+    """Cross each row's left coordinates with its right ones.
+
+    left_indptr, right_indptr: the rows of `left` and `right`.
+    """
+    end = 0
+    for row in range(left_indptr.size - 1):
+        for i in range(left_indptr[row], left_indptr[row + 1]):
+            for j in range(right_indptr[row], right_indptr[row + 1]):
+                out[end] = fmix64(left[i] * _GOLDEN + right[j])
+                end += 1

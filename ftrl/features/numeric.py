@@ -45,7 +45,8 @@ class Bucket:
         """name: what to hash under. mantissa_bits: m, from 0 to 8."""
         self._hasher = Hasher(name)
         self._shift = np.int64(_MANTISSA - mantissa_bits)
-        # By bucket, negative ones from the end, 0 until met; the missing key beyond infinity's.
+        # By bucket, negative ones from the end, 0 until one is hashed; behind that of infinity the
+        # missing key.
         infinity = int(_INFINITY >> self._shift)
         self._keys = np.zeros(2 * infinity + 2, np.uint64)
         self._keys[infinity + 1] = self._hasher.missing
@@ -97,8 +98,8 @@ class Value:
 class Quantile:
     """Buckets between edges: a number v hashes as `q` and the count of edges ≤ v.
 
-    Without edges, they are learned from the first `learn_from` finite values. Rows up to and
-    including the one with the last of these get no coordinate, not even a missing one; where
+    Without edges, the edges are learned from the first `learn_from` finite values. Rows up to and
+    including the one with the last of these values get no coordinate, not even a missing one; where
     a batch is split never changes that.
 
     edges: F64, ascending; None until known.
@@ -121,13 +122,13 @@ class Quantile:
         values = _floats(column)
         return self._encode(values, len(values) if self.edges is None else 0)
 
-    def learn(self, column: pa.Array) -> Hashed:
-        """As `encode`, and while there are no edges, learn from the values."""
+    def learn_and_encode(self, column: pa.Array) -> Hashed:
+        """Encode the column; while there are no edges, first learn from its values."""
         values = _floats(column)
         return self._encode(values, self._observe(values) if self.edges is None else 0)
 
     def state(self) -> dict[str, list[float]]:
-        """The `edges`, or the `sample` they will be learned from."""
+        """The `edges`, or the `sample` from which edges will be learned."""
         if self.edges is None:
             return {"sample": self._sample.tolist()}
         return {"edges": self.edges.tolist()}
@@ -144,7 +145,7 @@ class Quantile:
         self._table = _table(self._hasher, pa.array([f"q{i}" for i in range(len(edges) + 1)]))
 
     def _observe(self, values: F64) -> int:
-        """Take values into the sample; the first row that has edges, the row count if none."""
+        """Take values into the sample; returns the first row for which edges are known, or rows."""
         finite = np.flatnonzero(np.isfinite(values))
         taken = finite[: self._learn_from - len(self._sample)]
         self._sample = np.append(self._sample, values[taken])

@@ -1,4 +1,4 @@
-"""Features that have changed since a run began: what was read before lacks the columns of today."""
+"""Fields that were added or renamed since a run began: older batches lack today's columns."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
@@ -10,66 +10,72 @@ from ftrl.features.config import FeatureConfig
 from streams.schema import FEATURE_PREFIX
 
 
-class FormerNames:
-    """Of each field that is new, or renamed, the names it had, the latest first.
+class RenamedFields:
+    """The fields that were added or renamed, and the names they had before.
 
-    names: plain JSON; of a field that is new, none.
+    previous_names: by field, its names before, the latest first; [] for a field that is new. Plain
+    JSON.
     """
 
-    def __init__(self, names: Mapping[str, list[str]] | None = None) -> None:
-        """names: default: every field was there from the beginning."""
-        self.names = dict(names or {})
+    def __init__(self, previous_names: Mapping[str, list[str]] | None = None) -> None:
+        """previous_names: default: every field was there from the beginning."""
+        self.previous_names = dict(previous_names or {})
 
-    def since(self, before: FeatureConfig, now: FeatureConfig) -> "FormerNames":
-        """The same when the features have changed from `before` to `now`, as they may."""
+    def since(self, before: FeatureConfig, now: FeatureConfig) -> "RenamedFields":
+        """The fields added or renamed so far, and those that changed from `before` to `now`."""
         kept = change(before, now).names
         columns = {name for name, field in now.fields.items() if field.kind != "position"}
         names: dict[str, list[str]] = {name: [] for name in sorted(columns - set(kept.values()))}
         for old, new in kept.items():
             if old != new:
-                names[new] = [old, *self.names.get(old, [])]
-            elif old in self.names:
-                names[new] = self.names[old]
-        return FormerNames(names)
+                names[new] = [old, *self.previous_names.get(old, [])]
+            elif old in self.previous_names:
+                names[new] = self.previous_names[old]
+        return RenamedFields(names)
 
     def select(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        """The columns of `schema`; of a new or renamed field, where there is none, missing values.
+        """A batch's columns in `schema`, under today's names.
 
-        Raises KeyError with the names of those that are not there, or are of other types.
+        A column that the batch lacks has missing values if its field was added or renamed. Raises
+        KeyError with the names of other columns that are absent, or are of other types.
         """
         sources = self._sources(schema.names, set(batch.schema.names))
         columns = [self._column(batch, field, sources[field.name]) for field in schema]
-        wrong = [field.name for field, found in zip(schema, columns, strict=True) if found is None]
+        wrong = [
+            field.name for field, column in zip(schema, columns, strict=True) if column is None
+        ]
         if wrong:
             raise KeyError(", ".join(wrong))
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def absent(self, names: Iterable[str]) -> list[str]:
-        """The columns of new fields that are not among `names`, of a batch's columns."""
-        there = set(names)
+        """The columns of added or renamed fields that a batch with the columns `names` lacks."""
+        present = set(names)
         return [
             FEATURE_PREFIX + name
-            for name, former in self.names.items()
-            if there.isdisjoint(FEATURE_PREFIX + each for each in (name, *former))
+            for name, previous in self.previous_names.items()
+            if present.isdisjoint(FEATURE_PREFIX + each for each in (name, *previous))
         ]
 
-    def _sources(self, names: Sequence[str], there: Set[str]) -> dict[str, str | None]:
-        """By the name of a column, the one of a batch (`there`) that holds it; None: none does."""
+    def _sources(self, names: Sequence[str], present: Set[str]) -> dict[str, str | None]:
+        """By the name of a column, which of the `present` ones holds it; None: none does."""
         found: dict[str, str | None] = {}
         for name in names:
-            spellings = [name, *(FEATURE_PREFIX + each for each in self._former(name) or ())]
-            found[name] = next((each for each in spellings if each in there), None)
-        # Where a field still has its former name, no newer one of that name is there yet.
+            spellings = [name, *(FEATURE_PREFIX + each for each in self._previous(name) or ())]
+            found[name] = next((each for each in spellings if each in present), None)
+        # A column under a field's previous name is that field's, whatever newer field has the name.
         taken = {source for name, source in found.items() if source != name}
         return {name: None if source == name in taken else source for name, source in found.items()}
 
     def _column(self, batch: pa.RecordBatch, field: pa.Field, source: str | None) -> Any:
+        """The column named `source` if it is of the field's type; nulls if it may be missing."""
         if source is None:
-            known = self._former(field.name) is not None
-            return pa.nulls(batch.num_rows, field.type) if known else None
+            may_miss = self._previous(field.name) is not None
+            return pa.nulls(batch.num_rows, field.type) if may_miss else None
         column = batch.column(batch.schema.get_all_field_indices(source)[0])
         return column if column.type == field.type else None
 
-    def _former(self, column: str) -> list[str] | None:
+    def _previous(self, column: str) -> list[str] | None:
+        """The previous names of a column's field; None if it was neither added nor renamed."""
         name = column.removeprefix(FEATURE_PREFIX)
-        return self.names.get(name) if name != column else None
+        return self.previous_names.get(name) if name != column else None

@@ -1,2 +1,2 @@
 from .batch import IN_LINE as IN_LINE
-from .workspace import BLOCK as BLOCK
+from .workspace import TILE as TILE

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ftrl.admission import generations
-from ftrl.kernels import count_codes
-from ftrl.table import layout
-from streams.compute.arrays import U8, U64
+from ftrl.admission.generations import Filters
+from ftrl.kernels.count_codes import Bits
+from ftrl.table.layout import TableArrays
+from streams.compute.arrays import U8
 
 TALLY = np.dtype(
     [
@@ -28,7 +28,7 @@ TALLY = np.dtype(
 )
 Tally = npt.NDArray[np.void]
 
-FULL = -1  # of `crowded`: the table is; 0: nothing is; else 1 + a group that is
+FULL = -1  # of `crowded`: the table is; 0: nothing is; else 1 + the number of a bucket that is
 
 
 class Rates(NamedTuple):
@@ -43,24 +43,20 @@ class Rates(NamedTuple):
 class Model(NamedTuple):
     """What learning changes, and its bounds.
 
-    touched: uint64, a bit a slot, set when it is stored to. tally: one record of type `TALLY`.
-    seed: of the random roundings. bits: of the codes, where rates go by counts. ages: uint8 a slot,
-    the epoch in which its key was last seen, modulo 256, or [0]. epoch: the examples of one.
-    evicts: whether to say at once that a feature was refused.
+    room: how many features the table holds before it must grow. sketch: of the features seen, see
+    `ftrl.admission.hyperloglog`. tally: one record of type `TALLY`. seed: of the random roundings
+    and admissions. bits: of the codes of counts. epoch: the examples of one. evicts: whether to
+    return at once when a feature was refused.
     """
 
-    slots: layout.Slots
-    touched: U64
-    shift: layout.Shift
+    table: TableArrays
     room: int
     max_features: int
-    words: U64
-    rules: generations.Rules
-    progress: generations.Progress
-    seen: U8
+    filters: Filters
+    sketch: U8
     tally: Tally
+    rates: Rates
     seed: np.uint64
-    bits: count_codes.Bits
-    ages: U8
+    bits: Bits
     epoch: int
     evicts: bool

@@ -9,16 +9,19 @@ import numpy.typing as npt
 from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
 from streams.compute.intrinsics import CACHE_LINE, prefetch
 from streams.compute.jit import inlined, kernel
+from streams.schema import Kind
 
-CORRECTION = 1  # of `kind`; 0 is a first label
+FIRST, CORRECTION = int(Kind.FIRST), int(Kind.CORRECTION)  # as kernels compare them
 
-# Beyond this no input can be meant; within it nothing overflows, not even in float32: a step
-# changes a weight by α at most, and n stops growing long before 3e38.
+# No input beyond can be meant. Within, nothing overflows, not even in float32: a step changes a
+# weight by α at most, and n stops growing long before 3e38.
 LIMIT = 1e15
 
 IN_LINE = CACHE_LINE // 8  # numbers of 64 bits
 
-_NAMES = {"omega": "weight"}  # what is told as, where it is not what it becomes
+_ARGUMENTS = {
+    "omega": "weight"
+}  # of `Learner.learn`, where a column of `Examples` has another name
 
 
 class Batch(NamedTuple):
@@ -39,9 +42,9 @@ class Examples(NamedTuple):
     label: int8, 0 or 1. offset: float64, a logit added to the model's own. omega: float64, ω of
     a first label, ω₀ of a correction. rate: float64, r of a correction's first label. kind:
     int8, first label or correction. kept: bool, of a correction: whether its first label was
-    learned from. place: int64, the row's place in the log, which tells its random roundings from
-    others'. ts: int64, its event time, ms. bars: uint8 [nnz], the coordinates' thresholds of
-    admission, or [0] where all have the same.
+    learned from. place: int64, where in the log the row is, by which random roundings differ.
+    ts: int64, event time, ms. thresholds: uint8 [nnz], the coordinates' thresholds of admission, or
+    [0] where all have the same.
     """
 
     label: I8
@@ -52,13 +55,13 @@ class Examples(NamedTuple):
     kept: Bool
     place: I64
     ts: I64
-    bars: U8
+    thresholds: U8
 
 
 def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
     """The coordinates of `rows` rows, values brought into ±10^15; see `Batch`.
 
-    Raises ValueError if they do not fit together, a key is 0, or a value is not finite.
+    Raises ValueError if the arrays do not fit together, a key is 0, or a value is not finite.
     """
     if len(indptr) != rows + 1:
         raise ValueError(f"indptr has {len(indptr)} entries; {rows} rows need {rows + 1}")
@@ -74,7 +77,7 @@ def batch_of(indptr: I64, keys: U64, values: F64, rows: int) -> Batch:
     refuse_zero(keys)
     if not np.isfinite(values).all():
         raise ValueError("a value is not a finite number")
-    return Batch(indptr, keys, _within(values))
+    return Batch(indptr, keys, _clipped(values))
 
 
 @kernel
@@ -100,40 +103,43 @@ def examples_of(
     kept: Bool | None,
     place: I64 | None,
     ts: I64 | None,
-    bars: U8,
+    thresholds: U8,
 ) -> Examples:
-    """What `Learner.learn` is told of each row, ω worked out; see there.
+    """The columns that `Learner.learn` is given, checked, with ω in place of the weights.
 
-    bars: of the batch's coordinates.
-
-    Raises ValueError if the columns differ in length or hold what they must not.
+    thresholds: of the batch's coordinates. Raises ValueError if the columns differ in length or
+    hold values that they must not.
     """
     rows = len(label)
-    told = Examples(
+    columns = Examples(
         read_only(label, np.int8),
         read_only(offset, np.float64),
         read_only(weight, np.float64),
-        _told(rate, 1, "float64", rows),
-        _told(kind, 0, "int8", rows),
-        _told(kept, 1, "bool", rows),
-        _told(place, 0, "int64", rows),
-        _told(ts, 0, "int64", rows),
-        bars,
+        _column_or(rate, 1, "float64", rows),
+        _column_or(kind, FIRST, "int8", rows),
+        _column_or(kept, 1, "bool", rows),
+        _column_or(place, 0, "int64", rows),
+        _column_or(ts, 0, "int64", rows),
+        thresholds,
     )
-    for name, column in told._asdict().items():
-        if name != "bars" and len(column) != rows:
-            given = _NAMES.get(name, name)
-            raise ValueError(f"{given} has {len(column)} entries for {rows} labels")
+    for name, column in columns._asdict().items():
+        if name != "thresholds" and len(column) != rows:
+            argument = _ARGUMENTS.get(name, name)
+            raise ValueError(f"{argument} has {len(column)} entries for {rows} labels")
     omegas = np.empty(rows)
-    wrong, beyond = _weigh(told, omegas)
+    wrong, beyond = _weigh(columns, omegas)
     if wrong:
-        _refuse(told)
-    offsets = told.offset.clip(-LIMIT, LIMIT) if beyond else told.offset
-    return told._replace(offset=read_only(offsets, np.float64), omega=read_only(omegas, np.float64))
+        _refuse(columns)
+    offsets = columns.offset.clip(-LIMIT, LIMIT) if beyond else columns.offset
+    return columns._replace(
+        offset=read_only(offsets, np.float64), omega=read_only(omegas, np.float64)
+    )
 
 
-def _told(column: npt.NDArray[Any] | None, default: int, dtype: str, rows: int) -> npt.NDArray[Any]:
-    """A column, or one that has `default` for each of `rows` rows, read-only."""
+def _column_or(
+    column: npt.NDArray[Any] | None, default: int, dtype: str, rows: int
+) -> npt.NDArray[Any]:
+    """A column, or `default` for each of `rows` rows if there is none; read-only."""
     if column is None:
         return _defaults(default, dtype, 1 << rows.bit_length())[:rows]
     return read_only(column, dtype)
@@ -141,22 +147,22 @@ def _told(column: npt.NDArray[Any] | None, default: int, dtype: str, rows: int) 
 
 @lru_cache
 def _defaults(value: int, dtype: str, rows: int) -> npt.NDArray[Any]:
-    """Kept, for memory that is new each time costs more than all that is done with it."""
+    """A column of one value, kept: new memory each time would cost more than reading it does."""
     return read_only(np.full(rows, value, dtype), dtype)
 
 
 @kernel
-def _weigh(told: Examples, omegas: F64) -> tuple[bool, bool]:
-    """Work out ω, from weights in its place, up to 10^15.
+def _weigh(columns: Examples, omegas: F64) -> tuple[bool, bool]:
+    """Compute ω, up to 10^15, from the weights that `columns` has in its place.
 
     Returns whether anything is wrong, and whether an offset is beyond ±10^15.
     """
-    label, offset, weight, rate, kind, _, place, ts, _ = told
+    label, offset, weight, rate, kind, _, place, ts, _ = columns
     wrong = beyond = False
     for row in range(len(label)):
         sampled = label[row] == 0 and kind[row] != CORRECTION
         omega = weight[row] / rate[row] if sampled else weight[row]
-        wrong |= (label[row] != 0) & (label[row] != 1) | (kind[row] != 0) & (
+        wrong |= (label[row] != 0) & (label[row] != 1) | (kind[row] != FIRST) & (
             kind[row] != CORRECTION
         )
         wrong |= (offset[row] - offset[row] != 0) | (weight[row] - weight[row] != 0)
@@ -167,15 +173,15 @@ def _weigh(told: Examples, omegas: F64) -> tuple[bool, bool]:
     return wrong, beyond
 
 
-def _refuse(told: Examples) -> None:
-    """Raise ValueError for the first thing that is wrong."""
-    label, offset, weight, rate, kind, _, place, ts, _ = told
+def _refuse(columns: Examples) -> None:
+    """Raise ValueError for the first column that holds what it must not."""
+    label, offset, weight, rate, kind, _, place, ts, _ = columns
     for name, column, good in (
         ("label", label, (label == 0) | (label == 1)),
         ("offset", offset, np.isfinite(offset)),
         ("weight", weight, np.isfinite(weight) & (weight >= 0)),
         ("rate", rate, (rate > 0) & (rate <= 1)),
-        ("kind", kind, (kind == 0) | (kind == CORRECTION)),
+        ("kind", kind, (kind == FIRST) | (kind == CORRECTION)),
         ("place", place, place >= 0),
         ("ts", ts, ts >= 0),
     ):
@@ -185,11 +191,11 @@ def _refuse(told: Examples) -> None:
 
 
 @inlined
-def announce_row(batch: Batch, examples: Examples, row: int) -> None:
-    """Have loaded what is known of a row, for it will be asked for; called for one after the other.
+def prefetch_row(batch: Batch, examples: Examples, row: int) -> None:
+    """Load the columns and coordinates of a row, which will soon be read; once for each row.
 
-    All of it is read from front to back, but too much else is read in between for the processor to
-    see that.
+    All columns are read from front to back, but too much else is read in between for the processor
+    to see that.
     """
     if row % IN_LINE == 0:
         prefetch(examples.label, row)
@@ -206,19 +212,21 @@ def announce_row(batch: Batch, examples: Examples, row: int) -> None:
             prefetch(batch.values, i)
 
 
-def bars_of(indptr: I64, keys: U64, bars: U8 | None) -> U8:
+def thresholds_of(indptr: I64, keys: U64, thresholds: U8 | None) -> U8:
     """The thresholds of a batch's coordinates, uint8 [nnz], or [0] where there are none.
 
     Arguments as of `Learner.learn`. Raises ValueError if there are not as many as keys.
     """
-    if bars is None or len(bars) == 0:
+    if thresholds is None or len(thresholds) == 0:
         return read_only(np.empty(0, np.uint8), np.uint8)
-    if len(bars) != len(keys):
-        raise ValueError(f"{len(bars)} bars for {len(keys)} keys; give all of them or none")
-    return read_only(bars[indptr[0] : indptr[-1]], np.uint8)
+    if len(thresholds) != len(keys):
+        raise ValueError(
+            f"{len(thresholds)} thresholds for {len(keys)} keys; give all of them or none"
+        )
+    return read_only(thresholds[indptr[0] : indptr[-1]], np.uint8)
 
 
-def _within(array: F64) -> F64:
+def _clipped(array: F64) -> F64:
     """`array` with everything beyond ±`LIMIT` brought to it."""
     if np.abs(array).max(initial=0) > LIMIT:
         array = array.clip(-LIMIT, LIMIT)
@@ -228,7 +236,7 @@ def _within(array: F64) -> F64:
 def read_only(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """`array` as contiguous and read-only, so that the kernels are compiled for one type only.
 
-    Raises ValueError if `dtype` does not hold what it holds.
+    Raises ValueError if `dtype` cannot represent its values.
     """
     view = np.ascontiguousarray(array, dtype).view()
     if array.dtype != dtype and not np.array_equal(view, array):

@@ -7,12 +7,12 @@ for each, and the sum becomes
 
     P (1 - p)² + (N / r) p² = P N (N + P/r) / (P + N)²,    p = P / (P + N)
 
-An example of weight ω₀ in which the coordinate has the value x counts (ω₀x)² times. 1/r is what it
-was on average over the negatives learned from, for r may change.
+An example of weight ω₀ in which the coordinate has the value x counts (ω₀x)² times. For 1/r its
+average over the negatives learned from is taken, because r may change.
 
-What a slot stores as n is then code(P)·2ᵇ + code(N), a whole number, with b bits a code: 5 of the
-exponent of 1 + count and b - 5 of its mantissa. So counts go to 2³². Small ones are exact; beyond,
-a code is rounded at random to one of its neighbours, without bias (Morris, CACM 1978).
+What a slot stores as n is then code(P)·2ᵇ + code(N), a whole number. A code has b bits: 5 of the
+exponent of 1 + count and b - 5 of its mantissa. So counts go to 2³². Small counts are exact; a
+larger one is rounded at random to a neighbouring code, without bias (Morris, CACM 1978).
 """
 
 from typing import TypeAlias
@@ -34,10 +34,10 @@ GRADIENTS = np.uint64(0)
 BITS = {FIXED: np.uint64(8), "float32": np.uint64(12), "float64": np.uint64(25)}
 
 _TO_MANTISSA = np.uint64(52 + 5)  # less b: the bits of a float64's mantissa that a code lacks
-_DRAWN = np.uint64(32)
+_DRAW_BITS = np.uint64(32)
 _ONE = np.uint64(0x3FF << 52)  # the bits of 1.0
 _1 = np.uint64(1)
-_NONE = 1e-100  # examples; something to divide by
+_NO_EXAMPLES = 1e-100  # a divisor where there are none
 
 
 @inlined
@@ -48,15 +48,15 @@ def decode(code: np.uint64, bits: Bits) -> float:
 
 
 @inlined
-def encode(count: float, bits: Bits, drawn: np.uint64) -> np.uint64:
-    """The code of `count` ≥ 0 under a draw of 32 bits; 2ᵇ or more if b bits do not hold it.
+def encode(count: float, bits: Bits, draw: np.uint64) -> np.uint64:
+    """The code of `count` ≥ 0, rounded by a draw of 32 bits; 2ᵇ or more if b bits do not hold it.
 
     Between two codes the count grows as the bits of 1 + count do, and so does the chance of a
     carry.
     """
     dropped = _TO_MANTISSA - bits
     word = np.float64(1.0 + count).view(np.uint64)
-    return ((word + (drawn << (dropped - _DRAWN))) >> dropped) - (_ONE >> dropped)
+    return ((word + (draw << (dropped - _DRAW_BITS))) >> dropped) - (_ONE >> dropped)
 
 
 @inlined
@@ -69,13 +69,13 @@ def split(stored: np.uint64, bits: Bits) -> tuple[float, float]:
 def squares(stored: np.uint64, bits: Bits, spread: float) -> float:
     """About Σg² of a stored n; spread: 1/r."""
     P, N = split(stored, bits)
-    total = max(P + N, _NONE)
+    total = max(P + N, _NO_EXAMPLES)
     return P * N * (N + P * spread) / (total * total)
 
 
 @inlined
-def note(tally: Tally, kind: int, kept: bool, label: int, rate: float) -> None:
-    """Count an example for the average of 1/r; a correction takes its negative out again."""
+def count_negative(tally: Tally, kind: int, kept: bool, label: int, rate: float) -> None:
+    """Count an example, if negative, for the average of 1/r; a correction takes it out again."""
     stands_for = 1 / rate
     if kind == CORRECTION:
         stands_for = -stands_for if kept else 0.0
@@ -93,11 +93,13 @@ def average(tally: Tally) -> float:
 
 
 @inlined
-def more(kind: int, kept: bool, label: int, omega: float, rate: float) -> tuple[float, float]:
+def count_increments(
+    kind: int, kept: bool, label: int, omega: float, rate: float
+) -> tuple[float, float]:
     """What an example adds to P and to N of its coordinates where x is 1.
 
-    ω is ω₀/r of a sampled negative, so N grows by ω² r. A correction of a negative that was trained
-    on takes it out of N again.
+    ω is ω₀/r of a sampled negative, so N grows by ω² r. A correction takes its negative out of N
+    again if the negative was trained on.
     """
     if kind == CORRECTION:
         return omega * omega, -omega * omega / rate if kept else 0.0
@@ -107,5 +109,5 @@ def more(kind: int, kept: bool, label: int, omega: float, rate: float) -> tuple[
 
 
 def bits_of(settings: LearnerSettings) -> Bits:
-    """How the learner's n is stored."""
+    """The bits of each code of counts under these settings; GRADIENTS where n is Σg²."""
     return BITS[settings.layout] if settings.rates == "counts" else GRADIENTS

@@ -7,142 +7,135 @@ two codes in every layout: see `ftrl.kernels.count_slot_codec`.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from ftrl.kernels.arguments import Model, Rates
 from ftrl.kernels.count_codes import GRADIENTS, Bits, squares
-from ftrl.kernels.workspace import Scratch, empty_lanes, in_lanes
+from ftrl.kernels.workspace import Workspace, clear_lanes, in_lanes
 from ftrl.table.fixedpoint import (
     HIGHEST,
     HIGHEST_SUM,
     LOWEST,
     SCALE,
-    STORED,
     decode_sum,
-    draws,
     encode_sum,
-    mix,
-    stem,
 )
-from ftrl.table.layout import FIXED, LAYOUTS, Shift, Slots, Stored
-from streams.compute.arrays import F64, U64
+from ftrl.table.layout import FIXED, LAYOUTS, MaybeHomes, Slot, Slots, Stored
+from ftrl.table.rng import STORED, row_context, uniform_draws
+from ftrl.table.touched import touch, touch_if_untouched
+from streams.compute.arrays import F64
 from streams.compute.jit import inlined, kernel
 
-_1 = np.uint64(1)
-_6 = np.uint64(6)
-_63 = np.uint64(63)
+
+class SlotCodec(NamedTuple):
+    """How to read z and n of a slot. bits, spread: of codes of counts, and 1/r; rates: α and β."""
+
+    bits: Bits
+    spread: float
+    rates: Rates
 
 
 @inlined
-def load(
-    slots: Slots, shift: Shift, s: Scratch, begin: int, size: int, alpha: float, beta: float
-) -> None:
-    """Read z, n and √n of `size` coordinates of a block, from `begin` on, into scratch."""
-    at, z, n, root, codes = s.at, s.z, s.n, s.root, s.codes
-    if shift is None:
+def load(model: Model, work: Workspace, begin: int, size: int) -> None:
+    """Read z, n and √n of `size` coordinates of a tile, from `begin` on, into the workspace."""
+    slots, rates = model.table.slots, model.rates
+    if model.table.homes is None:
         for j in range(size):
-            slot = np.uint64(at[np.uint64(begin + j)])
-            z[j] = slots[slot]["z"]
-            codes[j] = slots[slot]["n"]
-        empty_lanes(z, size)
-        empty_lanes(codes, size)
+            slot = np.uint64(work.slot[np.uint64(begin + j)])
+            work.z[j] = slots[slot]["z"]
+            work.codes[j] = slots[slot]["n"]
+        clear_lanes(work.z, size)
+        clear_lanes(work.codes, size)
         for j in range(in_lanes(size)):
-            n[j] = decode_sum(codes[j])
-            root[j] = math.sqrt(n[j])
-            z[j] = decode_z(z[j], root[j], alpha, beta)
+            work.n[j] = decode_sum(work.codes[j])
+            work.root[j] = math.sqrt(work.n[j])
+            work.z[j] = decode_z(work.z[j], work.root[j], rates)
     else:
         for j in range(size):
-            slot = np.uint64(at[np.uint64(begin + j)])
-            z[j] = slots[slot]["z"]
-            n[j] = slots[slot]["n"]
-        empty_lanes(z, size)
-        empty_lanes(n, size)
+            slot = np.uint64(work.slot[np.uint64(begin + j)])
+            work.z[j] = slots[slot]["z"]
+            work.n[j] = slots[slot]["n"]
+        clear_lanes(work.z, size)
+        clear_lanes(work.n, size)
         for j in range(in_lanes(size)):
-            root[j] = math.sqrt(n[j])
+            work.root[j] = math.sqrt(work.n[j])
 
 
 @inlined
-def decode_z(q: float, root: float, alpha: float, beta: float) -> float:
+def decode_z(q: float, root: float, rates: Rates) -> float:
     """z of a stored η·z, in units of 2⁻¹³, and the root of its coordinate's decoded n."""
-    return q * (beta + root) * (1 / (SCALE * alpha))
+    return q * (rates.beta + root) * (1 / (SCALE * rates.alpha))
 
 
 @inlined
-def store(
-    slots: Slots,
-    shift: Shift,
-    touched: U64,
-    s: Scratch,
-    begin: int,
-    size: int,
-    alpha: float,
-    beta: float,
-    here: np.uint64,
-) -> int:
+def store(model: Model, work: Workspace, begin: int, size: int, context: np.uint64) -> int:
     """Store z and n of `size` coordinates, from `begin` on, rounded to the table's layout.
 
-    here: of layout q2.13, see `encode`. Returns how many values lay outside what it can hold.
+    context: of layout q2.13, see `encode`. Returns how many values the layout cannot hold.
     """
-    at, z, n, codes = s.at, s.z, s.n, s.codes
+    slots, touched = model.table.slots, model.table.touched
     saturated = 0
-    if shift is None:
-        saturated = encode(s, begin, size, alpha, beta, here)
+    if model.table.homes is None:
+        saturated = encode(work, begin, size, model.rates, context)
         for j in range(size):
-            slot = np.uint64(at[np.uint64(begin + j)])
-            slots[slot]["z"] = np.int16(z[j])
-            slots[slot]["n"] = np.uint16(codes[j])
-            touched[slot >> _6] |= _1 << (slot & _63)
+            slot = np.uint64(work.slot[np.uint64(begin + j)])
+            slots[slot]["z"] = np.int16(work.z[j])
+            slots[slot]["n"] = np.uint16(work.codes[j])
+            touch(touched, slot)
     else:
         for j in range(size):
-            slot = np.uint64(at[np.uint64(begin + j)])
-            slots[slot]["z"] = z[j]
-            slots[slot]["n"] = n[j]
-            mark = _1 << (slot & _63)
-            if touched[slot >> _6] & mark == 0:  # most are since the last save
-                touched[slot >> _6] |= mark
+            slot = np.uint64(work.slot[np.uint64(begin + j)])
+            slots[slot]["z"] = work.z[j]
+            slots[slot]["n"] = work.n[j]
+            touch_if_untouched(touched, slot)
     return saturated
 
 
 @inlined
-def circumstances(shift: Shift, seed: np.uint64, place: int, kind: int) -> np.uint64:
-    """What a row's roundings depend on but for the coordinate; 0 in layouts that need none."""
-    if shift is None:
-        return stem(mix(seed, np.uint64(place)), np.uint64(STORED), np.uint64(kind))
+def rounding_context(homes: MaybeHomes, seed: np.uint64, place: int, kind: int) -> np.uint64:
+    """The rng context of a row's roundings; 0 in layouts that round without draws."""
+    if homes is None:
+        return row_context(seed, place, STORED, kind)
     return np.uint64(0)
 
 
 @inlined
-def encode(s: Scratch, begin: int, size: int, alpha: float, beta: float, here: np.uint64) -> int:
-    """Turn z and n into what layout q2.13 stores; returns how many lay outside what it can hold.
+def encode(work: Workspace, begin: int, size: int, rates: Rates, context: np.uint64) -> int:
+    """Turn z and n into what layout q2.13 stores; returns how many values it cannot hold.
 
-    n is rounded first, and η·z taken with the η of the rounded n: so z, too, has no bias. here:
-    from `circumstances`. Leaves by how much η·z was rounded up, in units of 2⁻¹³, in `root`.
+    n is rounded first, and η·z computed with the η of the rounded n: so z, too, has no bias.
+    context: from `rounding_context`. Leaves by how much η·z was rounded up, in units of 2⁻¹³, in
+    `root`.
     """
-    keys, z, n, codes, error = s.found, s.z, s.n, s.codes, s.root
     saturated = 0
-    empty_lanes(z, size)
-    empty_lanes(n, size)
+    clear_lanes(work.z, size)
+    clear_lanes(work.n, size)
     for j in range(in_lanes(size)):
-        of_n, of_z = draws(here, keys[np.uint64(begin + j)])
-        code = encode_sum(n[j], of_n)
+        draw_n, draw_z = uniform_draws(context, work.keys[np.uint64(begin + j)])
+        code = encode_sum(work.n[j], draw_n)
         saturated += 1 if code > HIGHEST_SUM else 0
         code = min(code, HIGHEST_SUM)
-        codes[j] = code
-        saturated += round_z(z, error, j, scale_of(decode_sum(code), alpha, beta), of_z)
+        work.codes[j] = code
+        saturated += round_z(work.z, work.root, j, scale_of(decode_sum(code), rates), draw_z)
     return saturated
 
 
 @inlined
-def scale_of(n: float, alpha: float, beta: float) -> float:
-    """What takes z to η·z in units of 2⁻¹³."""
-    return alpha * SCALE / (beta + math.sqrt(n))
+def scale_of(n: float, rates: Rates) -> float:
+    """The factor from z to η·z in units of 2⁻¹³."""
+    return rates.alpha * SCALE / (rates.beta + math.sqrt(n))
 
 
 @inlined
-def round_z(z: F64, error: F64, j: int, scale: float, drawn: float) -> int:
-    """Turn z[j] into what is stored, and leave its rounding; returns 1 if it lay outside."""
+def round_z(z: F64, error: F64, j: int, scale: float, draw: float) -> int:
+    """Turn z[j] into what is stored, and put the rounding into error[j].
+
+    Returns 1 if the layout cannot hold it.
+    """
     exact = scale * z[j]
-    rounded = np.floor(exact + drawn)
+    rounded = np.floor(exact + draw)
     kept = min(max(rounded, LOWEST), HIGHEST)
     error[j] = rounded - exact
     z[j] = kept
@@ -150,27 +143,25 @@ def round_z(z: F64, error: F64, j: int, scale: float, drawn: float) -> int:
 
 
 @kernel
-def _decode_z(q: Stored, n: F64, alpha: float, beta: float, z: F64) -> None:
+def _decode_z(q: Stored, n: F64, rates: Rates, z: F64) -> None:
     for i in range(len(q)):
-        z[i] = decode_z(np.float64(q[i]), math.sqrt(n[i]), alpha, beta)
+        z[i] = decode_z(np.float64(q[i]), math.sqrt(n[i]), rates)
 
 
 @kernel
-def _decode_n(codes: Stored, bits: Bits, spread: float, n: F64) -> None:
+def _decode_n(codes: Stored, codec: SlotCodec, n: F64) -> None:
     for i in range(len(codes)):
-        n[i] = _n_of(np.uint64(codes[i]), bits, spread)
+        n[i] = _decode_code(np.uint64(codes[i]), codec)
 
 
-def decoded(
-    z: Stored, n: Stored, bits: Bits, spread: float, alpha: float, beta: float
-) -> tuple[F64, F64]:
-    """z and n, float64, of columns as they are stored, in any layout; spread: 1/r, for counts."""
-    found_z, found_n = z.astype(np.float64), n.astype(np.float64)
-    if is_fixed(z) or bits != GRADIENTS:
-        _decode_n(n, bits, spread, found_n)
+def decoded(z: Stored, n: Stored, codec: SlotCodec) -> tuple[F64, F64]:
+    """z and n, float64, of columns as they are stored, in any layout."""
+    decoded_z, decoded_n = z.astype(np.float64), n.astype(np.float64)
+    if is_fixed(z) or codec.bits != GRADIENTS:
+        _decode_n(n, codec, decoded_n)
     if is_fixed(z):
-        _decode_z(z, found_n, alpha, beta, found_z)
-    return found_z, found_n
+        _decode_z(z, decoded_n, codec.rates, decoded_z)
+    return decoded_z, decoded_n
 
 
 def is_fixed(z: Stored) -> bool:
@@ -179,48 +170,32 @@ def is_fixed(z: Stored) -> bool:
 
 
 @inlined
-def n_of(slots: Slots, shift: Shift, bits: Bits, spread: float, slot: int | np.int64) -> float:
-    """n of a slot, in any layout; where rates go by counts, about that. spread: 1/r."""
-    if shift is None or bits != GRADIENTS:
-        return _n_of(np.uint64(slots[slot]["n"]), bits, spread)
+def n_of(slots: Slots, homes: MaybeHomes, codec: SlotCodec, slot: Slot) -> float:
+    """n of a slot, in any layout; where rates go by counts, about Σg² in its place."""
+    if homes is None or codec.bits != GRADIENTS:
+        return _decode_code(np.uint64(slots[slot]["n"]), codec)
     return np.float64(slots[slot]["n"])
 
 
 @inlined
-def _n_of(code: np.uint64, bits: Bits, spread: float) -> float:
-    return decode_sum(code) if bits == GRADIENTS else squares(code, bits, spread)
+def _decode_code(code: np.uint64, codec: SlotCodec) -> float:
+    return decode_sum(code) if codec.bits == GRADIENTS else squares(code, codec.bits, codec.spread)
 
 
 @inlined
-def z_of(
-    slots: Slots,
-    shift: Shift,
-    bits: Bits,
-    spread: float,
-    slot: int | np.int64,
-    alpha: float,
-    beta: float,
-) -> float:
+def z_of(slots: Slots, homes: MaybeHomes, codec: SlotCodec, slot: Slot) -> float:
     """z of a slot, in any layout."""
-    if shift is None:
-        root = math.sqrt(n_of(slots, shift, bits, spread, slot))
-        return decode_z(np.float64(slots[slot]["z"]), root, alpha, beta)
+    if homes is None:
+        root = math.sqrt(n_of(slots, homes, codec, slot))
+        return decode_z(np.float64(slots[slot]["z"]), root, codec.rates)
     return np.float64(slots[slot]["z"])
 
 
 @kernel
-def nonzero(
-    slots: Slots,
-    shift: Shift,
-    bits: Bits,
-    spread: float,
-    alpha: float,
-    beta: float,
-    l1: float,
-) -> int:
-    """How many used slots have a weight other than 0; spread: 1/r, for counts."""
+def count_weights(slots: Slots, homes: MaybeHomes, codec: SlotCodec) -> int:
+    """How many used slots have a weight other than 0."""
     count = 0
     for i in range(len(slots)):
-        if abs(z_of(slots, shift, bits, spread, i, alpha, beta)) > l1:
+        if abs(z_of(slots, homes, codec, i)) > codec.rates.l1:
             count += 1
     return count

@@ -1,68 +1,87 @@
-"""Learning in three steps that different threads can take, each ahead of the next.
+"""Learning in three stages that different threads can take, each ahead of the next.
 
-`look_up` finds the slots of coordinates, `admit` lets new features in, `learn` does the arithmetic.
-The first two never read z or n, the last never reads keys; so they can work on different rows at
-the same time, and what comes out is, to the byte, what `ftrl.kernels.learn.learn` gives.
+`look_up_keys` finds the slots of coordinates, `admit_rows` lets new features in, `update_rows` does
+the arithmetic. The first two never read z or n, and the last never reads keys; so they can work on
+different rows at the same time. What comes out is, to the byte, what
+`ftrl.kernels.learn.learn_rows` gives.
 
 Most coordinates of a row are of common features, whose cache lines the arithmetic writes to all the
-time. A core that looked for their keys there would have to fetch these lines from the other, and
-back, for every row. So looking up has its own memory of where the common ones are: see `memo`.
+time. A core that looked for their keys there would have to fetch these lines from the other core,
+and back, for every row. So each thread looks common features up in a cache of its own; see
+`hot_key_cache`.
 """
 
-from typing import cast
+from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.admission import admission, hyperloglog
+from ftrl.admission import hyperloglog
+from ftrl.admission.admission import prefetch_lines
 from ftrl.kernels import count_codes
-from ftrl.kernels.arguments import Model, Rates
-from ftrl.kernels.batch import IN_LINE, Batch, Examples, announce_row
-from ftrl.kernels.learn import is_repeated, let_in, predict_row, step_row
+from ftrl.kernels.arguments import Model
+from ftrl.kernels.batch import IN_LINE, Batch, Examples, prefetch_row
+from ftrl.kernels.learn import ZERO, admit_row, is_repeated, predict_row, update_row
 from ftrl.kernels.workspace import (
-    BLOCK,
-    MOSTSTAMPED,
-    STAMPED,
-    Scratch,
-    close_up,
+    FILTER_MASK,
+    MOST_FILTERED,
+    TILE,
+    Workspace,
     coalesce,
-    is_still_suspect,
+    drop_absent,
+    may_repeat_by_other_bits,
 )
 from ftrl.table import layout
-from ftrl.table.layout import ABSENT, Shift, Slots
+from ftrl.table.layout import ABSENT, MaybeHomes, Slots
+from streams.compute.aligned import aligned
 from streams.compute.arrays import F64, I32, I64, U8, U16, U64
 from streams.compute.intrinsics import prefetch, prefetch_to_write
 from streams.compute.jit import inlined, kernel
 
 AHEAD = 256  # coordinates: by the time they are searched for, their homes are loaded
 SOON = 12  # coordinates without a slot: by the time they are counted, the filters' lines are loaded
-PLACES = 1 << 15  # of a memo, which stays in a core's own cache
+HOT_KEYS = 1 << 15  # entries of the cache, so that it stays in a core's own
 
-TALLIED = ("used", "refused", "crowded")  # by `admit`; the rest is of the arithmetic
+TALLIED = ("used", "refused", "crowded")  # by `admit_rows`; `update_rows` counts all else
 
-_PLACE = np.uint64(PLACES - 1)
-_BITS = np.uint64(20)  # of a key, not those that homes go by
+_ENTRY_MASK = np.uint64(HOT_KEYS - 1)
+_SKIPPED_BITS = np.uint64(20)  # of a key: an entry goes by others than homes do
 _1 = np.uint64(1)
-_NOTHING = cast(int, np.int64(0))  # see `ftrl.kernels.learn`
 
 
-def memo() -> U64:
-    """Where common features are: a key and its slot, side by side, for each place; 0 at first.
+class PartSlots(NamedTuple):
+    """The slots of a part's coordinates.
 
-    It is right as long as nothing in the table moves.
+    slot: int32, ABSENT where there is none. missing: int32, which coordinates have none, ascending.
     """
-    places: U64 = layout.aligned(2 * PLACES, np.uint64)
-    return places
+
+    slot: I32
+    missing: I32
+
+
+def hot_key_cache() -> U64:
+    """The slots of common features: for each entry a key and its slot, side by side; 0 at first.
+
+    The cache is right as long as nothing in the table moves.
+    """
+    cache: U64 = aligned(2 * HOT_KEYS, np.uint64)
+    return cache
+
+
+@inlined
+def _entry_of(key: np.uint64) -> np.uint64:
+    """Where a key is in a `hot_key_cache`; its slot comes after it."""
+    return ((key >> _SKIPPED_BITS) & _ENTRY_MASK) << _1
 
 
 @kernel
-def look_up(
-    slots: Slots, shift: Shift, places: U64, keys: U64, at: I32, away: I32, missed: I64
+def look_up_keys(
+    slots: Slots, homes: MaybeHomes, cache: U64, keys: U64, found: PartSlots, misses: I64
 ) -> int:
-    """Put the slots of `keys` into `at`, ABSENT where there is none.
+    """Look up `keys` in a `hot_key_cache`, then in the table, and put their slots into `found`.
 
-    Lists which these are in `away`, and returns their number. places: of a `memo`. missed: scratch,
-    int64 [2 * AHEAD].
+    Returns how many keys have no slot. misses: space for those not in the cache, int64 [2 * AHEAD].
     """
+    slot_of, missing = found.slot, found.missing
     count = before = 0
     for first in range(0, len(keys) + AHEAD, AHEAD):
         half = first & AHEAD
@@ -70,191 +89,209 @@ def look_up(
             prefetch(keys, i)
         size = 0
         for i in range(np.uint64(min(first, len(keys))), np.uint64(min(first + AHEAD, len(keys)))):
-            place = ((keys[i] >> _BITS) & _PLACE) << _1
-            at[i] = np.int64(places[place + _1])
-            missed[np.uint64(half + size)] = i
-            size += 1 if places[place] != keys[i] else 0
+            entry = _entry_of(keys[i])
+            slot_of[i] = np.int64(cache[entry + _1])
+            misses[np.uint64(half + size)] = i
+            size += 1 if cache[entry] != keys[i] else 0
         for j in range(size):
-            prefetch(slots, np.int64(layout.home(slots, shift, keys[missed[half + j]])))
+            prefetch(slots, np.int64(layout.home(slots, homes, keys[misses[half + j]])))
         begin = count
         for j in range(AHEAD - half, AHEAD - half + before):
-            missing = np.uint64(missed[np.uint64(j)])
-            slot, there = layout.at_home(slots, shift, keys[missing])
-            at[missing] = slot
-            away[np.uint64(count)] = missing
-            count += 0 if there else 1
-        layout.announce_next(slots, shift, keys, away, begin, count)
-        count = layout.find_all(slots, shift, keys, at, away, begin, count, begin)
+            miss = np.uint64(misses[np.uint64(j)])
+            slot, is_at_home = layout.find_at_home(slots, homes, keys[miss])
+            slot_of[miss] = slot
+            missing[np.uint64(count)] = miss
+            count += 0 if is_at_home else 1
+        layout.prefetch_next(slots, homes, keys, missing, begin, count)
+        count = layout.find_all(slots, homes, keys, slot_of, missing, begin, count, begin)
         for j in range(AHEAD - half, AHEAD - half + before):
-            missing = np.uint64(missed[np.uint64(j)])
-            place = ((keys[missing] >> _BITS) & _PLACE) << _1
-            places[place] = keys[missing] if at[missing] >= 0 else np.uint64(0)
-            places[place + _1] = np.uint64(at[missing])
+            miss = np.uint64(misses[np.uint64(j)])
+            entry = _entry_of(keys[miss])
+            cache[entry] = keys[miss] if slot_of[miss] >= 0 else np.uint64(0)
+            cache[entry + _1] = np.uint64(slot_of[miss])
         before = size
     return count
 
 
+class PartAdmission(NamedTuple):
+    """What `admit_rows` must know of a part beside its rows.
+
+    missing: how many coordinates `look_up_keys` found no slot for. admitted_in: uint16
+    [FILTER_ENTRIES], in which part, modulo 2^16, a key was admitted last whose stored key has these
+    bits. number: the part's own. first_unseen: the number of the first part whose new features may
+    not have been in the table yet when this part was looked up.
+    """
+
+    missing: int
+    admitted_in: U16
+    number: int
+    first_unseen: int
+
+
 @kernel
-def admit(
+def admit_rows(
     model: Model,
     batch: Batch,
     examples: Examples,
-    s: Scratch,
+    work: Workspace,
     start: int,
     stop: int,
-    at: I32,
-    away: I32,
-    count: int,
-    came: U16,
-    known: int,
-    part: int,
+    found: PartSlots,
+    part: PartAdmission,
 ) -> int:
-    """Count the sightings in rows from `start` on, up to `stop`, and let in what is due.
+    """Count the sightings in rows from `start` on, up to `stop`, and admit features that are due.
 
-    at, away, count: of these rows' coordinates, from `look_up`. came: uint16 [STAMPS], in which
-    part a key was let in last whose name in the table has that stamp, modulo 2^16; part: the number
-    of this one; known: that of the first whose features may not have been there yet when it was
-    looked up. Returns `stop` if all are done, else the row before which there is something else to
-    do, as `ftrl.kernels.learn.learn` does.
+    found: of these rows' coordinates, from `look_up_keys`. Returns `stop` if all are done, else the
+    row before which there is something else to do, as `ftrl.kernels.learn.learn_rows` does.
     """
-    slots, shift, tally, room = model.slots, model.shift, model.tally, model.room
-    indptr, keys, _ = batch
+    slots, homes, tally, room = model.table.slots, model.table.homes, model.tally, model.room
+    slot_of, missing, admitted_in = found.slot, found.missing, part.admitted_in
+    indptr, chosen = batch.indptr, work.chosen
     base = indptr[start]
-    found, chosen = keys[base:], s.chosen
-    this, since = np.uint16(part), np.uint16(part - known)
+    keys = batch.keys[base:]
+    number, unseen_parts = np.uint16(part.number), np.uint16(part.number - part.first_unseen)
     i = 0
     for row in range(start, stop):
         first, end = indptr[row] - base, indptr[row + 1] - base
         if room < model.max_features and tally[0]["used"] + (end - first) > room:
             return row
-        counts, suspect, stamp = not is_repeated(examples, row), False, np.uint16(row)
+        counts, repeats, stamp = not is_repeated(examples, row), False, np.uint16(row)
         absent = 0
-        while i < count and away[i] < end:
-            prefetch(found, np.int64(away[min(i + 2 * SOON, count - 1)]))
-            soon = found[away[min(i + SOON, count - 1)]]
-            admission.announce(model.words, model.rules, soon)
-            j = away[i]
+        while i < part.missing and missing[i] < end:
+            prefetch(keys, np.int64(missing[min(i + 2 * SOON, part.missing - 1)]))
+            soon = keys[missing[min(i + SOON, part.missing - 1)]]
+            prefetch_lines(model.filters, soon)
+            j = missing[i]
             i += 1
-            place = layout.name(shift, found[j]) & STAMPED
-            if np.uint16(this - came[place]) <= since:
-                at[j] = slot_of(slots, shift, found[j])
-            suspect |= s.stamps[place] == stamp
-            s.stamps[place] = stamp
+            entry = layout.stored_key(homes, keys[j]) & FILTER_MASK
+            if np.uint16(number - admitted_in[entry]) <= unseen_parts:
+                slot_of[j] = slot_or_absent(slots, homes, keys[j])
+            repeats |= work.duplicate_filter[entry] == stamp
+            work.duplicate_filter[entry] = stamp
             chosen[absent] = j
-            absent += 1 if at[j] < 0 else 0
-            if counts and at[j] < 0:
-                hyperloglog.observe(model.seen, found[j])
+            absent += 1 if slot_of[j] < 0 else 0
+            if counts and slot_of[j] < 0:
+                hyperloglog.observe(model.sketch, keys[j])
         if not counts:
             continue
-        if suspect:
-            absent = firsts(batch, row, s, at, base)
-        if let_in(model, batch, examples, s, row, found, at, absent) > 0:
+        if repeats:
+            absent = choose_firsts(batch, row, work, slot_of, base)
+        if admit_row(model, batch, examples, work, row, keys, slot_of, absent) > 0:
             for k in range(absent):
-                if at[chosen[k]] >= 0:
-                    came[layout.name(shift, found[chosen[k]]) & STAMPED] = this
+                if slot_of[chosen[k]] >= 0:
+                    admitted_in[layout.stored_key(homes, keys[chosen[k]]) & FILTER_MASK] = number
         if model.evicts and tally[0]["crowded"] != 0:
             return row + 1
     return stop
 
 
 @inlined
-def slot_of(slots: Slots, shift: Shift, key: np.uint64) -> np.int64:
+def slot_or_absent(slots: Slots, homes: MaybeHomes, key: np.uint64) -> np.int64:
     """The slot of a key, or ABSENT."""
-    slot = layout.find(slots, shift, key)
+    slot = layout.find(slots, homes, key)
     return slot if slot >= 0 else np.int64(ABSENT)
 
 
 @inlined
-def firsts(batch: Batch, row: int, s: Scratch, at: I32, base: int) -> int:
-    """List a row's coordinates without a slot, each feature's first, in `s.chosen`.
+def choose_firsts(batch: Batch, row: int, work: Workspace, slot_of: I32, base: int) -> int:
+    """List a row's coordinates without a slot, the first of each feature, in `work.chosen`.
 
-    Returns how many they are. base: the coordinate that `at` begins with.
+    Returns how many they are. base: the coordinate that `slot_of` begins with.
     """
-    indptr, keys, values = batch
-    size = coalesce(indptr, keys, values, row, s.marks, s.found, s.x, _NOTHING)
-    known = count = 0
+    indptr, keys = batch.indptr, batch.keys
+    size = coalesce(batch, row, work.dedupe_table, work.keys, work.x, ZERO)
+    matched = count = 0
     for i in range(indptr[row], indptr[row + 1]):
-        if known < size and keys[i] == s.found[known]:
-            known += 1
-            if at[i - base] < 0:
-                s.chosen[count] = i - base
+        if matched < size and keys[i] == work.keys[matched]:
+            matched += 1
+            if slot_of[i - base] < 0:
+                work.chosen[count] = i - base
                 count += 1
     return count
 
 
 @kernel
-def learn(
-    model: Model, rates: Rates, batch: Batch, examples: Examples, s: Scratch, start: int, stop: int,
-    at: I32, logits: F64,
-) -> None:  # fmt: skip
-    """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `at`.
+def update_rows(
+    model: Model,
+    batch: Batch,
+    examples: Examples,
+    work: Workspace,
+    start: int,
+    stop: int,
+    slot_of: I32,
+    logits: F64,
+) -> None:
+    """Predict, then learn, the rows `start` to `stop`, whose coordinates have the slots `slot_of`.
 
-    The next row's are picked between a row's prediction and its step, as `ftrl.kernels.learn.learn`
-    loads ahead there; so two rows take turns with the halves of scratch.
+    The next row is picked between a row's prediction and its step, where
+    `ftrl.kernels.learn.learn_rows` loads ahead; so two rows take turns with the halves of the
+    workspace.
     """
-    slots, ages, tally, indptr = model.slots, model.ages, model.tally, batch.indptr
-    base, begin, size = indptr[start], _NOTHING, _NOTHING
-    named = (
-        model.shift is None or model.bits != count_codes.GRADIENTS
-    )  # roundings are drawn by them
-    fetch(slots, ages, at, indptr[start] - base, indptr[min(start + BLOCK, stop)] - base)
+    table, tally, indptr = model.table, model.tally, batch.indptr
+    base, begin, size = indptr[start], ZERO, ZERO
+    draws_by_key = table.homes is None or model.bits != count_codes.GRADIENTS
+    prefetch_slots(table.slots, table.ages, slot_of, ZERO, indptr[min(start + TILE, stop)] - base)
     if start < stop:
-        size = pick(batch, start, s, at, base, begin, named)
+        size = pick(batch, start, work, slot_of, base, begin, draws_by_key)
     for row in range(start, stop):
-        due = predict_row(model, rates, examples, s, row, begin, size, logits)
-        late = min(row + 2 * BLOCK, stop - 1)
-        announce_row(batch, examples, late)
-        for i in range(indptr[late] - base, indptr[late + 1] - base, 2 * IN_LINE):
-            prefetch(at, i)
-        if row + BLOCK < stop:
-            fetch(slots, ages, at, indptr[row + BLOCK] - base, indptr[row + BLOCK + 1] - base)
-        other, more = len(s.chosen) - begin, _NOTHING
+        update = predict_row(model, examples, work, row, begin, size, logits)
+        later = min(row + 2 * TILE, stop - 1)
+        prefetch_row(batch, examples, later)
+        for i in range(indptr[later] - base, indptr[later + 1] - base, 2 * IN_LINE):
+            prefetch(slot_of, i)
+        if row + TILE < stop:
+            first, end = indptr[row + TILE] - base, indptr[row + TILE + 1] - base
+            prefetch_slots(table.slots, table.ages, slot_of, first, end)
+        next_begin, next_size = len(work.chosen) - begin, ZERO
         if row + 1 < stop:
-            more = pick(batch, row + 1, s, at, base, other, named)
+            next_size = pick(batch, row + 1, work, slot_of, base, next_begin, draws_by_key)
         tally[0]["examples"] += 0 if is_repeated(examples, row) else 1
-        step_row(model, rates, examples, s, row, begin, size, due)
-        begin, size = other, more
+        update_row(model, examples, work, row, begin, size, update)
+        begin, size = next_begin, next_size
 
 
 @inlined
-def fetch(slots: Slots, ages: U8, at: I32, first: int, end: int) -> None:
-    """Have the slots of the coordinates `first` to `end` loaded, for they will be asked for."""
+def prefetch_slots(slots: Slots, ages: U8, slot_of: I32, first: int, end: int) -> None:
+    """Load the slots of the coordinates `first` to `end`, which will soon be written to."""
     for i in range(np.uint64(first), np.uint64(end)):
-        prefetch_to_write(slots, max(at[i], 0))
+        prefetch_to_write(slots, max(slot_of[i], 0))
         if len(ages) > 0:
-            prefetch_to_write(ages, max(at[i], 0))
+            prefetch_to_write(ages, max(slot_of[i], 0))
 
 
 @inlined
-def pick(batch: Batch, row: int, s: Scratch, at: I32, base: int, begin: int, named: bool) -> int:
-    """Put a row's coordinates that have a slot into scratch, from `begin` on, each feature once.
+def pick(
+    batch: Batch, row: int, work: Workspace, slot_of: I32, base: int, begin: int, with_keys: bool
+) -> int:
+    """Put a row's coordinates that have a slot into the workspace, from `begin` on.
 
-    named: whether the keys are needed there. Returns how many they are.
+    Each feature occurs once there. base: the coordinate that `slot_of` begins with. with_keys:
+    whether the keys are needed there. Returns how many coordinates they are.
     """
-    indptr, keys, values = batch
+    indptr, keys, values = batch.indptr, batch.keys, batch.values
     first, last, origin = np.uint64(indptr[row]), np.uint64(indptr[row + 1]), np.uint64(base)
-    found, x, kept, stamps, stamp = s.found, s.x, s.at, s.stamps, np.uint16(row)
-    suspect = np.uint64(last - first) > MOSTSTAMPED
+    stamp = np.uint16(row)
+    repeats = np.uint64(last - first) > MOST_FILTERED
     end = begin
     for i in range(first, last):
-        place, there = keys[i] & STAMPED, np.uint64(end)
-        suspect |= stamps[place] == stamp
-        stamps[place] = stamp
-        if named:
-            found[there] = keys[i]
-        kept[there] = at[i - origin]
+        entry, target = keys[i] & FILTER_MASK, np.uint64(end)
+        repeats |= work.duplicate_filter[entry] == stamp
+        work.duplicate_filter[entry] = stamp
+        if with_keys:
+            work.keys[target] = keys[i]
+        work.slot[target] = slot_of[i - origin]
         if len(values):
-            x[there] = values[i]
-        end += 1 if at[i - origin] >= 0 else 0
-    if suspect and is_still_suspect(keys, first, last, stamps, stamp):
-        size = coalesce(indptr, keys, values, row, s.marks, found, x, begin)
+            work.x[target] = values[i]
+        end += 1 if slot_of[i - origin] >= 0 else 0
+    if repeats and may_repeat_by_other_bits(keys, first, last, work.duplicate_filter, stamp):
+        size = coalesce(batch, row, work.dedupe_table, work.keys, work.x, begin)
         end = begin
         for i in range(indptr[row], indptr[row + 1]):
-            if end < size and keys[i] == found[end]:
-                kept[end] = at[i - base]
+            if end < size and keys[i] == work.keys[end]:
+                work.slot[end] = slot_of[i - base]
                 end += 1
-        end = close_up(found, x, kept, begin, end)
+        end = drop_absent(work, begin, end)
     elif len(values) == 0:
         for i in range(np.uint64(begin), np.uint64(end)):
-            x[i] = 1.0
+            work.x[i] = 1.0
     return end - begin

@@ -1,7 +1,7 @@
 """Weights as a scorer holds them: from keys to logits.
 
-- `grouped`: the weights of a model of layout q2.13 as they are served: 6 bytes each
-- `table`: what a scorer needs of a model: the non-zero weights in 16 bits, and the bias
+- `table`: `ServingTable`: whole keys, 10 bytes a weight; `serving_weights`, which rounds them
+- `bucketed`: `BucketedServingTable`: keys by bucket and tag, 6 bytes a weight
 """
 
 import lazy_loader

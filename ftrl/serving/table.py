@@ -1,4 +1,4 @@
-"""What a scorer needs of a model: the non-zero weights in 16 bits, and the bias."""
+"""The weights of a model as a scorer holds them: those other than 0, in 16 bits, and the bias."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ftrl.kernels.batch import Batch, batch_of, refuse_zero
-from ftrl.table.fixedpoint import SCALE, SERVING, quantize
+from ftrl.table.fixedpoint import SCALE, quantize
 from ftrl.table.layout import EMPTY, home_shift, room
+from ftrl.table.rng import SERVING
 from streams.compute.arrays import F64, I16, I64, U64
 from streams.compute.jit import kernel
 
@@ -27,16 +28,16 @@ class ServingWeights(NamedTuple):
 def serving_weights(keys: U64, weights: F64, *, seed: int, variant: int) -> ServingWeights:
     """Round `Learner.weights()` for serving; weights that round to 0 are left out.
 
-    seed: the learner's. variant: tells the versions' roundings apart.
+    seed: the learner's. variant: the version's number, by which roundings differ.
     """
-    rounded = quantize(weights, keys, seed=seed, kind=SERVING, variant=variant)
+    rounded = quantize(weights, keys, seed=seed, purpose=SERVING, variant=variant)
     kept = rounded.q != 0
     return ServingWeights(keys[kept], rounded.q[kept], rounded.saturated)
 
 
 @kernel
 def _home(keys: U64, shift: np.uint64, key: np.uint64) -> np.int64:
-    """The slot that holds `key`, or the empty one where it would be."""
+    """The slot that holds `key`, or the empty slot where `key` would be."""
     mask = len(keys) - 1
     slot = np.int64(key >> shift)
     while keys[slot] != key and keys[slot] != EMPTY:
@@ -66,8 +67,8 @@ def _score(
         logits[row] += bias + total / SCALE
 
 
-class Served(ABC):
-    """The weights of one version in memory, however they are kept. bias: a logit."""
+class ServedWeights(ABC):
+    """The weights of one version in memory, in any form. bias: a logit."""
 
     bias: float
 
@@ -80,9 +81,9 @@ class Served(ABC):
         """The rows' logits: offset + bias + x·w, float64.
 
         Row i has the coordinates `indptr[i]` up to `indptr[i + 1]` of keys (uint64) and values
-        (float64, or empty where every value is 1); repeats add up. Within Σ|x| 2⁻¹³ of the
-        learner the weights came from, where no weight saturated. Raises ValueError for arrays
-        that do not fit together.
+        (float64, or empty where every value is 1); repeats add up. A logit differs from the
+        learner's by Σ|x| 2⁻¹³ at most, where no weight saturated. Raises ValueError for arrays that
+        do not fit together.
         """
         logits = np.array(offset, np.float64)
         self._add(batch_of(indptr, keys, values, len(logits)), logits)
@@ -93,14 +94,14 @@ class Served(ABC):
         """Add bias + x·w to the logits."""
 
 
-class ServingTable(Served):
-    """The weights of one version, read-only; any number of threads may score with it.
-
-    keys: uint64, distinct, none 0; q: int16 in units of 2⁻¹³; bias: a logit. Raises ValueError
-    if keys and q differ in length, or a key is 0.
-    """
+class ServingTable(ServedWeights):
+    """The weights of one version, read-only; any number of threads may score with it."""
 
     def __init__(self, keys: U64, q: I16, bias: float) -> None:
+        """keys: uint64, distinct, none 0. q: int16, in units of 2⁻¹³. bias: a logit.
+
+        Raises ValueError if keys and q differ in length, or a key is 0.
+        """
         if len(keys) != len(q):
             raise ValueError(f"{len(keys)} keys but {len(q)} weights")
         refuse_zero(keys)

@@ -1,10 +1,10 @@
-"""The learner's table: layouts, growth in small steps, 16-bit fixed point.
+"""The learner's table: from keys to slots with z and n.
 
-- `fixedpoint`: state in 16 bits: fixed point for weights, a short float for sums; both rounded at
-  random
-- `growing`: the slots in memory, and how they become more: in place, a few at a time, the highest
-  keys first
-- `layout`: the learner's table: from keys to (z, n), open addressing, a slot in one cache line
+- `layout`: where a key's slot is, in three layouts
+- `growing`: `Table`: the slots in memory, and their incremental resize
+- `touched`: which slots were stored to since the last save
+- `rng`: uniform random draws that are hashes
+- `fixedpoint`: weights and sums in 16 bits, rounded at random
 """
 
 import lazy_loader

@@ -1,9 +1,11 @@
-from .growing import ALL_TOUCHED as ALL_TOUCHED
 from .layout import FIXED as FIXED
 from .layout import LAYOUTS as LAYOUTS
 from .layout import NO_AGES as NO_AGES
-from .layout import Shift as Shift
+from .layout import MaybeHomes as MaybeHomes
 from .layout import Slots as Slots
+from .layout import TableArrays as TableArrays
 from .layout import find as find
 from .layout import home as home
-from .layout import keys_of as keys_of
+from .layout import least_keys as least_keys
+from .touched import ALL_TOUCHED as ALL_TOUCHED
+from .touched import touched_words as touched_words

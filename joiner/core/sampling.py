@@ -4,8 +4,8 @@ import numpy as np
 
 from streams.compute.jit import kernel
 from streams.compute.murmur3 import fmix64
+from streams.compute.splitmix import GOLDEN
 
-_GOLDEN = 0x9E3779B97F4A7C15
 _11 = np.uint64(11)
 
 
@@ -18,4 +18,4 @@ def is_kept(lo: np.uint64, salt: np.uint64, keep_rate: float) -> np.bool_:
 def salt(seed: int) -> np.uint64:
     """The seed, 0 to 2^64 - 1, mixed so that near seeds make unrelated choices."""
     # A compiled function gives a plain int, which others would take for a signed one.
-    return np.uint64(fmix64(np.uint64((seed + _GOLDEN) % (1 << 64))))
+    return np.uint64(fmix64(np.uint64((seed + GOLDEN) % (1 << 64))))

@@ -184,7 +184,7 @@ def advance(counters: npt.NDArray[np.int64], index: int | np.int64, value: int) 
         return True
 
 
-def give_way() -> None:
+def yield_core() -> None:
     """Let another thread run that waits for this core; if none does, go on at once."""
     time.sleep(0)
 
@@ -234,7 +234,7 @@ def _system_call(name: str, *arguments: int) -> Any:
 
     @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
     def call(_: Any) -> Any:
-        """Numba's side of `give_way` and `rest`."""
+        """Numba's side of `yield_core` and `rest`."""
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
             word = ir.IntType(32)
@@ -275,8 +275,8 @@ def _compiled_advance(counters: Any, index: Any, value: Any) -> Any:  # noqa: AR
     return compiled
 
 
-@overload(give_way, inline="always")  # type: ignore[untyped-decorator]  # no types
-def _compiled_give_way() -> Any:
+@overload(yield_core, inline="always")  # type: ignore[untyped-decorator]  # no types
+def _compiled_yield_core() -> Any:
     def compiled() -> Any:
         _yield()
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.compute.arrays import F64, I64, U64, Bool
+from streams.compute.splitmix import GOLDEN, finalize
 
-_GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 _LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")  # 32 bits: exact times any exponent
 _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
@@ -23,16 +23,6 @@ _INVERSE_LN2 = float.fromhex("0x1.71547652b82fep+0")
 _SQRT_HALF = float.fromhex("0x1.6a09e667f3bcdp-1")
 _TAYLOR_TERMS = 14
 _ATANH_TERMS = 12
-
-
-def mix(x: U64) -> U64:
-    """A bijection of 64 bits that looks random: SplitMix64's finalizer, variant 13.
-
-    Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    """
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +34,8 @@ class Random:
     def bits(self, name: str, counter: I64) -> U64:
         """64 random bits for each counter; distinct counters of a name give distinct bits."""
         digest = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
-        start = (int.from_bytes(digest, "little") + _GOLDEN) & _MASK
-        return mix(counter.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(start))
+        start = (int.from_bytes(digest, "little") + GOLDEN) & _MASK
+        return finalize(counter.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64(start))
 
     def uniform(self, name: str, counter: I64) -> F64:
         """Uniform over the multiples of 2⁻⁵³ in [0, 1): the top 53 bits."""

@@ -15,7 +15,7 @@ from deploy.cli.app import app
 from ftrl.admission.bloom import LINE_WORDS, line_of
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
-from ftrl.table.layout import FIXED, LAYOUTS, columns, home
+from ftrl.table.layout import FIXED, LAYOUTS, NO_AGES, TableArrays, columns, home
 from tests.support import trivago
 from tests.support.learning import learn, of, random_rows
 
@@ -29,9 +29,9 @@ def test_the_bare_traffic_changes_nothing(layout: str) -> None:
     rows = random_rows(40, fields=5, features=60, seed=1)
     learn(learner, rows)
     keys = np.array([key for row in rows for key, _ in row.coordinates], np.uint64)
-    slots, shift, filters = learner.slots, learner.shift, learner.admission
+    slots, homes, filters = learner.slots, learner.homes, learner.admission
     absent, counts = np.empty(len(keys), np.uint8), np.zeros(len(slots), np.uint8)
-    outside(slots, shift, keys, 2, counts, absent)
+    outside(slots, homes, keys, 2, counts, absent)
     held = set(columns(slots)[0].tolist())
     before = [keys[:i].tolist().count(key) for i, key in enumerate(keys)]
     if layout != FIXED:  # whose keys are the least of those that share a slot
@@ -40,16 +40,17 @@ def test_the_bare_traffic_changes_nothing(layout: str) -> None:
         ]
     assert 0 < absent.sum() < len(keys)
     touched = np.arange(len(slots) // 64, dtype=np.uint64)
+    table = TableArrays(slots, touched, NO_AGES, homes)
     memory = [part.tobytes() for part in (slots, touched, filters.words)]
     cells = slots.view(np.uint64)
     size = len(cells) // len(slots)
-    read = [int(cells[int(home(slots, shift, key)) * size + size // 2]) for key in keys]
+    read = [int(cells[int(home(slots, homes, key)) * size + size // 2]) for key in keys]
     for key in keys[absent == 1]:
         line = line_of(filters.rules.lines, key) * filters.rules.generations
         for generation in range(filters.rules.generations):
             read.append(int(filters.words[(line + generation) * LINE_WORDS]))
-    traffic = slots, touched, shift, filters.words, filters.rules, keys, absent
-    assert pass_through(*traffic, 5, cells, np.uint64(0)) == sum(read) % 2**64
+    total = pass_through(table, filters.filters(), keys, absent, 5, cells, np.uint64(0))
+    assert total == sum(read) % 2**64
     assert memory == [part.tobytes() for part in (slots, touched, filters.words)]
 
 

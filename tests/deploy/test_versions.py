@@ -12,13 +12,13 @@ from deploy.storage import publish as publishing
 from deploy.storage import versions
 from deploy.storage.manifest import Manifest
 from deploy.storage.rocksdb import Store, StoreError
+from ftrl.cut import Cut
 from ftrl.features.config import FeatureConfig, FieldConfig
 from ftrl.learner import Learner
 from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
 from ftrl.table.layout import FIXED, LAYOUTS
-from ftrl.training import Cut
-from tests.support.learning import arrays, learn, of, random_rows
+from tests.support.learning import arrays, learn, of, predict, random_rows
 
 FEATURES = FeatureConfig(fields={"ad": FieldConfig(kind="categorical")})
 ROWS = random_rows(200, fields=6, features=400, seed=1)
@@ -59,7 +59,7 @@ def test_a_version_is_its_learner(store: Store, layout: str) -> None:
     assert manifest.weights > 200
     a = arrays(ROWS)
     coordinates = (a["indptr"], a["keys"], a["values"], a["offset"])
-    difference = table.logit(*coordinates) - learner.predict(*coordinates)
+    difference = table.logit(*coordinates) - predict(learner, a)
     assert np.abs(difference).max() <= 6 * STEP
     assert np.abs(difference).max() > 0
     assert Scorer(manifest, table).manifest.bias == learner.bias

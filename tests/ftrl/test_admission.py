@@ -37,7 +37,7 @@ def bloom(
     )
 
 
-NO_BARS = np.empty(0, np.uint8)
+NO_THRESHOLDS = np.empty(0, np.uint8)
 
 
 class Filters:
@@ -50,15 +50,17 @@ class Filters:
 
     def example(self, features: Sequence[int], ts: int = 0) -> None:
         """Sight the features of one example, each once."""
-        words, rules, progress = self.held.words, self.held.rules, self.held.progress
-        generations_module.start_example(words, rules, progress, self.examples, ts)
+        filters = self.held.filters()
+        generations_module.start_example(filters, self.examples, ts)
         absent = np.array([f for f in features if f not in self.entered], np.uint64)
         chosen = np.arange(len(absent))
         totals = np.empty(len(absent), np.int64)
-        here = np.uint64(admission.circumstances(rules, np.uint64(0), self.examples, 0))
-        size = admission.admit(
-            words, rules, progress, here, NO_BARS, absent, 0, absent, chosen, totals, len(absent)
+        context = np.uint64(
+            admission.admission_context(filters.rules, np.uint64(0), self.examples, 0)
         )
+        candidates = admission.Candidates(absent, chosen, totals, len(absent))
+        row = admission.RowThresholds(NO_THRESHOLDS, absent, 0)
+        size = admission.admit(filters, context, candidates, row)
         for feature in absent[chosen[:size]].tolist():
             self.entered[feature] = self.examples
         self.examples += 1

@@ -56,7 +56,7 @@ def test_wrong_arrays_are_refused(changes: dict[str, object], message: str) -> N
 def test_arguments_may_be_read_only_slices() -> None:
     """As Arrow hands them out: not writable, and indptr not from 0."""
     plain = random_rows(20, fields=3, features=30, seed=5)
-    rows = [replace(row, bars=(1,) * len(row.coordinates)) for row in plain]
+    rows = [replace(row, thresholds=(1,) * len(row.coordinates)) for row in plain]
     whole, sliced = (Learner(LearnerSettings(), OFF) for _ in range(2))
     expected = learn(whole, rows[5:]).logit
     given_ = arrays(rows)

@@ -6,24 +6,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftrl.learner import Learner
-from ftrl.serving.grouped import GroupedKeys, GroupedServingTable, grouped_keys
+from ftrl.serving.bucketed import BucketedKeys, BucketedServingTable, bucketed_keys
 from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
 from ftrl.table.fixedpoint import dequantize
 from ftrl.table.growing import Table
-from ftrl.table.layout import FIXED, GROUP, LAYOUTS, columns, find, group_of, home, keys_of, tag_of
+from ftrl.table.layout import (
+    BUCKET,
+    FIXED,
+    LAYOUTS,
+    bucket_of,
+    columns,
+    find,
+    home,
+    least_keys,
+    tag_of,
+)
 from streams.compute.arrays import U64, Bool
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support import learning
-from tests.support.learning import arrays, bloom, learn, least, of, random_rows, same_state
+from tests.support.learning import arrays, bloom, learn, least, of, predict, random_rows, same_state
 from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with many keys, which are slow in pure Python
 
 quick = settings(max_examples=tries(50))
 OFF = AdmissionSettings()
-GROUPS = 256  # of a MiB
+BUCKETS = 256  # of a MiB
 NO_VALUES = np.empty(0)
 
 
@@ -47,28 +57,29 @@ def held_by(learner: Learner) -> U64:
 
 def ask(learner: Learner, keys: U64) -> Bool:
     """Whether the learner has a weight for each key."""
-    logits = learner.predict(np.arange(len(keys) + 1), keys, NO_VALUES, np.zeros(len(keys)))
+    logits = predict(learner, arrays([Row(((key, 1.0),)) for key in keys.tolist()]))
     found: Bool = logits != learner.bias
     return found
 
 
 @kernel
 @given(st.integers(0, 2**64 - 1), st.integers(1, 2**28))
-def test_the_least_key_of_a_group_and_tag_is_in_both(key: int, groups: int) -> None:
-    group, tag = group_of(groups, np.uint64(key)), tag_of(np.uint64(key))
-    assert 0 <= group < groups
-    found = keys_of(np.array([group], np.int64), np.array([tag], np.uint32), groups)[0]
-    assert (group_of(groups, found), tag_of(found)) == (group, tag)
-    assert found == 0 or group == 0 or group_of(groups, found - np.uint64(2**32)) == group - 1
+def test_the_least_key_of_a_bucket_and_tag_is_in_both(key: int, buckets: int) -> None:
+    bucket, tag = bucket_of(buckets, np.uint64(key)), tag_of(np.uint64(key))
+    assert 0 <= bucket < buckets
+    found = least_keys(buckets, np.array([bucket], np.int64), np.array([tag], np.uint32))[0]
+    assert (bucket_of(buckets, found), tag_of(found)) == (bucket, tag)
+    lower = found - np.uint64(2**32)
+    assert found == 0 or bucket == 0 or bucket_of(buckets, lower) == bucket - 1
 
 
 @kernel
 @pytest.mark.parametrize("memory", [1, 3])
-def test_groups_and_homes_are_even(memory: int) -> None:
+def test_buckets_and_homes_are_even(memory: int) -> None:
     table = Table(FIXED, 10**9, memory)
-    assert len(table.slots) == memory * GROUPS * GROUP
+    assert len(table.slots) == memory * BUCKETS * BUCKET
     keys = np.random.default_rng(1).integers(1, 2**64, 5000, dtype=np.uint64)
-    homes = np.array([home(table.slots, table.shift, key) for key in keys])
+    homes = np.array([home(table.slots, table.homes, key) for key in keys])
     assert 0 <= homes.min() <= homes.max() < len(table.slots)
     counts = np.histogram(homes, 50, (0, len(table.slots)))[0]
     expected = len(homes) / 50
@@ -77,13 +88,13 @@ def test_groups_and_homes_are_even(memory: int) -> None:
 
 
 @kernel
-def test_two_features_of_one_group_and_tag_are_one() -> None:
-    """Nothing else is: the group is the key's high half, scaled, the tag its low half."""
+def test_two_features_of_one_bucket_and_tag_are_one() -> None:
+    """Nothing else is: the bucket is the key's high half, scaled, the tag its low half."""
     learner = Learner(of(FIXED, l1=0), OFF)
     key = 0x1234_5678_9ABC_DEF0
     learn(learner, [Row(((key, 1.0),), 1)])
-    twin, other_tag, other_group = key ^ 1 << 32, key ^ 1, key ^ 1 << 60
-    found = ask(learner, np.array([key, twin, other_tag, other_group], np.uint64))
+    twin, other_tag, other_bucket = key ^ 1 << 32, key ^ 1, key ^ 1 << 60
+    found = ask(learner, np.array([key, twin, other_tag, other_bucket], np.uint64))
     assert found.tolist() == [True, True, False, False]
     learn(learner, [Row(((twin, 1.0), (key, 1.0), (other_tag, 1.0)), 0)], (), 1)
     assert held_by(learner).tolist() == sorted({least(key), least(other_tag)})
@@ -120,7 +131,7 @@ def test_the_collision_rate_is_as_stated() -> None:
     teach(learner, random_keys(60_000, seed=2, bits=18))
     share = 2**14
     stated = learner.stats().collision_rate
-    assert stated == learner.features / GROUPS / 2**32
+    assert stated == learner.features / BUCKETS / 2**32
     others = random_keys(400_000, seed=3, bits=18)
     others = others[~np.isin(others, random_keys(60_000, seed=2, bits=18))]
     found = int(ask(learner, others).sum())
@@ -131,13 +142,13 @@ def test_the_collision_rate_is_as_stated() -> None:
 
 def test_a_load_of_seven_tenths_loses_nothing() -> None:
     learner = Learner(of(FIXED, l1=0), OFF)
-    keys = random_keys(GROUPS * GROUP * 7 // 10 + 1, seed=4)
+    keys = random_keys(BUCKETS * BUCKET * 7 // 10 + 1, seed=4)
     teach(learner, keys)
     stats = learner.stats()
     assert stats.refused == 0
     assert stats.features_admitted == len(keys)
-    assert stats.collision_rate <= GROUP * 0.7001 / 2**32
-    assert len(learner.slots) == GROUPS * GROUP
+    assert stats.collision_rate <= BUCKET * 0.7001 / 2**32
+    assert len(learner.slots) == BUCKETS * BUCKET
     assert held_by(learner).tolist() == sorted(map(least, keys.tolist()))
     assert ask(learner, keys).all()
 
@@ -149,14 +160,14 @@ def test_a_full_table_refuses_and_goes_on() -> None:
     np.random.default_rng(6).shuffle(keys)
     teach(learner, keys)
     stats = learner.stats()
-    assert stats.features_admitted == GROUPS * GROUP * 7 // 8
+    assert stats.features_admitted == BUCKETS * BUCKET * 7 // 8
     assert stats.refused >= len(keys) - stats.features_admitted
     crowd = np.arange(1, 700, dtype=np.uint64)  # of group 0
     one = Learner(of(FIXED, l1=0, when_full="refuse"), OFF)
     teach(one, crowd)
-    assert one.stats().features_admitted == GROUP - 1
-    assert one.stats().refused == len(crowd) - (GROUP - 1)
-    assert ask(one, crowd).sum() == GROUP - 1
+    assert one.stats().features_admitted == BUCKET - 1
+    assert one.stats().refused == len(crowd) - (BUCKET - 1)
+    assert ask(one, crowd).sum() == BUCKET - 1
     assert not ask(one, crowd + np.uint64(10_000)).any()
     restored = Learner.restore(one.settings, OFF, one.state())
     assert same_state(restored.state(), one.state())
@@ -188,9 +199,9 @@ def test_rounding_is_measured() -> None:
     assert (floats.stats().rounding, floats.stats().collision_rate) == (0, 0)
 
 
-def served(learner: Learner) -> GroupedServingTable:
+def served(learner: Learner) -> BucketedServingTable:
     keys, q, _ = serving_weights(*learner.weights(), seed=0, variant=1)
-    return GroupedServingTable(grouped_keys(keys, learner.groups), q, learner.bias)
+    return BucketedServingTable(bucketed_keys(keys, learner.buckets), q, learner.bias)
 
 
 @kernel
@@ -203,7 +214,7 @@ def test_scores_are_the_learners(taught: list[Row], asked: list[Row]) -> None:
     for rows in (taught, asked):
         a = arrays(rows)
         coordinates = (a["indptr"], a["keys"], a["values"], a["offset"])
-        difference = table.logit(*coordinates) - learner.predict(*coordinates)
+        difference = table.logit(*coordinates) - predict(learner, a)
         for found, row in zip(difference.tolist(), rows, strict=True):
             assert abs(found) <= sum(abs(x) for _, x in row.coordinates) * 2.0**-13 + 1e-9
 
@@ -214,7 +225,7 @@ def test_a_served_weight_takes_6_bytes() -> None:
     teach(learner, keys)
     grouped, q, _ = serving_weights(*learner.weights(), seed=0, variant=1)
     table = served(learner)
-    assert table.nbytes == 6 * len(q) + 4 * (GROUPS + 1)
+    assert table.nbytes == 6 * len(q) + 4 * (BUCKETS + 1)
     expected = dict(zip(grouped.tolist(), dequantize(q).tolist(), strict=True))
     others = random_keys(20_000, seed=10)
     asked = np.concatenate([keys, others])
@@ -227,16 +238,16 @@ def test_a_served_weight_takes_6_bytes() -> None:
 @kernel
 def test_arrays_that_do_not_fit_are_not_served() -> None:
     q, tags = np.ones(3, np.int16), np.array([5, 9, 2], np.uint32)
-    good = GroupedKeys(np.array([2, 0, 1], np.uint16), tags)
-    assert GroupedServingTable(good, q, 0.5).bias == 0.5
-    for counts, message in (([2, 0, 2], "4 keys in groups, 3 tags"), ([1, 2], "do not ascend")):
+    good = BucketedKeys(np.array([2, 0, 1], np.uint16), tags)
+    assert BucketedServingTable(good, q, 0.5).bias == 0.5
+    for counts, message in (([2, 0, 2], "4 keys in buckets, 3 tags"), ([1, 2], "do not ascend")):
         with pytest.raises(ValueError, match=message):
-            GroupedServingTable(GroupedKeys(np.array(counts, np.uint16), tags), q, 0.0)
-    many = GroupedKeys(np.array([513], np.uint16), np.arange(1, 514, dtype=np.uint32))
+            BucketedServingTable(BucketedKeys(np.array(counts, np.uint16), tags), q, 0.0)
+    many = BucketedKeys(np.array([513], np.uint16), np.arange(1, 514, dtype=np.uint32))
     with pytest.raises(ValueError, match="up to 512"):
-        GroupedServingTable(many, np.ones(513, np.int16), 0.0)
-    none = GroupedKeys(np.zeros(4, np.uint16), np.empty(0, np.uint32))
-    empty = GroupedServingTable(none, np.empty(0, np.int16), -1.25)
+        BucketedServingTable(many, np.ones(513, np.int16), 0.0)
+    none = BucketedKeys(np.zeros(4, np.uint16), np.empty(0, np.uint32))
+    empty = BucketedServingTable(none, np.empty(0, np.int16), -1.25)
     assert empty.logit(np.array([0, 1]), np.ones(1, np.uint64), NO_VALUES, np.zeros(1)) == [-1.25]
 
 
@@ -250,4 +261,4 @@ def test_columns_are_what_was_put_in() -> None:
     found = columns(table.slots)
     for column, given_ in zip(found[:3], (keys, z, n), strict=True):
         assert (column == given_).all()
-    assert all(find(table.slots, table.shift, key) >= 0 for key in keys[:100])
+    assert all(find(table.slots, table.homes, key) >= 0 for key in keys[:100])

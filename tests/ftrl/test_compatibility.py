@@ -24,15 +24,16 @@ from deploy.workers.learn.online_trainer import OnlineTrainer
 from ftrl.features.compatibility import change
 from ftrl.features.config import FeatureConfig
 from ftrl.features.coordinates import Features
-from ftrl.features.renamed_fields import FormerNames
+from ftrl.features.renamed_fields import RenamedFields
 from streams.arrow_ipc import decode
 from streams.compute.arrays import F64, U64
 from streams.errors import ConfigError, DataError
 from streams.files.logs import open_log
+from tests.oracles.ftrl import Row
 from tests.support import small_logs
 from tests.support.columns import batch, config
 from tests.support.labelled_logs import LabelledLog, labelled_logs
-from tests.support.learning import same_state
+from tests.support.learning import arrays, predict, same_state
 from tests.support.outcomes import outcome
 from tests.support.small_logs import SmallLogs
 from tests.system.simulation.check import counting_blocks
@@ -99,23 +100,23 @@ def test_two_fields_that_hash_alike_are_told_apart_by_their_names() -> None:
 def test_a_column_is_found_under_the_names_it_had() -> None:
     second = now("c^b", a=None, c={**WORD, "hash_as": "a"}, new=WORD, slot={"kind": "position"})
     third = now("d^b", a=None, d={**WORD, "hash_as": "a"}, new=WORD, slot={"kind": "position"})
-    former = FormerNames().since(BEFORE, second).since(second, third)
-    assert former.names == {"d": ["c", "a"], "new": []}
+    renamed = RenamedFields().since(BEFORE, second).since(second, third)
+    assert renamed.previous_names == {"d": ["c", "a"], "new": []}
     schema = pa.schema([("features.d", pa.string()), ("features.new", pa.string())])
     for name in ("a", "c", "d"):
         batch = pa.RecordBatch.from_pydict({f"features.{name}": ["x"]})
-        assert former.select(batch, schema).to_pylist() == [
+        assert renamed.select(batch, schema).to_pylist() == [
             {"features.d": "x", "features.new": None}
         ]
-        assert former.absent(batch.schema.names) == ["features.new"]
+        assert renamed.absent(batch.schema.names) == ["features.new"]
     with pytest.raises(KeyError, match=r"features\.d"):
-        former.select(pa.RecordBatch.from_pydict({"features.d": [1]}), schema)
+        renamed.select(pa.RecordBatch.from_pydict({"features.d": [1]}), schema)
 
 
 def test_a_name_given_to_another_field_is_not_mistaken() -> None:
     second = now("c^b", a=None, c={**WORD, "hash_as": "a"})
     third = now("c^b", a={**WORD, "hash_as": "other"}, c={**WORD, "hash_as": "a"})
-    former = FormerNames().since(BEFORE, second).since(second, third)
+    renamed = RenamedFields().since(BEFORE, second).since(second, third)
     schema = pa.schema([("features.a", pa.string()), ("features.c", pa.string())])
     for there, expected in (
         ({"a": "old"}, [None, "old"]),
@@ -123,7 +124,7 @@ def test_a_name_given_to_another_field_is_not_mistaken() -> None:
         ({"a": "new", "c": "old"}, ["new", "old"]),
     ):
         batch = pa.RecordBatch.from_pydict({f"features.{k}": [v] for k, v in there.items()})
-        assert list(former.select(batch, schema).to_pylist()[0].values()) == expected
+        assert list(renamed.select(batch, schema).to_pylist()[0].values()) == expected
 
 
 # -- through the real store -------------------------------------------------------------------
@@ -273,8 +274,9 @@ class Node:
         """What the model says of impressions."""
         training = self.learning.training
         found = training.features.coordinates(rows)
-        zeros = np.zeros(rows.num_rows)
-        return training.learner.predict(found.indptr, found.keys, found.values, zeros)
+        asked = arrays([Row(())] * rows.num_rows)
+        asked["indptr"], asked["keys"], asked["values"] = found.indptr, found.keys, found.values
+        return predict(training.learner, asked)
 
     def knows(self) -> list[bool]:
         """Which values of `new` (true, false, missing) are in its table."""

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from ftrl.features.config import FeatureConfig, FieldConfig
 from ftrl.features.coordinates import Features
-from ftrl.features.hashing import GOLDEN, Hashed, Hasher, cross
+from ftrl.features.hashing import Hashed, Hasher, cross
 from ftrl.settings import AdmissionSettings
 from streams.compute.murmur3 import hash128
+from streams.compute.splitmix import GOLDEN
 from tests.oracles.features import FeatureOracle
 from tests.support import trivago
 from tests.support.columns import (
@@ -162,7 +163,7 @@ def test_every_coordinate_has_the_threshold_of_its_field_or_cross(
     expected = [
         own.get(name, 7) for row in rows for name, part in oracle.parts(row).items() for _ in part
     ]
-    assert found.bars.tolist() == expected
+    assert found.thresholds.tolist() == expected
 
 
 @pytest.mark.usefixtures("real_logs")

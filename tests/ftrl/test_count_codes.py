@@ -16,7 +16,7 @@ from ftrl.table.layout import LAYOUTS
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Ftrl, Row
 from tests.support import learning
-from tests.support.learning import arrays, learn, of, same_state
+from tests.support.learning import arrays, learn, of, predict, same_state
 from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with many steps, which are slow in pure Python
@@ -100,9 +100,9 @@ def agree(learner: Learner, rows: list[Row], oracle: Ftrl, error: float) -> None
     weights = dict(zip(*(column.tolist() for column in learner.weights()), strict=True))
     for key in np.asarray(learner.state()["keys"]).tolist():
         assert weights.get(key, 0.0) == pytest.approx(oracle.weight(key), rel=error, abs=error)
-    again = arrays(rows)
-    p = learner.predict(again["indptr"], again["keys"], again["values"], again["offset"])
-    np.testing.assert_allclose(p, list(map(oracle.predict, rows)), rtol=error, atol=error)
+    np.testing.assert_allclose(
+        predict(learner, arrays(rows)), list(map(oracle.predict, rows)), rtol=error, atol=error
+    )
 
 
 @st.composite

@@ -260,20 +260,6 @@ def test_neither_batches_nor_a_restart_change_a_byte(
 
 @kernel
 @quick
-@given(examples(), examples(), st.integers(2, 8))
-def test_merged_workers_are_one(a: list[Example], b: list[Example], limit: int) -> None:
-    merged = evaluated(a, limit)
-    other = evaluated(b, limit)
-    before = frozen(other.state())
-    merged.merge(other)
-    assert frozen(other.state()) == before
-    whole = evaluated(a + b, limit).state()
-    for name, array in merged.state().items():
-        np.testing.assert_allclose(array, whole[name], rtol=1e-12, err_msg=name)
-
-
-@kernel
-@quick
 @given(examples(bin_middles), st.data())
 def test_what_is_taken_back_is_gone(rows: list[Example], data: st.DataObject) -> None:
     back = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
@@ -378,8 +364,6 @@ def test_invalid_rows_are_refused_whole(logit: float, label: int, weight: float)
 def test_mismatches_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         Evaluation().update(np.zeros(1), np.zeros(2, np.int8), np.ones(1), np.zeros(1, np.int64))
-    with pytest.raises(ValueError, match="cannot merge buckets of 5 ms"):
-        Evaluation(7).merge(Evaluation(5))
     with pytest.raises(ValueError, match="buckets of 5 ms"):
         Evaluation(7).restore(Evaluation(5).state())
     for bad in ((0, 10), (10, 1)):

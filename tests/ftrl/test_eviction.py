@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from ftrl import learner
 from ftrl.eviction import eviction
-from ftrl.eviction.scan import Rule, pass_over
+from ftrl.eviction.scan import EvictionRule, scan
+from ftrl.kernels.arguments import Rates
 from ftrl.kernels.count_codes import GRADIENTS
+from ftrl.kernels.slot_codec import SlotCodec
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import growing
 from ftrl.table.growing import Table
-from ftrl.table.layout import FIXED, GROUP, LAYOUTS, columns, find
+from ftrl.table.layout import BUCKET, FIXED, LAYOUTS, columns, find
 from tests.oracles.eviction import Forgetful
 from tests.oracles.ftrl import Row
 from tests.support import learning
@@ -76,7 +78,7 @@ def test_what_leaves_is_what_the_oracle_says(
         expire_after=expire_after,
         evicts=evicts,
         stretches=stretches(cap),
-        raises=admit_after and admission.raise_at_cap,  # without a bar there are no filters
+        raises=admit_after and admission.raise_at_cap,  # without a threshold there are no filters
         counter=counter(admission),
     )
     for place, row in enumerate(rows):
@@ -87,20 +89,22 @@ def test_what_leaves_is_what_the_oracle_says(
     assert state["refused"] == oracle.refused
     assert state["evicted"] == oracle.evicted == model.stats().evicted
     for key in oracle.held():
-        assert find(model.slots, model.shift, np.uint64(key)) >= 0
+        assert find(model.slots, model.homes, np.uint64(key)) >= 0
 
 
 @kernel
 @given(
-    st.lists(learning.barred(st.sampled_from(NAMES), plain=False), min_size=20, max_size=70),
+    st.lists(
+        learning.with_thresholds(st.sampled_from(NAMES), plain=False), min_size=20, max_size=70
+    ),
     st.integers(1, 12),
     st.sampled_from([0, 17]),
     st.integers(0, 3),
     st.booleans(),
 )
 @settings(max_examples=tries(25))
-def test_the_bar_is_higher_while_the_table_is_full(
-    rows: list[Row], cap: int, expire_after: int, raises: int, barred: bool
+def test_the_threshold_is_higher_while_the_table_is_full(
+    rows: list[Row], cap: int, expire_after: int, raises: int, own_thresholds: bool
 ) -> None:
     values = of("float64", l1=0.3, max_features=cap, expire_after=expire_after)
     admission = bloom(1).model_copy(update={"raise_at_cap": raises})
@@ -114,7 +118,7 @@ def test_the_bar_is_higher_while_the_table_is_full(
         counter=counter(admission),
     )
     for place, drawn in enumerate(rows):
-        row = drawn if barred else replace(drawn, bars=None)
+        row = drawn if own_thresholds else replace(drawn, thresholds=None)
         learn(model, [row], first=place)
         oracle.learn(row)
         assert held(model) == set(oracle.held())
@@ -131,7 +135,7 @@ def test_a_full_table_asks_for_more_until_there_is_room(layout: str) -> None:
         """After how many of them a feature enters."""
         for count in range(1, 9):
             learn(model, [Row(((key, 1.0),))], first=count)
-            if find(model.slots, model.shift, np.uint64(key)) >= 0:
+            if find(model.slots, model.homes, np.uint64(key)) >= 0:
                 return count
         return 0
 
@@ -221,37 +225,37 @@ def test_in_a_full_table_new_features_get_in_and_good_ones_stay() -> None:
         assert stay <= set(model.weights()[0].tolist())
 
 
-def test_a_full_group_lets_its_least_go() -> None:
+def test_the_least_features_of_a_full_bucket_leave() -> None:
     model = Learner(of(FIXED, l1=0.5), OFF)
     good = Row(tuple((key, 1.0) for key in range(1, 100)), 1)
     learn(model, [good] * 10)
     others = [Row(((key, 1.0),)) for key in range(1000, 2000)]
     learn(model, others, first=10)
     stats = model.stats()
-    assert GROUP // 2 < stats.features_admitted < GROUP
+    assert BUCKET // 2 < stats.features_admitted < BUCKET
     assert stats.evicted + stats.features_admitted + stats.refused == 99 + len(others)
     assert set(range(1, 100)) <= held(model)
 
 
 @kernel
-def test_a_group_that_loses_some_keeps_the_others() -> None:
+def test_a_bucket_that_loses_some_features_keeps_the_others() -> None:
     rng = np.random.default_rng(6)
-    keys = np.unique(rng.integers(1, 2**32, 440, dtype=np.uint64))  # all of group 0
+    keys = np.unique(rng.integers(1, 2**32, 440, dtype=np.uint64))  # all of bucket 0
     z = rng.integers(-9, 9, len(keys)).astype(np.int16)
     n, ages = rng.integers(0, 99, len(keys)).astype(np.uint16), rng.integers(0, 9, len(keys))
     table = Table(FIXED, 1000, 1, aged=True)
     table.load(keys, z, n, ages.astype(np.uint8))
     table.take_touched()
-    rule = Rule(256, np.uint64(0), 3 + 7, 5, np.uint64(0), GRADIENTS, 1.0, 0.1, 1.0, 1.0)
+    codec = SlotCodec(GRADIENTS, 1.0, Rates(0.1, 1.0, 1.0, 0.0))
+    rule = EvictionRule(256, np.uint64(0), 3 + 7, 5, np.uint64(0), codec)
     nothing = np.empty(0, np.uint64)
-    where = (table.slots, table.touched, table.ages, table.shift)
-    assert pass_over(*where, rule, 255, 2, nothing, 0) == ((ages < 5).sum(), 2)
+    assert scan(table.arrays, rule, 255, 2, nothing, 0) == ((ages < 5).sum(), 2)
     stay = ages >= 5
     found = np.array(columns(table.slots, table.ages), np.int64)
     assert found.tolist() == np.array([keys, z, n, ages], np.int64)[:, stay].tolist()
-    slots = [find(table.slots, table.shift, key) for key in keys]
+    slots = [find(table.slots, table.homes, key) for key in keys]
     assert ((np.array(slots) >= 0) == stay).all()
-    assert np.bitwise_count(table.touched).sum() == GROUP
+    assert np.bitwise_count(table.touched).sum() == BUCKET
 
 
 @kernel

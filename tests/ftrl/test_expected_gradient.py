@@ -80,7 +80,7 @@ def gradients(batches: Batches) -> F64:
     """Their sums, as learned: of each ad, and of the constant coordinate."""
     loop = Loop(WAITED, on_mark=print)
     for batch in batches:
-        for predicted in loop.learn(batch):
+        for predicted in loop.train(batch):
             offset: F64 = predicted.batch.column("offset").to_numpy()
             np.testing.assert_allclose(predicted.p, 1 / (1 + np.exp(-offset)), rtol=1e-5)
     state = loop.learner.state()

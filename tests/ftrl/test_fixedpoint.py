@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.table.fixedpoint import (
-    HIGHEST_SUM,
-    SERVING,
-    STORED,
-    decode_sum,
-    dequantize,
-    draws,
-    encode_sum,
-    quantize,
-    stem,
-    uniform,
-)
+from ftrl.table.fixedpoint import HIGHEST_SUM, decode_sum, dequantize, encode_sum, quantize
+from ftrl.table.rng import SERVING, STORED, rng_context, uniform, uniform_draws
 from streams.compute.arrays import F64
 from tests.support.tiers import tries
 
@@ -42,7 +32,7 @@ STEP = 2.0**-13
 
 def rounded(values: F64, seed: int = 0, variant: int = 0, first: int = 0) -> F64:
     keys = np.arange(first, first + len(values), dtype=np.uint64)
-    return dequantize(quantize(values, keys, seed=seed, kind=SERVING, variant=variant).q)
+    return dequantize(quantize(values, keys, seed=seed, purpose=SERVING, variant=variant).q)
 
 
 @quick
@@ -69,7 +59,7 @@ def test_the_error_is_zero_on_average(value: float) -> None:
 
 def test_outside_the_range_it_saturates_and_counts() -> None:
     values = np.array([-1e300, -4.5, -4.0, 0.0, 4.0 - STEP, 4.0, 17.0])
-    found = quantize(values, np.arange(7, dtype=np.uint64), seed=1, kind=SERVING, variant=0)
+    found = quantize(values, np.arange(7, dtype=np.uint64), seed=1, purpose=SERVING, variant=0)
     assert found.q.tolist() == [-32768, -32768, -32768, 0, 32767, 32767, 32767]
     assert found.saturated == 4
 
@@ -78,30 +68,34 @@ def test_the_same_value_rounds_the_same_in_any_company() -> None:
     values = np.random.default_rng(1).normal(0, 1, 200)
     keys = np.random.default_rng(2).integers(1, 2**64, 200, dtype=np.uint64)
     order = np.random.default_rng(3).permutation(200)
-    whole = quantize(values, keys, seed=5, kind=SERVING, variant=7).q
-    shuffled = quantize(values[order], keys[order], seed=5, kind=SERVING, variant=7).q
+    whole = quantize(values, keys, seed=5, purpose=SERVING, variant=7).q
+    shuffled = quantize(values[order], keys[order], seed=5, purpose=SERVING, variant=7).q
     assert (whole[order] == shuffled).all()
-    assert whole[3] == quantize(values[3:4], keys[3:4], seed=5, kind=SERVING, variant=7).q[0]
+    assert whole[3] == quantize(values[3:4], keys[3:4], seed=5, purpose=SERVING, variant=7).q[0]
 
 
-@pytest.mark.parametrize("changes", [{"seed": 6}, {"kind": 1}, {"variant": 8}])
-def test_each_circumstance_draws_its_own(changes: dict[str, int]) -> None:
+@pytest.mark.parametrize("changes", [{"seed": 6}, {"purpose": 1}, {"variant": 8}])
+def test_each_part_of_the_context_changes_the_draws(changes: dict[str, int]) -> None:
     values, keys = np.full(1000, 0.5 * STEP), np.arange(1, 1001, dtype=np.uint64)
-    before = {"seed": 5, "kind": SERVING, "variant": 7}
+    before = {"seed": 5, "purpose": SERVING, "variant": 7}
     one = quantize(values, keys, **before).q
     other = quantize(values, keys, **(before | changes)).q
     assert 400 < (one != other).sum() < 600
 
 
+def context_of(seed: int, purpose: int, variant: int) -> np.uint64:
+    return np.uint64(rng_context(np.uint64(seed), np.uint64(purpose), np.uint64(variant)))
+
+
 def of_weights(count: int) -> F64:
-    zero = np.uint64(0)
-    return np.array([uniform(zero, zero, np.uint64(i), zero) for i in range(count)])
+    context = context_of(0, SERVING, 0)
+    return np.array([uniform(context, np.uint64(i)) for i in range(count)])
 
 
 def of_states(count: int, which: int) -> F64:
     """The first (as a share of 2³²) or second of the draws for a stored coordinate."""
-    here = np.uint64(stem(np.uint64(0), np.uint64(STORED), np.uint64(0)))
-    pairs = np.array([draws(here, np.uint64(i)) for i in range(count)], np.float64)
+    context = context_of(0, STORED, 0)
+    pairs = np.array([uniform_draws(context, np.uint64(i)) for i in range(count)], np.float64)
     return pairs[:, which] * (2.0**-32 if which == 0 else 1.0)
 
 
@@ -120,8 +114,8 @@ def test_draws_are_uniform_and_unrelated(draw: Callable[[int], F64]) -> None:
 
 def test_golden_draws() -> None:
     """Published versions depend on these: they must never change."""
-    words = [(0, 0, 1, 0), (0, 0, 2**64 - 1, 0), (7, 1, 0xA9809ED47B222971, 3)]
-    found = [int(uniform(*map(np.uint64, word)) * 2**32) for word in words]
+    words = [((0, 0, 0), 1), ((0, 0, 0), 2**64 - 1), ((7, 1, 3), 0xA9809ED47B222971)]
+    found = [int(uniform(context_of(*of), np.uint64(key)) * 2**32) for of, key in words]
     assert found == [2186843491, 172181484, 1350730794]
 
 

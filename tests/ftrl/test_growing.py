@@ -14,7 +14,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import growing as growing_module
 from ftrl.table.growing import Table
-from ftrl.table.layout import LAYOUTS, columns, find, place_for
+from ftrl.table.layout import LAYOUTS, columns, find, slot_for
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support.learning import bloom, learn, of, random_rows, same_state
@@ -42,7 +42,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(table: Table, key: int, value: int) -> None:
-    slot = place_for(table.slots, table.shift, np.uint64(key))
+    slot = slot_for(table.slots, table.homes, np.uint64(key))
     table.slots[slot] = (key, value, value)
     table.touched[slot // 64] |= np.uint64(1 << slot % 64)
 
@@ -60,7 +60,7 @@ def test_every_key_is_found_at_every_step(keys: list[int], moves: list[int]) -> 
         if table.growing and count:
             table.move(count)
         for other, held in enumerate(keys[: number + 1]):
-            slot = find(table.slots, table.shift, np.uint64(held))
+            slot = find(table.slots, table.homes, np.uint64(held))
             assert slot >= 0
             assert table.slots[slot]["z"] == other
         if number % 7 == 0:

@@ -83,8 +83,7 @@ def test_float64_is_the_papers_algorithm(rows: list[Row], rates: dict[str, float
     for logit, row in zip(found.logit.tolist(), rows, strict=True):
         assert close(logit, oracle.learn(row))
     agree(learner, oracle)
-    later = arrays(rows)
-    again = learner.predict(later["indptr"], later["keys"], later["values"], later["offset"])
+    again = learning.predict(learner, arrays(rows))
     for logit, row in zip(again.tolist(), rows, strict=True):
         assert close(logit, oracle.predict(row))
 
@@ -143,7 +142,12 @@ def test_float32_differs_by_rounding_only(rows: list[Row]) -> None:
     st.booleans(),
 )
 def test_admission_is_the_exact_counters(
-    rows: list[Row], admit_after: int, generations: int, every: int, barred: bool, timed: bool
+    rows: list[Row],
+    admit_after: int,
+    generations: int,
+    every: int,
+    own_thresholds: bool,
+    timed: bool,
 ) -> None:
     """By examples and by time, with one threshold or a threshold a coordinate."""
     admission = bloom(admit_after, generations, every)
@@ -151,10 +155,10 @@ def test_admission_is_the_exact_counters(
         # So few lines that a leap of time sweeps all of them at once.
         changes = {"rotate_period": 10 * every, "memory": 0.01}
         admission = admission.model_copy(update=changes)
-    if barred:
+    if own_thresholds:
         admission = admission.model_copy(update={"thresholds": {"some": 3}})
     else:
-        rows = [replace(row, bars=None) for row in rows]
+        rows = [replace(row, thresholds=None) for row in rows]
     learner = Learner(exact(l1=0), admission)
     oracle = Ftrl(l1=0, counter=counter(admission))
     found = learn(learner, rows, [13, 20])
@@ -188,7 +192,7 @@ def test_a_full_table_neither_grows_nor_wears_out_the_filters() -> None:
     after = learner.stats()
     assert after.features_admitted == 50
     assert after.nbytes == before.nbytes
-    # The features over the bar leave no further trace; only the others' first sightings do.
+    # The features over the threshold leave no further trace; only the others' first sightings do.
     assert after.filter_fill <= 2 * before.filter_fill
 
 
@@ -292,11 +296,10 @@ def test_a_confident_mistake_is_unlearned() -> None:
 @quick
 @given(learning.rows)
 def test_the_prediction_comes_before_the_update(rows: list[Row]) -> None:
-    """Bit for bit what `predict` said just before, new features and all."""
+    """The logit is, bit for bit, that of the weights just before, new features and all."""
     learner = Learner(LearnerSettings(l1=0.1), OFF)
     for row in rows:
-        a = arrays([row])
-        before = learner.predict(a["indptr"], a["keys"], a["values"], a["offset"])
+        before = learning.predict(learner, arrays([row]))
         assert learn(learner, [row]).logit.tobytes() == before.tobytes()
 
 
@@ -331,8 +334,8 @@ def test_what_admission_needs_must_be_given() -> None:
     timed = Learner(LearnerSettings(), bloom(1).model_copy(update={"rotate_period": 1000}))
     with pytest.raises(ValueError, match="event times: give them"):
         timed.learn(**{**batch, "ts": None})
-    with pytest.raises(ValueError, match="1 bars for 2 keys"):
-        timed.learn(**{**batch, "bars": np.ones(1, np.uint8)})
+    with pytest.raises(ValueError, match="1 thresholds for 2 keys"):
+        timed.learn(**{**batch, "thresholds": np.ones(1, np.uint8)})
     with pytest.raises(ValueError, match="ts of row 0 is -1"):
         timed.learn(**{**batch, "ts": np.array([-1])})
     assert timed.stats().examples == 0

@@ -32,7 +32,7 @@ def assert_within_rounding(learner: Learner, rows: list[Row]) -> None:
     served = ServingTable(weights.keys, weights.q, learner.bias)
     a = arrays(rows)
     coordinates = (a["indptr"], a["keys"], a["values"], a["offset"])
-    difference = served.logit(*coordinates) - learner.predict(*coordinates)
+    difference = served.logit(*coordinates) - learning.predict(learner, a)
     for found, row in zip(difference.tolist(), rows, strict=True):
         bound = sum(abs(value) for _, value in row.coordinates) * STEP
         assert abs(found) <= bound + 1e-9

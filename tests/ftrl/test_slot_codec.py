@@ -13,7 +13,16 @@ from ftrl.settings import AdmissionSettings, LearnerSettings
 from ftrl.table.layout import LAYOUTS
 from tests.oracles.ftrl import BIAS, Ftrl, Row
 from tests.support import learning
-from tests.support.learning import arrays, by_least, learn, least, of, random_rows, same_state
+from tests.support.learning import (
+    arrays,
+    by_least,
+    learn,
+    least,
+    of,
+    predict,
+    random_rows,
+    same_state,
+)
 from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel
@@ -124,7 +133,7 @@ def test_a_weight_is_zero_where_the_stored_z_is_within_l1() -> None:
     assert set(weights) == set(found) - within
     assert learner.stats().nonzero_weights == len(weights)
     asked = arrays([Row(((key, 1.0),)) for key in found])
-    logits = learner.predict(asked["indptr"], asked["keys"], asked["values"], asked["offset"])
+    logits = predict(learner, asked)
     expected = [learner.bias + weights.get(key, 0.0) for key in found]
     np.testing.assert_allclose(logits, expected, rtol=1e-12, atol=1e-15)
 

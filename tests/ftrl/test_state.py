@@ -75,7 +75,7 @@ def test_what_has_left_and_turned_is_restored(layout: str, admission: AdmissionS
         replace(
             row,
             ts=2 * number + int(rng.integers(0, 4)),
-            bars=tuple(rng.integers(0, 4, len(row.coordinates)).tolist()),
+            thresholds=tuple(rng.integers(0, 4, len(row.coordinates)).tolist()),
         )
         for number, row in enumerate(random_rows(150, fields=4, features=200, seed=6))
     ]

@@ -36,19 +36,19 @@ KEYS = 2 * stages.AHEAD + 100  # of the largest part
 
 @pytest.fixture(params=[40, KEYS])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Parts of a few rows, or of several blocks; before which row each ended that was learned."""
-    for name, value in (("FEWEST", 2), ("PART", request.param)):
+    """Parts of a few rows, or of several tiles; before which row each ended that was learned."""
+    for name, value in (("FEWEST_PARTS", 2), ("PART", request.param)):
         monkeypatch.setattr(threads_module, name, value)
     ends: list[int] = []
-    follow = threads_module.follow
+    learn_parts = threads_module.learn_parts
 
     def noted(*args: Any) -> int:
-        done = follow(*args)
-        relay = next(given for given in args if isinstance(given, threads_module.Relay))
-        ends.extend(end for end in relay.ends.tolist() if end <= done)
+        done: int = learn_parts(*args)
+        shared = next(given for given in args if isinstance(given, threads_module.SharedState))
+        ends.extend(end for end in shared.ends.tolist() if end <= done)
         return done
 
-    monkeypatch.setattr(threads_module, "follow", noted)
+    monkeypatch.setattr(threads_module, "learn_parts", noted)
     yield ends
     assert ends
 
@@ -96,8 +96,8 @@ def test_they_come_to_what_one_comes_to(
 ) -> None:
     parts.append(0)  # what is drawn may be too little for parts
     rows = [row for some in drawn for row in some]
-    if not all(row.bars for row in rows if row.coordinates):
-        rows = [replace(row, bars=None) for row in rows]
+    if not all(row.thresholds for row in rows if row.coordinates):
+        rows = [replace(row, thresholds=None) for row in rows]
     together(
         rows,
         cuts,
@@ -193,26 +193,26 @@ def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
 @kernel
 def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the others late, the thread of the arithmetic looks up all that there is space for."""
-    look_ahead, seen = threads_module.look_ahead, []
+    prepare_parts, seen = threads_module.prepare_parts, []
 
     def late(*args: Any) -> None:
-        relay = next(given for given in args if isinstance(given, threads_module.Relay))
-        enough = min(len(relay.ends), threads_module.AT_ONCE)
+        shared = next(given for given in args if isinstance(given, threads_module.SharedState))
+        enough = min(len(shared.ends), threads_module.AT_ONCE)
         # That one may have to be compiled first.
-        eventually(lambda: published(relay.counters, threads_module.TAKEN) == enough, 300)
+        eventually(lambda: published(shared.counters, threads_module.TAKEN) == enough, 300)
         seen.append(enough)
-        look_ahead(*args)
+        prepare_parts(*args)
 
-    monkeypatch.setattr(threads_module, "look_ahead", late)
+    monkeypatch.setattr(threads_module, "prepare_parts", late)
     together(random_rows(400, fields=6, features=300, seed=2), [], bloom(1), layout="float32")
     assert seen
     assert len(parts) > 1
 
 
 def test_more_slots_than_can_be_told_are_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads_module, "FEWEST", 2)
+    monkeypatch.setattr(threads_module, "FEWEST_PARTS", 2)
     monkeypatch.setattr(threads_module, "PART", 40)
-    monkeypatch.setattr(threads_module, "follow", _fail)
+    monkeypatch.setattr(threads_module, "learn_parts", _fail)
     rows = random_rows(250, fields=6, features=50, seed=1)
     slots = len(Learner(of(layout="float32"), OFF).slots)
     monkeypatch.setattr(threads_module, "MOST_SLOTS", slots - 1)
@@ -241,7 +241,7 @@ def test_none_waits_for_a_thread_that_failed(
     rows = random_rows(250, fields=6, features=50, seed=1)
     for threads in (2, 3):
         learner = together(rows, [], OFF, threads, layout="float32")
-        for name in ("look_ahead", "follow"):
+        for name in ("prepare_parts", "learn_parts"):
             with monkeypatch.context() as patched:
                 patched.setattr(threads_module, name, _fail)
                 with pytest.raises(MemoryError, match="none left"):

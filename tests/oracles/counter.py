@@ -6,11 +6,11 @@ from collections import Counter, deque
 class ExactCounter:
     """Counts sightings of features outside the table, forgetting a generation at a time.
 
-    A feature is admitted once it has been seen more than `admit_after` times (or what `admits` is
-    told), the sighting at hand included, within the generations that are remembered. Features
-    change generation in the order of their keys' high halves, each in the `lines`-th part of it
-    that it falls into, one part after the other while a generation lasts: `rotate_every` examples,
-    or milliseconds of event time if `by_time`.
+    A feature is admitted once it has been seen more than `admit_after` times, the present sighting
+    included, within the generations that are remembered; `admits` may be given another threshold.
+    The keys are divided into `lines` equal parts by their high halves. While a generation lasts,
+    which is `rotate_every` examples, or milliseconds of event time if `by_time`, one part after the
+    other begins the next generation.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ExactCounter:
         self.examples += 1
 
     def of(self, key: int) -> deque[Counter[int]]:
-        """The counts of the key's part, forgotten as far as they are due; the newest last."""
+        """The counts of the key's part, without the generations that are due; the newest last."""
         part = (key >> 32) * self.lines >> 32
         terms, into = divmod(self.now, self.rotate_every)
         turn = terms + (int(into * (self.lines / self.rotate_every)) > part)
@@ -54,9 +54,9 @@ class ExactCounter:
         return sum(generation[key] for generation in self.of(key))
 
     def admits(self, key: int, admit_after: int | None = None) -> bool:
-        """Whether `key`, sighted now, is admitted; if it is not, the sighting counts."""
-        bar = self.admit_after if admit_after is None else admit_after
-        if self.remembered(key) + 1 > bar:
+        """Whether `key`, sighted now, is admitted; if it is not, counts the sighting."""
+        threshold = self.admit_after if admit_after is None else admit_after
+        if self.remembered(key) + 1 > threshold:
             return True
         self.of(key)[-1][key] += 1
         return False

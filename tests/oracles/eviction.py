@@ -10,9 +10,10 @@ from tests.oracles.ftrl import BIAS, Ftrl, Row
 class Forgetful(Ftrl):
     """The learner of `Ftrl`, whose features leave again.
 
-    expire_after: 0, or after how many examples a feature that was not seen leaves. stretches: into
-    so many equal ranges keys are divided. share: one of so many features that are looked at leaves.
-    raises: after how many more sightings a feature is admitted while the table is full.
+    expire_after: after how many examples a feature that was not seen leaves; 0: never. stretches:
+    into how many equal ranges keys are divided. share: one of so many features scanned leaves.
+    raises: after how many more sightings a feature is admitted while the table is full. full_at:
+    how many features there were when one was last refused, 0 if there is plenty of room again.
     """
 
     expire_after: int = 0
@@ -20,10 +21,10 @@ class Forgetful(Ftrl):
     stretches: int = 2
     share: int = 2
     raises: int = 0
-    full_at: int = 0  # features when one last found no room, 0 if there is plenty again
+    full_at: int = 0
     examples: int = 0
     evicted: int = 0
-    following: int = 0  # the next stretch to be looked at
+    following: int = 0  # the next stretch to be scanned
     last: dict[int, int] = field(default_factory=dict)  # the example in which each was last seen
 
     def learn(self, row: Row) -> float:
@@ -42,7 +43,10 @@ class Forgetful(Ftrl):
         return logit
 
     def expire(self) -> None:
-        """In every beat another part of the keys; an epoch has up to 64 beats, 8 make the span."""
+        """Drop what has expired in one part of the keys, another one in every beat.
+
+        An epoch has up to 64 beats; 8 epochs make the span.
+        """
         span = max(self.expire_after // 8, 1)
         beat = max(span // 64, 1)
         beats = span // beat
@@ -58,29 +62,30 @@ class Forgetful(Ftrl):
         if len(self.held()) < self.full_at * 7 / 8:
             self.full_at = 0
 
-    def meet(self, key: int, bar: int | None) -> None:
-        """As ever, with a higher bar while the table is full."""
+    def sight(self, key: int, threshold: int | None) -> None:
+        """Sight a feature, with a higher threshold while the table is full."""
         if self.full_at:
-            bar = min((self.counter.admit_after if bar is None else bar) + self.raises, 15)
-        super().meet(key, bar)
+            usual = self.counter.admit_after if threshold is None else threshold
+            threshold = min(usual + self.raises, 15)
+        super().sight(key, threshold)
 
     def make_room(self) -> None:
-        """A 64th of the features leaves: the least of twice as many in the next stretches."""
+        """Drop a 64th of the features: the least of twice as many in the next stretches."""
         self.full_at = len(self.held())
         leave = max(self.full_at // 64, 1)
-        looked_at: list[int] = []
+        scanned: list[int] = []
         for _ in range(self.stretches):
-            looked_at += [key for key in self.held() if self.stretch(key) == self.following]
+            scanned += [key for key in self.held() if self.stretch(key) == self.following]
             self.following = (self.following + 1) % self.stretches
-            if len(looked_at) >= leave * self.share:
+            if len(scanned) >= leave * self.share:
                 break
-        bar = sorted(map(self.rank, looked_at))[:leave][-1]
-        for key in looked_at:
-            if self.rank(key) <= bar:
+        highest = sorted(map(self.rank, scanned))[:leave][-1]
+        for key in scanned:
+            if self.rank(key) <= highest:
                 self.drop(key)
 
     def rank(self, key: int) -> tuple[bool, int, int]:
-        """With a weight or not; then n, to 20 bits; then the key's low half."""
+        """A feature's worth: if it has a weight, then n to 20 bits, then the key's low half."""
         bits = struct.unpack(">Q", struct.pack(">d", self.n[key]))[0]
         return abs(self.z[key]) > self.l1, bits >> 32, key & 0xFFFFFFFF
 
@@ -93,6 +98,6 @@ class Forgetful(Ftrl):
         return key * self.stretches >> 64
 
     def drop(self, key: int) -> None:
-        """A feature leaves."""
+        """Take a feature out."""
         del self.z[key], self.n[key], self.last[key]
         self.evicted += 1

@@ -24,15 +24,15 @@ class Row:
     correction: bool = False
     kept: bool = True
     ts: int = 0
-    bars: tuple[int, ...] | None = None
+    thresholds: tuple[int, ...] | None = None
 
 
 @dataclass
 class Ftrl:
     """The learner, one row at a time; `counter` admits features, up to `max_features`.
 
-    counts: rates of all but the bias go by counts. Of every key, then, `clicked` has P, `ignored`
-    has N, and n is worked out of both; `sampled` has the r of each negative learned from.
+    counts: rates of all but the bias go by counts. Then `clicked` has P of every key, `ignored` has
+    N, and n is computed from both; `sampled` has the r of each negative learned from.
     """
 
     alpha: float = 0.1
@@ -83,11 +83,11 @@ class Ftrl:
             x[key] = x.get(key, 0.0) + value
         if not (row.correction and row.kept):
             self.counter.start_example(row.ts)
-            bars: dict[int, int] = {}
-            for (key, _), bar in zip(row.coordinates, row.bars or (), strict=False):
-                bars.setdefault(key, bar)
+            thresholds: dict[int, int] = {}
+            for (key, _), threshold in zip(row.coordinates, row.thresholds or (), strict=False):
+                thresholds.setdefault(key, threshold)
             for key in x:
-                self.meet(key, bars.get(key))
+                self.sight(key, thresholds.get(key))
         x[BIAS] = 1.0
 
         if row.correction and row.kept and row.rate in self.sampled:
@@ -102,20 +102,20 @@ class Ftrl:
             positive = row.weight * (p - 1) * value
             negative = row.weight / row.rate * p * value
             if not row.correction:
-                g = own = positive if row.label == 1 else negative
+                g = n_slope = positive if row.label == 1 else negative
             elif row.kept:
-                g, own = positive - negative, positive
+                g, n_slope = positive - negative, positive
             else:
-                g = own = positive
+                g = n_slope = positive
             w, n = self.weight(key), self.squares(key)
-            self.n[key] += own * own
+            self.n[key] += n_slope * n_slope
             self.count(key, row, (row.weight * value) ** 2)
             sigma = (sqrt(self.squares(key)) - sqrt(n)) / self.alpha
             self.z[key] += g - sigma * w
         return logit
 
     def count(self, key: int, row: Row, times: float) -> None:
-        """An example with the coordinate counts so many times."""
+        """Count an example that has the coordinate, so many times."""
         positives, negatives = self.clicked.get(key, 0.0), self.ignored.get(key, 0.0)
         if row.label == 1 or row.correction:
             self.clicked[key] = positives + times
@@ -124,9 +124,9 @@ class Ftrl:
         else:
             self.ignored[key] = negatives + times / row.rate
 
-    def meet(self, key: int, bar: int | None) -> None:
-        """A feature is sighted: let it into the table if it is new and due."""
-        if key in self.z or not self.counter.admits(key, bar):
+    def sight(self, key: int, threshold: int | None) -> None:
+        """Sight a feature; admit it to the table if it is new and due."""
+        if key in self.z or not self.counter.admits(key, threshold):
             return
         if len(self.z) - 1 >= self.max_features:
             self.refused += 1

@@ -16,12 +16,12 @@ from streams.compute.intrinsics import (
     NOWHERE,
     a_line,
     advance,
-    give_way,
     in_line,
     publish,
     published,
     rest,
     trailing_zeros,
+    yield_core,
 )
 from streams.compute.jit import kernel
 
@@ -79,7 +79,7 @@ def pass_on(counters: I64, own: int, other: int, cell: I64, times: int) -> None:
             asked += 1
             if asked % 64 == 0:
                 rest()
-            give_way()
+            yield_core()
         cell[0] = 2 * cell[0] + own
         publish(counters, own, turn)
 

@@ -30,7 +30,7 @@ class Arrays(TypedDict):
     kept: Bool
     place: I64
     ts: I64
-    bars: U8
+    thresholds: U8
 
 
 def arrays(rows: Sequence[Row], first: int = 0) -> Arrays:
@@ -50,7 +50,7 @@ def arrays(rows: Sequence[Row], first: int = 0) -> Arrays:
         kept=np.array([row.kept for row in rows], np.bool_),
         place=np.arange(first, first + len(rows)),
         ts=np.array([row.ts for row in rows], np.int64),
-        bars=np.array([bar for row in rows for bar in row.bars or ()], np.uint8),
+        thresholds=np.array([each for row in rows for each in row.thresholds or ()], np.uint8),
     )
 
 
@@ -65,6 +65,26 @@ def learn(
         np.concatenate([batch.logit for batch in done]),
         np.concatenate([batch.omega for batch in done]),
     )
+
+
+def predict(learner: Learner, rows: Arrays) -> F64:
+    """The rows' logits under the weights as they are, bit for bit.
+
+    A copy of the learner learns the rows with weight 0, which moves nothing; nothing leaves its
+    table.
+    """
+    settings = learner.settings.model_copy(update={"when_full": "refuse", "expire_after": 0})
+    copy = Learner.restore(settings, AdmissionSettings(), learner.state())
+    count = len(rows["offset"])
+    return copy.learn(
+        rows["indptr"],
+        rows["keys"],
+        rows["values"],
+        label=np.ones(count, np.int8),
+        offset=rows["offset"],
+        weight=np.zeros(count),
+        place=np.arange(count),
+    ).logit
 
 
 def of(layout: str, **changes: float | str) -> LearnerSettings:
@@ -156,12 +176,14 @@ cuts = st.lists(st.integers(0, 60), max_size=4)
 
 
 @st.composite
-def barred(draw: st.DrawFn, keys: st.SearchStrategy[int] = KEYS, plain: bool = True) -> Row:
+def with_thresholds(
+    draw: st.DrawFn, keys: st.SearchStrategy[int] = KEYS, plain: bool = True
+) -> Row:
     """A row with an event time and thresholds."""
     one = draw(row(keys, plain=plain))
     ts = draw(st.integers(0, 50)) + draw(st.sampled_from([0, 0, 0, 300, 100_000]))
-    return replace(one, ts=ts, bars=tuple(draw(st.integers(0, 3)) for _ in one.coordinates))
+    return replace(one, ts=ts, thresholds=tuple(draw(st.integers(0, 3)) for _ in one.coordinates))
 
 
-timed_rows = st.lists(barred(), max_size=60)
-any_rows = st.lists(barred(ANY_KEY, plain=False), max_size=40)
+timed_rows = st.lists(with_thresholds(), max_size=60)
+any_rows = st.lists(with_thresholds(ANY_KEY, plain=False), max_size=40)

@@ -5,8 +5,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
 from deploy import settings
 from deploy.replay.replay import replay
 from ftrl.kernels import threads as threads_module
@@ -20,12 +18,11 @@ from tests.system.kafka.stage import compile_kernels
 def learners(layout: str) -> None:
     """The kernels of one thread, and of several, for one layout."""
     rows = random_rows(
-        threads_module.FEWEST * threads_module.PART // 7, fields=8, features=900, seed=1
+        threads_module.FEWEST_PARTS * threads_module.PART // 7, fields=8, features=900, seed=1
     )
     for threads in (1, 2):
         learner = Learner(of(layout, threads=threads, expire_after=900), bloom(1))
         learn(learner, rows)
-        learner.predict(np.array([0, 1]), np.array([1], np.uint64), np.ones(1), np.zeros(1))
         Learner.restore(learner.settings, bloom(1), learner.state())
 
 

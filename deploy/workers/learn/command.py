@@ -56,7 +56,7 @@ def warm(settings: Settings) -> None:
     schema = settings.events.labelled
     nulls = {field.name: None if field.nullable else _PLAIN[field.type] for field in schema}
     training = Training(settings.training, lambda _: None)
-    for _ in training.learn(pa.RecordBatch.from_pylist([nulls], schema)):
+    for _ in training.train(pa.RecordBatch.from_pylist([nulls], schema)):
         pass
 
 

@@ -19,8 +19,8 @@ from deploy.storage.checkpoint_store import CheckpointStore, Saved
 from deploy.storage.publish import publish, remove_after
 from deploy.storage.rocksdb import Store
 from deploy.workers.learn.metrics import LearnMetrics
-from ftrl import Intake, Training
-from ftrl.features import FeatureConfig, FormerNames
+from ftrl import DeduplicatingReader, Training
+from ftrl.features import FeatureConfig, RenamedFields
 from ftrl.table import LAYOUTS
 from streams.errors import ConfigError, DataError
 from streams.labelled_log import Block, Entry
@@ -77,12 +77,12 @@ class OnlineTrainer:
             self._dirty = self._due = False
             # False within a message, of which a save would hold a part.
             self._consistent = True
-            self._former = FormerNames()
+            self._renamed = RenamedFields()
             self._warned = False  # that examples lack columns of new fields
             if self._checkpoints.values is not None:
-                self._intake = self._resumed(self._checkpoints.values, partitions)
+                self._reader = self._resumed(self._checkpoints.values, partitions)
             else:
-                self._intake = Intake(partitions)
+                self._reader = DeduplicatingReader(partitions)
                 if source is not None:
                     self._begin_from(source)
             remove_after(self._store, self._published)
@@ -92,8 +92,8 @@ class OnlineTrainer:
 
     def following(self) -> dict[int, int]:
         """The offset to read each partition from; one that is not there: from its beginning."""
-        numbers = range(self._intake.state()["partitions"])
-        found = {number: self._intake.following(number) for number in numbers}
+        numbers = range(self._reader.state()["partitions"])
+        found = {number: self._reader.next_offset(number) for number in numbers}
         return {number: offset for number, offset in found.items() if offset is not None}
 
     def take(self, partition: int, entry: Entry, value: bytes, where: str) -> None:
@@ -143,9 +143,9 @@ class OnlineTrainer:
             values |= {
                 "settings": self._settings.model_dump(mode="json"),
                 "topic": self._topic,
-                "intake": self._intake.state(),
+                "intake": self._reader.state(),
                 "published": self._published,
-                "former_names": self._former.names,
+                "former_names": self._renamed.previous_names,
                 **self._rules.to_json(),
             }
             learner = self._training.learner
@@ -182,13 +182,13 @@ class OnlineTrainer:
 
     def _read(self, partition: int, entry: Entry, value: bytes, where: str) -> list[pa.RecordBatch]:
         try:
-            batches = self._intake.take(partition, entry, value)
+            batches = self._reader.take(partition, entry, value)
         except DataError as error:
             raise DataError(f"{where}: {error} {POISON}") from error
         return [self._checked(batch, where) for batch in batches]
 
     def _checked(self, batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
-        absent = self._former.absent(batch.schema.names)
+        absent = self._renamed.absent(batch.schema.names)
         if absent and not self._warned:
             self._warned = True
             log.warning(
@@ -198,7 +198,7 @@ class OnlineTrainer:
                 ", ".join(absent),
             )
         try:
-            return self._former.select(batch, self._settings.events.labelled)
+            return self._renamed.select(batch, self._settings.events.labelled)
         except KeyError as error:
             raise DataError(
                 f"{where}: these examples have no column {error.args[0]} of the type that the "
@@ -208,7 +208,7 @@ class OnlineTrainer:
 
     def _learn(self, batch: pa.RecordBatch, partition: int, where: str) -> None:
         try:
-            for _ in self._training.learn(batch, partition):
+            for _ in self._training.train(batch, partition):
                 pass
         except (ValueError, DataError) as error:
             raise DataError(f"{where}: cannot be learned from ({error}). {POISON}") from error
@@ -228,7 +228,7 @@ class OnlineTrainer:
         self._due = True
         log.info("published serving version %d", manifest.version)
 
-    def _resumed(self, values: Mapping[str, Any], partitions: int) -> Intake:
+    def _resumed(self, values: Mapping[str, Any], partitions: int) -> DeduplicatingReader:
         if "intake" not in values:
             raise ConfigError(
                 f"{self._store.path}: the store of a replay; start from a copy of its weights: "
@@ -243,15 +243,15 @@ class OnlineTrainer:
                 "--store with a new one"
             )
         try:
-            intake = Intake(partitions, values["intake"])
+            reader = DeduplicatingReader(partitions, values["intake"])
         except ValueError as error:
             raise ConfigError(f"{self._store.path}: {error}") from error
         checkpoint.restore_training(self._training, self._saved(self._checkpoints, values))
-        self._former = self._former_names(values)
+        self._renamed = self._renamed_since(values)
         self._published = values["published"]
         self._examples = self._training.cut.examples
         log.info("going on after %d examples, as %s says", self._examples, self._store.path)
-        return intake
+        return reader
 
     def _begin_from(self, source: Path) -> None:
         """Take the model of another store, and nothing else of it."""
@@ -263,15 +263,15 @@ class OnlineTrainer:
                 )
             check_weights(source, self._settings, checkpoints.values["settings"])
             checkpoint.restore_model(self._training, self._saved(checkpoints, checkpoints.values))
-            self._former = self._former_names(checkpoints.values)
+            self._renamed = self._renamed_since(checkpoints.values)
         log.info("starting with the weights of %s", source)
         self.save(float("-inf"))
         self._checkpoints.wait()
 
-    def _former_names(self, values: Mapping[str, Any]) -> FormerNames:
+    def _renamed_since(self, values: Mapping[str, Any]) -> RenamedFields:
         before = FeatureConfig.model_validate(values["settings"]["features"])
-        former = FormerNames(values.get("former_names"))  # a replay's store has none
-        return former.since(before, self._settings.features)
+        renamed = RenamedFields(values.get("former_names"))  # a replay's store has none
+        return renamed.since(before, self._settings.features)
 
     @staticmethod
     def _saved(source: CheckpointStore, values: Mapping[str, Any]) -> Saved:

@@ -43,6 +43,6 @@ def check_learned(joining: Joining, config: Path, trained: list[list[Any]], stor
         part = counting[number].slice(taken[number], rows).combine_chunks()
         taken[number] += rows
         for batch in part.to_batches():
-            for _ in training.learn(batch, number):
+            for _ in training.train(batch, number):
                 pass
     assert state(store)["weights"] == [part.tobytes() for part in columns(training.learner.slots)]

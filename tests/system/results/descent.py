@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ftrl.kernels.learn import sigmoid
+from ftrl.logistic import sigmoid
 from streams.compute.arrays import F64, I8, I64
 from streams.compute.jit import kernel
 from tests.system.results.logs import Log

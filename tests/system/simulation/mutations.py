@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ftrl.labelled_reader import Intake
+from ftrl.labelled_reader import DeduplicatingReader
 from joiner.core.joiner import Joiner
 from joiner.protocol import phases, recovery
 from joiner.protocol.cut import CutBuilder, RecoveryPoints
@@ -104,7 +104,7 @@ def _nothing(_: Any) -> Any:
 
 
 def _forgets_its_number(original: Any) -> Any:
-    def state(self: Intake) -> dict[str, Any]:
+    def state(self: DeduplicatingReader) -> dict[str, Any]:
         saved: dict[str, Any] = original(self)
         return saved | {"read": [[None, -1, None] for _ in saved["read"]]}
 
@@ -145,5 +145,5 @@ RULES: dict[str, Patch] = {
     "a cut published in part is finished": _replace(phases, "_after", _all_again),
     "changed settings apply from the next cut on": _replace(Recovery, "_reconfigure", _nothing),
     "the counts are those of all that was read": _replace(Joiner, "set_counters", _nothing),
-    "the learner saves its place with its weights": _replace(Intake, "state", _forgets_its_number),
+    "the learner saves its place with its weights": _replace(DeduplicatingReader, "state", _forgets_its_number),
 }

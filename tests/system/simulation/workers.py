@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ftrl.labelled_reader import Intake
+from ftrl.labelled_reader import DeduplicatingReader
 from joiner.protocol.block_writer import FencedError
 from joiner.protocol.config import Beginnings, PartitionConfig
 from joiner.protocol.effects import Commit, Effect, Publish, ReadLabelled, Report, Seek
@@ -136,15 +136,15 @@ class Learner:
         self._world = world
         self._saved: tuple[dict[str, Any] | None, int] = (None, 0)
         self.trained: list[dict[str, Any]] = []
-        self._intake = Intake(1)
+        self._reader = DeduplicatingReader(1)
 
     def read(self) -> bool:
         """Take the next message, if there is one."""
-        at = max(self._intake.following(0) or 0, self._world.labelled_first)
+        at = max(self._reader.next_offset(0) or 0, self._world.labelled_first)
         if at >= len(self._world.labelled):
             return False
         one = self._world.labelled[at]
-        for batch in self._intake.take(0, one.entry(at), one.value):
+        for batch in self._reader.take(0, one.entry(at), one.value):
             self.trained += batch.to_pylist()
         return True
 
@@ -157,12 +157,12 @@ class Learner:
 
     def save(self) -> None:
         """Weights and how far it is, in one write."""
-        self._saved = self._intake.state(), len(self.trained)
+        self._saved = self._reader.state(), len(self.trained)
 
     def kill(self) -> None:
         """It comes back as it was saved."""
         state, trained = self._saved
-        self._intake = Intake(1, state)
+        self._reader = DeduplicatingReader(1, state)
         del self.trained[trained:]
 
 
