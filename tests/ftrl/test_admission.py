@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftrl.admission import admission
-from ftrl.admission import bloom as bloom_module
-from ftrl.admission import generations as generations_module
 from ftrl.admission.admission import Admission
+from ftrl.admission.bloom import line_of
+from ftrl.admission.generations import start_example
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from streams.compute.arrays import U64
 from tests.support.learning import counter
@@ -51,7 +51,7 @@ class Filters:
     def example(self, features: Sequence[int], ts: int = 0) -> None:
         """Sight the features of one example, each once."""
         filters = self.held.filters()
-        generations_module.start_example(filters, self.examples, ts)
+        start_example(filters, self.examples, ts)
         absent = np.array([f for f in features if f not in self.entered], np.uint64)
         chosen = np.arange(len(absent))
         totals = np.empty(len(absent), np.int64)
@@ -68,7 +68,7 @@ class Filters:
     def remembered(self, feature: int) -> int:
         """How often the filters believe to have seen a feature."""
         key, rules = np.uint64(feature), self.held.rules
-        line = bloom_module.line_of(rules.lines, key)
+        line = line_of(rules.lines, key)
         return int(admission.remembered(self.held.words, rules.generations, line, key))
 
 
@@ -225,7 +225,7 @@ def test_of_many_lines_some_say_how_full_all_are(monkeypatch: pytest.MonkeyPatch
     own[: len(own) // 2] = 0x0F0F0F0F0F0F0F0F
     whole, theory = held.fill(), held.false_positives_in_theory()
     assert whole == pytest.approx(0.25)
-    monkeypatch.setattr(bloom_module, "MOST_LINES", 300)
+    monkeypatch.setattr("ftrl.admission.bloom.MOST_LINES", 300)
     assert held.fill() == pytest.approx(whole, abs=0.005)
     assert held.false_positives_in_theory() == pytest.approx(theory, abs=0.02)
 

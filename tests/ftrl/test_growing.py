@@ -12,7 +12,7 @@ from deploy.storage.rocksdb import Store
 from ftrl import learner
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
-from ftrl.table import growing as growing_module
+from ftrl.table import growing
 from ftrl.table.growing import Table
 from ftrl.table.layout import LAYOUTS, columns, find, slot_for
 from streams.errors import ConfigError
@@ -36,8 +36,8 @@ keys = st.lists(st.one_of(crowded, st.integers(1, 2**64 - 1)), max_size=150, uni
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Growth of a small table takes many steps, as that of a large one does."""
-    monkeypatch.setattr(growing_module, "LEAST_MOVED", 2)
-    monkeypatch.setattr(growing_module, "MOVED_A_FEATURE", 4)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 2)
+    monkeypatch.setattr(growing, "MOVED_A_FEATURE", 4)
     monkeypatch.setattr(learner, "STEP", 40)
 
 
@@ -108,15 +108,15 @@ def test_growth_in_steps_is_growth_at_once(
     settings = of(layout, l1=0.1)
     stepwise, resumed = Learner(settings, admission), Learner(settings, admission)
     logits = learn(stepwise, rows).logit
-    growing = 0
+    steps = 0
     for row in range(len(rows)):
         assert learn(resumed, rows[row : row + 1], first=row).logit == logits[row]
-        growing += resumed._table.growing
+        steps += resumed._table.growing
         if row % 17 == 0:
             resumed = Learner.restore(settings, admission, resumed.state())
-    assert growing > 10
+    assert steps > 10
     assert same_state(resumed.state(), stepwise.state())
-    monkeypatch.setattr(growing_module, "LEAST_MOVED", 10**9)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 10**9)
     at_once = Learner(settings, admission)
     assert learn(at_once, rows).logit.tobytes() == logits.tobytes()
     assert same_state(at_once.state(), stepwise.state())
@@ -127,12 +127,12 @@ def test_what_is_saved_while_it_grows_is_the_table(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages that hold nothing new are not written again when the slots become twice as many."""
-    monkeypatch.setattr(growing_module, "LEAST_MOVED", 256)
-    monkeypatch.setattr(growing_module, "MOVED_A_FEATURE", 4)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 256)
+    monkeypatch.setattr(growing, "MOVED_A_FEATURE", 4)
     monkeypatch.setattr(learner, "STEP", 2000)
     model = Learner(of(layout), OFF)
     rows = random_rows(6000, fields=20, features=60_000, seed=2)
-    written = growing = 0
+    written = steps = 0
     with Store(tmp_path / "store", create=True) as store:
         checkpoints = CheckpointStore(store)
         for start in range(0, len(rows), 250):
@@ -140,13 +140,13 @@ def test_what_is_saved_while_it_grows_is_the_table(
             touched = model.take_touched()
             checkpoints.save(model.slots, touched, {}, {"rows": start})
             checkpoints.wait()
-            growing += model._table.growing
+            steps += model._table.growing
             written += int(np.bitwise_count(touched).sum())
             saved = checkpoints.last(LAYOUTS[layout])
             assert saved is not None
             assert saved.slots.tobytes() == model.slots.tobytes()
     assert len(model.slots) >= 1 << 15
-    assert growing > 3
+    assert steps > 3
     assert written < 10 * len(model.slots)
 
 
@@ -170,7 +170,7 @@ def test_a_restored_table_that_grows_keeps_nothing_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The saved table had grown, the restored one is smaller, and is growing when it is saved."""
-    monkeypatch.setattr(growing_module, "LEAST_MOVED", 64)
+    monkeypatch.setattr(growing, "LEAST_MOVED", 64)
     model = Learner(of("float32"), OFF)
     rng = np.random.default_rng(3)
     keys = rng.integers(1, 2**64, 5455, dtype=np.uint64).tolist()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftrl.kernels import stages
-from ftrl.kernels import threads as threads_module
+from ftrl.kernels import threads as worker_threads
 from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import growing
@@ -38,17 +38,17 @@ KEYS = 2 * stages.AHEAD + 100  # of the largest part
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Parts of a few rows, or of several tiles; before which row each ended that was learned."""
     for name, value in (("FEWEST_PARTS", 2), ("PART", request.param)):
-        monkeypatch.setattr(threads_module, name, value)
+        monkeypatch.setattr(worker_threads, name, value)
     ends: list[int] = []
-    learn_parts = threads_module.learn_parts
+    learn_parts = worker_threads.learn_parts
 
     def noted(*args: Any) -> int:
         done: int = learn_parts(*args)
-        shared = next(given for given in args if isinstance(given, threads_module.SharedState))
+        shared = next(given for given in args if isinstance(given, worker_threads.SharedState))
         ends.extend(end for end in shared.ends.tolist() if end <= done)
         return done
 
-    monkeypatch.setattr(threads_module, "learn_parts", noted)
+    monkeypatch.setattr(worker_threads, "learn_parts", noted)
     yield ends
     assert ends
 
@@ -193,31 +193,31 @@ def test_a_row_longer_than_a_part_is_learned_by_one(parts: list[int]) -> None:
 @kernel
 def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the others late, the thread of the arithmetic looks up all that there is space for."""
-    prepare_parts, seen = threads_module.prepare_parts, []
+    prepare_parts, seen = worker_threads.prepare_parts, []
 
     def late(*args: Any) -> None:
-        shared = next(given for given in args if isinstance(given, threads_module.SharedState))
-        enough = min(len(shared.ends), threads_module.AT_ONCE)
+        shared = next(given for given in args if isinstance(given, worker_threads.SharedState))
+        enough = min(len(shared.ends), worker_threads.AT_ONCE)
         # That one may have to be compiled first.
-        eventually(lambda: published(shared.counters, threads_module.TAKEN) == enough, 300)
+        eventually(lambda: published(shared.counters, worker_threads.TAKEN) == enough, 300)
         seen.append(enough)
         prepare_parts(*args)
 
-    monkeypatch.setattr(threads_module, "prepare_parts", late)
+    monkeypatch.setattr(worker_threads, "prepare_parts", late)
     together(random_rows(400, fields=6, features=300, seed=2), [], bloom(1), layout="float32")
     assert seen
     assert len(parts) > 1
 
 
 def test_more_slots_than_can_be_told_are_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads_module, "FEWEST_PARTS", 2)
-    monkeypatch.setattr(threads_module, "PART", 40)
-    monkeypatch.setattr(threads_module, "learn_parts", _fail)
+    monkeypatch.setattr(worker_threads, "FEWEST_PARTS", 2)
+    monkeypatch.setattr(worker_threads, "PART", 40)
+    monkeypatch.setattr(worker_threads, "learn_parts", _fail)
     rows = random_rows(250, fields=6, features=50, seed=1)
     slots = len(Learner(of(layout="float32"), OFF).slots)
-    monkeypatch.setattr(threads_module, "MOST_SLOTS", slots - 1)
+    monkeypatch.setattr(worker_threads, "MOST_SLOTS", slots - 1)
     together(rows, [], OFF, layout="float32")
-    monkeypatch.setattr(threads_module, "MOST_SLOTS", slots)
+    monkeypatch.setattr(worker_threads, "MOST_SLOTS", slots)
     with pytest.raises(MemoryError, match="none left"):
         together(rows, [], OFF, layout="float32")
 
@@ -243,7 +243,7 @@ def test_none_waits_for_a_thread_that_failed(
         learner = together(rows, [], OFF, threads, layout="float32")
         for name in ("prepare_parts", "learn_parts"):
             with monkeypatch.context() as patched:
-                patched.setattr(threads_module, name, _fail)
+                patched.setattr(worker_threads, name, _fail)
                 with pytest.raises(MemoryError, match="none left"):
                     learn(learner, rows)
     assert parts

@@ -9,7 +9,7 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Example:
-    """A prediction (logit), what came of it (0 or 1), its weight and event time (ms)."""
+    """A prediction (logit), its label (0 or 1), its weight and event time (ms)."""
 
     logit: float
     label: int
@@ -60,16 +60,16 @@ def auc(examples: list[Example]) -> float:
 
 
 def ranked_auc(examples: list[Example]) -> float:
-    """The same for many examples of weight 1, from the ranks of the positives."""
+    """The AUC of many examples of weight 1, from the ranks of the positives."""
     ordered = sorted(examples, key=lambda e: e.logit)
     rank_sum = 0.0
-    at = 0
-    while at < len(ordered):
-        end = at
-        while end < len(ordered) and ordered[end].logit == ordered[at].logit:
+    start = 0
+    while start < len(ordered):
+        end = start
+        while end < len(ordered) and ordered[end].logit == ordered[start].logit:
             end += 1
-        rank_sum += (at + 1 + end) / 2 * sum(e.label for e in ordered[at:end])
-        at = end
+        rank_sum += (start + 1 + end) / 2 * sum(e.label for e in ordered[start:end])
+        start = end
     positives = sum(e.label for e in examples)
     negatives = len(examples) - positives
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)

@@ -67,7 +67,7 @@ class FeatureOracle:
     def parts(
         self, row: dict[str, Any], serving: bool = False
     ) -> dict[str, list[tuple[int, float]]]:
-        """The same by field and cross."""
+        """(key, value) of each coordinate of a row, by field and cross."""
         parts: dict[str, list[tuple[int, float]]] = {}
         for name, field in self.config.fields.items():
             value = row.get("position" if field.kind == "position" else name)
@@ -93,7 +93,7 @@ class FeatureOracle:
         if field.kind == "number" and field.encoding == "quantile":
             if name not in self.edges:
                 if not serving:
-                    self.learn(name, field, value)
+                    self.learn_edges(name, field, value)
                 return []
             if is_missing(value):
                 return missing
@@ -110,7 +110,7 @@ class FeatureOracle:
             return [(hash_bytes(bucket(float(value), field.mantissa_bits), seed), 1.0)]
         return [(hash_bytes(text(value), seed), 1.0)]
 
-    def learn(self, name: str, field: FieldConfig, value: Any) -> None:
+    def learn_edges(self, name: str, field: FieldConfig, value: Any) -> None:
         sample = self.samples.setdefault(name, [])
         if not is_missing(value) and math.isfinite(value):
             sample.append(value)

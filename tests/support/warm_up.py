@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy import settings
 from deploy.replay.replay import replay
-from ftrl.kernels import threads as threads_module
+from ftrl.kernels.threads import FEWEST_PARTS, PART
 from ftrl.learner import Learner
 from ftrl.table.layout import LAYOUTS
 from tests.support import small_logs
@@ -17,9 +17,7 @@ from tests.system.kafka.stage import compile_kernels
 
 def learners(layout: str) -> None:
     """The kernels of one thread, and of several, for one layout."""
-    rows = random_rows(
-        threads_module.FEWEST_PARTS * threads_module.PART // 7, fields=8, features=900, seed=1
-    )
+    rows = random_rows(FEWEST_PARTS * PART // 7, fields=8, features=900, seed=1)
     for threads in (1, 2):
         learner = Learner(of(layout, threads=threads, expire_after=900), bloom(1))
         learn(learner, rows)

@@ -145,5 +145,7 @@ RULES: dict[str, Patch] = {
     "a cut published in part is finished": _replace(phases, "_after", _all_again),
     "changed settings apply from the next cut on": _replace(Recovery, "_reconfigure", _nothing),
     "the counts are those of all that was read": _replace(Joiner, "set_counters", _nothing),
-    "the learner saves its place with its weights": _replace(DeduplicatingReader, "state", _forgets_its_number),
+    "the learner saves its place with its weights": _replace(
+        DeduplicatingReader, "state", _forgets_its_number
+    ),
 }
