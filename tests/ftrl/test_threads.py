@@ -155,7 +155,7 @@ def test_a_full_group(parts: list[int], when_full: str) -> None:
 
 @kernel
 def test_features_that_share_stamps_and_places(parts: list[int]) -> None:
-    """Keys that agree in the bits that stamps, homes and memos go by."""
+    """Keys that agree in the bits by which filters, homes and caches tell them apart."""
     rng = np.random.default_rng(7)
     alike = [1 + (number << 36) for number in range(12)]
     rows = [
