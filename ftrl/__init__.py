@@ -5,7 +5,7 @@
 
 In the order in which they may import each other:
 
-- `settings`: what can be set about the learner and about admission
+- `settings`: the settings of the learner and of admission
 - `cut`: how far a learner has come
 - `logistic`: from logits to probabilities
 - `table`: from keys to slots with z and n, in memory that grows

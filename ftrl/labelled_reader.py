@@ -14,7 +14,7 @@ from streams.labelled_log import Entry, FencingFilter
 
 
 class DeduplicatingReader:
-    """How far the learner has come in every labelled partition."""
+    """Takes each message of the labelled partitions once, and remembers how far it has read."""
 
     def __init__(self, partitions: int, saved: Mapping[str, Any] | None = None) -> None:
         """partitions: how many the topic has. saved: what `state` gave.

@@ -1,4 +1,4 @@
-"""What can be set about the learner and about which features it lets in."""
+"""The settings of the learner and of admission."""
 
 from typing import Annotated, Literal, Self
 

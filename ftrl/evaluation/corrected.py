@@ -61,9 +61,7 @@ class Corrected:
     """
 
     def __init__(self, bucket: int, span: int) -> None:
-        """bucket: ms, as `Evaluation`. span: how long after an impression its correction may come,
-        ms.
-        """
+        """bucket: as of `Evaluation`, ms. span: from an impression to its last correction, ms."""
         self.evaluation = Evaluation(bucket)
         # A correction comes while its impression is known. By then the watermark has passed the
         # times of all negatives of its partition that are older than the span.

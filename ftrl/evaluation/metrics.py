@@ -178,7 +178,7 @@ def examples(cell: F64) -> int:
 
 
 def positives(cell: F64) -> int:
-    """How many of them are positive."""
+    """How many positive examples, unweighted; rounded as `examples` is."""
     return round(float(cell[1, COUNT]))
 
 

@@ -71,7 +71,7 @@ class Eviction:
 
     @hand.setter
     def hand(self, value: int) -> None:
-        """Go on there."""
+        """Move the hand to where a saved one was."""
         self._next = value >> self._bits
 
     def ends(self, examples: int, counted: Bool) -> I64:

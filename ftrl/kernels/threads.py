@@ -138,7 +138,7 @@ class WorkerPool:
         shared: SharedState,
         space: LookupSpace,
     ) -> None:
-        """What each of the other threads does."""
+        """Prepare parts, as each thread but the calling one does."""
         space.cache.fill(0)
         try:
             prepare_parts(model, batch, examples, workspace_for(batch), shared, space)

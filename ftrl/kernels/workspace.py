@@ -163,7 +163,7 @@ def gather(batch: Batch, row: int, work: Workspace, size: int) -> int:
 def coalesce(
     batch: Batch, row: int, dedupe_table: I64, tile_keys: U64, tile_x: F64, size: int
 ) -> int:
-    """What `gather` does, of any row.
+    """Append a row's coordinates as `gather` does, by a hash table of its keys.
 
     `dedupe_table` is a hash table from key to position in the batch; entries below the row's first
     are of earlier rows.
