@@ -21,7 +21,7 @@ from rich.table import Table
 
 from deploy import settings
 from deploy.replay import checkpoint
-from deploy.replay.pipeline import Loop
+from deploy.replay.pipeline import Pipeline
 from deploy.storage.checkpoint_store import CheckpointStore
 from deploy.storage.rocksdb import Store
 from ftrl.learner import Learner
@@ -98,8 +98,8 @@ def main() -> None:
     parser.add_argument("--layout", default="float32", choices=list(LAYOUTS))
     args = parser.parse_args()
     values = tomllib.loads(CONFIG) | {"learner": {"layout": args.layout, "memory": 64}}
-    loop = Loop(settings.parse(values, "here"), on_mark=lambda _: None)
-    learner = loop.learner
+    pipeline = Pipeline(settings.parse(values, "here"), on_mark=lambda _: None)
+    learner = pipeline.learner
     rng = np.random.default_rng(1)
     ids: U64 = rng.integers(1, 2**64, args.coordinates, dtype=np.uint64)
     learn(learner, ids)
@@ -113,7 +113,7 @@ def main() -> None:
             for _ in range(batches):
                 learn(learner, rng.choice(ids, 5000))
             watch = Stopwatch()
-            values, arrays = checkpoint.state_of(loop)
+            values, arrays = checkpoint.state_of(pipeline)
             touched = learner.take_touched()
             checkpoints.save(learner.slots, touched, arrays, values)
             copied = watch.taken()

@@ -35,16 +35,16 @@ def progress(what: str) -> Iterator[Report]:
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Whether somebody asked to stop (Ctrl-C, SIGTERM); asking twice interrupts at once."""
-    asked: list[int] = []
+    signals: list[int] = []
 
     def ask(signum: int, _: FrameType | None) -> None:
-        if asked:
+        if signals:
             raise KeyboardInterrupt
-        asked.append(signum)
+        signals.append(signum)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(signals)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -62,11 +62,11 @@ def show(*sections: tuple[str, Rows]) -> None:
             out.print()
         if title:
             out.print(Text(title, style="bold underline"), soft_wrap=True)
-        for name, said in rows:
-            lines = [said]
+        for name, words in rows:
+            lines = [words]
             if out.is_terminal:
                 width = max(out.width - indent, 20)
-                lines = wrap(said, width, break_long_words=False, break_on_hyphens=False)
+                lines = wrap(words, width, break_long_words=False, break_on_hyphens=False)
             text = ("\n" + " " * indent).join(lines)
             out.print(Text.assemble((name.ljust(indent), "bold"), text), soft_wrap=True)
 

@@ -122,7 +122,12 @@ class WorkerSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """All settings of a run, one attribute a section of the file."""
+    """All settings of a run, one attribute a section of the file.
+
+    >>> from clickloop import Settings
+    >>> Settings.load("logs/config.toml").join.window  # ms
+    1800000
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__"

@@ -44,9 +44,9 @@ class Live:
         """Send all of it at once, as if it had begun at that time, s since the epoch."""
         for source, (rows, due) in enumerate(zip(self._rows, self._due, strict=True)):
             for start in range(0, rows.num_rows, BATCH):
-                some = rows.slice(start, BATCH)
+                batch = rows.slice(start, BATCH)
                 ts = _ms(begun + due[start : start + BATCH])
-                producers[source].send_rows(some.set_column(1, "ts", ts), as_json=True)
+                producers[source].send_rows(batch.set_column(1, "ts", ts), as_json=True)
 
     def send(self, producers: Sequence[EventProducer]) -> "Sent":
         """Send all of it at its time; returns when the time is over."""
@@ -59,9 +59,9 @@ class Live:
                 done[source] = end
                 if end > start:
                     ts = _ms(begun + due[start:end])
-                    some = rows.slice(start, end - start).set_column(1, "ts", ts)
-                    sent.note(source, some["impression_id"], ts.to_numpy(), now)
-                    producers[source].send_rows(some, as_json=True)
+                    batch = rows.slice(start, end - start).set_column(1, "ts", ts)
+                    sent.note(source, batch["impression_id"], ts.to_numpy(), now)
+                    producers[source].send_rows(batch, as_json=True)
             time.sleep(max(now + TICK_S - time.time(), 0))
         return sent
 

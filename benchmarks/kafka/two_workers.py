@@ -35,9 +35,9 @@ WARM_MS = 1_000  # after a change, before rates count
 
 def lost_and_repeated(expected: Iterable[pa.Array], found: Iterable[pa.Array]) -> tuple[int, int]:
     """How many of these ids are missing, and how many come once too often."""
-    wanted, there = (pa.chunked_array([*ids], pa.string()) for ids in (expected, found))
-    missing = len(wanted) - pc.sum(pc.is_in(wanted, value_set=pc.unique(there))).as_py()
-    return missing, len(there) - (len(wanted) - missing)
+    wanted, arrived = (pa.chunked_array([*ids], pa.string()) for ids in (expected, found))
+    missing = len(wanted) - pc.sum(pc.is_in(wanted, value_set=pc.unique(arrived))).as_py()
+    return missing, len(arrived) - (len(wanted) - missing)
 
 
 def is_publishing(plant: Plant) -> bool:
@@ -88,14 +88,14 @@ def run(sizes: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
         err.print("joining with one worker, then with two")
         came, took = join_with_two(plant, sizes.alone)
         topic = labelled.published(plant)
-    one = labelled.rate(topic, labelled.all_publish(topic, 0) + WARM_MS, came)
+    single = labelled.rate(topic, labelled.all_publish(topic, 0) + WARM_MS, came)
     both = labelled.all_publish(topic, took) + WARM_MS
     two = labelled.rate(topic, both, labelled.first_done(topic))
     expected = (batch["impression_id"] for batch in traffic.batches("impressions", sizes.times))
     lost, repeated = lost_and_repeated(expected, labelled.ids(topic))
-    yield figure("one_worker_impressions_per_s", one, "1/s", None)
+    yield figure("one_worker_impressions_per_s", single, "1/s", None)
     yield figure("two_workers_impressions_per_s", two, "1/s", None)
-    yield figure("ratio", two / one, "", TARGET_RATIO)
+    yield figure("ratio", two / single, "", TARGET_RATIO)
     yield figure("measured_with_two", (labelled.first_done(topic) - both) / 1000, "s", None)
     yield figure("longest_pause", labelled.longest_pause(topic, came, both), "s", None)
     yield figure("lost", lost, "", 0, at_most=True)

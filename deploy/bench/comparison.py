@@ -81,13 +81,13 @@ def compare(folder: Path, path: Path, examples: int, threads: int, prefix: str =
     folder: for the baselines' own files. threads: that ours learns with. prefix: of the figures'
     names; figures with one have no targets.
     """
-    found_baselines = _baselines(folder, path, examples)
+    installed = _baselines(folder, path, examples)
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in found_baselines}
+    theirs: dict[str, list[float]] = {name: [] for name in installed}
     for number in range(ROUNDS):
         err.print(f"{prefix}from disk: round {number + 1} of {ROUNDS}")
         ours.append(_slope(partial(_from_disk, path, threads), examples))
-        for name, baseline in found_baselines.items():
+        for name, baseline in installed.items():
             theirs[name].append(_slope(baseline.learner.seconds, baseline.examples))
     learner = Learner(LearnerSettings(threads=threads), ADMISSION)
     logit = np.concatenate([learn(learner, rows) for rows in read(path, examples)])
@@ -97,19 +97,19 @@ def compare(folder: Path, path: Path, examples: int, threads: int, prefix: str =
         *_quality(prefix, logit, label),
         _memory(f"{prefix}learner_memory", learner.stats().nbytes),
     ]
-    for name, baseline in found_baselines.items():
+    for name, baseline in installed.items():
         rates, target = theirs[name], None if prefix else baseline.target
         ratio = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
         rate = statistics.median(rates)
-        found = baseline.learner.learned(baseline.examples)
+        learned = baseline.learner.learned(baseline.examples)
         figures += [
             figure(f"{prefix}{name}_examples_per_s", rate, "1/s", None),
             figure(f"{prefix}ratio_{name}", ratio, "", target),
-            *_quality(f"{prefix}{name}_", found.logit, label),
-            _memory(f"{prefix}{name}_memory", found.memory),
+            *_quality(f"{prefix}{name}_", learned.logit, label),
+            _memory(f"{prefix}{name}_memory", learned.memory),
         ]
-        if len(found.logit) < len(logit):
-            figures += _quality(f"{prefix}beside_{name}_", logit[: len(found.logit)], label)
+        if len(learned.logit) < len(logit):
+            figures += _quality(f"{prefix}beside_{name}_", logit[: len(learned.logit)], label)
     return figures
 
 
@@ -138,9 +138,9 @@ def _quality(name: str, logit: F64, label: I8) -> Figures:
     evaluation.update(logit, label[:rows], np.ones(rows), np.zeros(rows, np.int64))
     metrics = evaluation.metrics()
     return [
-        figure(f"{name}{key}", found, "", None)
+        figure(f"{name}{key}", value, "", None)
         for key in ("normalized_entropy", "auc")
-        if (found := metrics[key]) is not None
+        if (value := metrics[key]) is not None
     ]
 
 

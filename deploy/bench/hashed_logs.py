@@ -26,7 +26,7 @@ class Hashed(NamedTuple):
 
 
 def hashed(settings: Settings, impressions: Path, clicks: Path) -> Hashed:
-    """Join two logs with `settings`, and hash what comes out. Raises as `replay` does."""
+    """Join two logs with `settings`, and hash the examples. Raises as `replay` does."""
     with tempfile.TemporaryDirectory(prefix="clickloop-logs-") as folder:
         out = Path(folder) / "run"
         replay(settings, str(impressions), str(clicks), out)

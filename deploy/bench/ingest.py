@@ -126,5 +126,5 @@ def _rate(kind: str, broker: str, topic: str, count: int) -> float:
         )
         return float(json.loads(done.stdout.splitlines()[0])["per_s"])
     except (subprocess.SubprocessError, IndexError, ValueError) as error:
-        said = getattr(error, "stderr", None) or ""
-        raise ClickloopError(f"a worker ({kind}) did not measure: {error}\n{said}") from error
+        stderr = getattr(error, "stderr", None) or ""
+        raise ClickloopError(f"a worker ({kind}) did not measure: {error}\n{stderr}") from error

@@ -116,8 +116,8 @@ class _Joined:
         settled = 3 * open_  # more than W, D and L together
         gap = (JOIN.window + JOIN.lateness) / open_
         traffic = Traffic(settled + rounds * open_, gap, SEED)
-        one = traffic.part(0, PART).impressions
-        budget = int((1 - SPILLED) * open_ * one.nbytes / one.num_rows)
+        sample = traffic.part(0, PART).impressions
+        budget = int((1 - SPILLED) * open_ * sample.nbytes / sample.num_rows)
         plain, spilled = (
             Joiner(SCHEMA, JOIN, SamplingSettings(), spill)
             for spill in (None, FileSpill(budget, folder))

@@ -108,11 +108,11 @@ def _on_trivago(folder: Path, data: Path, threads: int) -> list[Figure]:
         err.print(f"trivago: left out, for {impressions}, {clicks} or {TRIVAGO} is not there")
         return []
     err.print("trivago: joining")
-    found = hashed(settings.load(TRIVAGO), impressions, clicks)
+    examples = hashed(settings.load(TRIVAGO), impressions, clicks)
     folder.mkdir()
     path = folder / "trivago.arrow"
-    write(path, _in_parts(Rows(found.indptr, found.keys, found.label)))
-    return compare(folder, path, len(found.label), threads, "trivago_")
+    write(path, _in_parts(Rows(examples.indptr, examples.keys, examples.label)))
+    return compare(folder, path, len(examples.label), threads, "trivago_")
 
 
 def _kernel(

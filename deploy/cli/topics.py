@@ -29,8 +29,8 @@ def _kept(settings: Settings) -> int:
 
 
 def _check(settings: Settings, connected: Admin) -> None:
-    found, servers = connected.describe(settings.topics), settings.kafka.bootstrap_servers
-    wrong = problems(found, settings.topics, _kept(settings), servers)
+    described, servers = connected.describe(settings.topics), settings.kafka.bootstrap_servers
+    wrong = problems(described, settings.topics, _kept(settings), servers)
     if wrong:
         count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
         raise ClickloopError("\n".join([f"{count} with the topics:", *(f"  {w}" for w in wrong)]))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from deploy.replay.pipeline import Loop
+from deploy.replay.pipeline import Pipeline
 from deploy.storage.checkpoint import restore_training, training_state
 from deploy.storage.checkpoint_store import Encode, Saved
 from joiner import Joiner, JoinState
@@ -15,14 +15,14 @@ from streams.compute.arrays import I64
 _PLACE_COLUMNS = ["src_offset", "src_row"]
 
 
-def state_of(loop: Loop) -> tuple[dict[str, Any], dict[str, Encode]]:
-    """What `loop` must remember but for the learner's table: plain JSON, and arrays by name.
+def state_of(pipeline: Pipeline) -> tuple[dict[str, Any], dict[str, Encode]]:
+    """What `pipeline` must remember but for the learner's table: plain JSON, and arrays by name.
 
-    Copied, so the loop may go on while they are encoded. The rows of pending impressions are in
+    Copied, so the pipeline may go on while they are encoded. The rows of pending impressions are in
     the log already: their places are enough.
     """
-    join = loop.joiner.state()
-    values, arrays = training_state(loop)
+    join = pipeline.joiner.state()
+    values, arrays = training_state(pipeline)
     values["join"] = join["metadata"]
     arrays |= {
         "join-known": partial(_ipc, [join["known"]]),
@@ -41,14 +41,14 @@ def pending_places(saved: Saved) -> tuple[I64, I64]:
     return table["src_offset"].to_numpy(), table["src_row"].to_numpy()
 
 
-def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
-    """Make a fresh `loop` the one that was saved.
+def restore(pipeline: Pipeline, saved: Saved, rows: list[pa.RecordBatch]) -> None:
+    """Make a fresh `pipeline` the one that was saved.
 
     rows: those at `pending_places`, in order, read again. Raises ValueError where the settings
     of the parts differ from those they were saved with.
     """
-    values, arrays, settings = saved.values, saved.arrays, loop.run_settings
-    loop.joiner = Joiner.restore(
+    values, arrays, settings = saved.values, saved.arrays, pipeline.run_settings
+    pipeline.joiner = Joiner.restore(
         settings.events,
         settings.join,
         settings.sampling,
@@ -58,12 +58,12 @@ def restore(loop: Loop, saved: Saved, rows: list[pa.RecordBatch]) -> None:
             rows=rows,
             metadata=values["join"],
         ),
-        loop.spill,
-        loop.rules,
+        pipeline.spill,
+        pipeline.rules,
     )
     # What was joined was joined by the rules of then; from here on today's hold.
-    loop.joiner.reconfigure(settings.join, settings.sampling, loop.rules)
-    restore_training(loop, saved)
+    pipeline.joiner.reconfigure(settings.join, settings.sampling, pipeline.rules)
+    restore_training(pipeline, saved)
 
 
 def _ipc(batches: list[pa.RecordBatch]) -> bytes:

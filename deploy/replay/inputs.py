@@ -40,7 +40,7 @@ class Input:
         self.log = self._open()
 
     def resume(self, saved: Mapping[str, Any]) -> None:
-        """Go on after what `state` told. Raises DataError when the files before have changed."""
+        """Go on from a `state`. Raises DataError when the files before it have changed."""
         place, newest = saved["at"]
         self.at = ReadCursor(None if place is None else (place[0], place[1]), newest)
         delivered = 0 if place is None else place[0] + 1
@@ -153,7 +153,7 @@ class Inputs:
             yield replace(step, order=step.order[~np.isin(step.order, ended)]) if ended else step
 
     def resume(self, saved: Mapping[str, Any], features: FeatureConfig, rules: RuleNumbers) -> None:
-        """Go on after what `state` told; features, rules: those it was saved with.
+        """Go on from a `state`; features, rules: those it was saved with.
 
         Raises DataError when files before it have changed.
         """

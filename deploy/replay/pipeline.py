@@ -1,4 +1,4 @@
-"""The in-process loop: merged events in; examples learned from, and everything counted, out.
+"""The pipeline of one run: merged events in; examples learned from, and everything counted, out.
 
     Step ── Joiner ── labelled examples ── Training
 
@@ -14,7 +14,7 @@ from streams.merge import MergedStep
 from streams.rules import TODAY, RuleNumbers
 
 
-class Loop(Training):
+class Pipeline(Training):
     """Joiner and training of one run."""
 
     def __init__(

@@ -17,7 +17,7 @@ from deploy.compatibility import THIS, Version, check_replay
 from deploy.replay import checkpoint, run_metrics
 from deploy.replay.examples_writer import ExamplesWriter
 from deploy.replay.inputs import Inputs
-from deploy.replay.pipeline import Loop
+from deploy.replay.pipeline import Pipeline
 from deploy.report.report import write_report
 from deploy.settings import Settings
 from deploy.storage.checkpoint_store import CheckpointStore, Saved
@@ -59,12 +59,18 @@ def replay(
 
     The logs are paths: a file, a folder or a glob. resume: go on with what an earlier run left
     in `out`, from its last checkpoint. title, notes: for the report. progress: called with bytes
-    read so far, and in all. stop: asked between steps; if true the run saves a checkpoint and
+    read so far, and in all. stop: called between steps; if true the run saves a checkpoint and
     raises Stopped. version: of the program: its rules and defaults; a run that is resumed keeps the
     defaults it began with. Returns the metrics document.
 
     Raises ConfigError when `out` is in use, or its run had other settings; DataError when a log
     cannot be read (what was learned before is published and saved); StoreError.
+
+    >>> from clickloop import Settings, replay
+    >>> settings, out = Settings.load("logs/config.toml"), Path("runs/new")
+    >>> metrics = replay(settings, "logs/impressions.ndjson", "logs/clicks.ndjson", out)
+    >>> metrics["ledger"]["impressions"]
+    401
     """
     inputs = Inputs(settings, impressions, clicks, version.rules)
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -84,7 +90,7 @@ def replay(
             raise
         except ClickloopError:
             # Whatever ends the input early, what was learned so far stays usable.
-            if not job.as_saved:
+            if not job.is_saved:
                 job.publish(None)
                 job.save(finished=False)
                 job.wait()
@@ -101,7 +107,7 @@ def replay(
 
 
 class _Replay:
-    """One run's parts and where their output goes."""
+    """The parts of one run, and the files they write."""
 
     def __init__(
         self,
@@ -119,22 +125,22 @@ class _Replay:
             self._checkpoints.check_format("replay into a new folder")
             self._began = version.named_in(store.path, values["join"])
             rules = version.since(self._began)
-            asked, settings = settings, version.settings(settings, rules.defaults)
-            if settings != asked:
+            given, settings = settings, version.settings(settings, rules.defaults)
+            if settings != given:
                 inputs = Inputs(settings, inputs.impressions.path, inputs.clicks.path, rules)
             check_replay(store.path, settings, values)
         self._settings = settings
         self._inputs = inputs
-        self._loop = Loop(settings, self.publish, spill_of(settings.spill), rules)
+        self._pipeline = Pipeline(settings, self.publish, spill_of(settings.spill), rules)
         self._rejections: Counter[str] = Counter()
         self._published: list[dict[str, Any]] = []
         self._seconds = self._compiling = 0.0  # of the runs that this one goes on with
         self.finished = False
-        saved = self._checkpoints.last(self._loop.learner.slots.dtype)
-        # Saving it again would only put new settings in place of those it can go back to.
-        self.as_saved = saved is not None
+        saved = self._checkpoints.last(self._pipeline.learner.slots.dtype)
+        # A save now would only replace settings to which the run can still return.
+        self.is_saved = saved is not None
         if saved is not None:
-            self._go_on(saved)
+            self._restore(saved)
         committed = {} if saved is None else saved.values["outputs"]
         self._examples = ExamplesWriter(
             out / EXAMPLES, settings.events.labelled, keep=committed.get("examples", 0)
@@ -143,7 +149,7 @@ class _Replay:
         self._letters = stack.enter_context(DeadLetterWriter(letters, committed.get("letters", 0)))
         self._late = stack.enter_context(NdjsonWriter(late, committed.get("late", 0)))
         remove_after(store, len(self._published))
-        self._saved_at = self._loop.joiner.ledger.impressions
+        self._saved_at = self._pipeline.joiner.ledger.impressions
         self._start, self._compiled = time.perf_counter(), compiling_s()
 
     def work(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool]) -> None:
@@ -151,20 +157,20 @@ class _Replay:
         if self.finished:
             return
         every = self._settings.snapshots.checkpoint_every
-        for step in self._inputs.steps(self._loop.joiner.watermarks):
-            self.as_saved = False
-            self._reject(step)
-            joined = self._loop.join(step)
+        for step in self._inputs.steps(self._pipeline.joiner.watermarks):
+            self.is_saved = False
+            self._reject_read(step)
+            joined = self._pipeline.join(step)
             for labelled in joined.labelled:
-                for predicted in self._loop.train(labelled):
+                for predicted in self._pipeline.train(labelled):
                     self._examples.write(predicted.batch, predicted.p)
-            self._dead_letters(joined.rejected)
+            self._reject_joined(joined.rejected)
             self._late.append(joined.late.to_pylist())
             if progress is not None:
                 progress(*self._inputs.bytes())
             if stop():
                 raise Stopped
-            due = every and self._loop.joiner.ledger.impressions - self._saved_at >= every
+            due = every and self._pipeline.joiner.ledger.impressions - self._saved_at >= every
             if due and not self._checkpoints.busy:
                 self.save(finished=False)
 
@@ -180,19 +186,19 @@ class _Replay:
             "letters": self._letters.commit(),
             "late": self._late.commit(),
         }
-        values, arrays = checkpoint.state_of(self._loop)
+        values, arrays = checkpoint.state_of(self._pipeline)
         values |= {
             "settings": self._settings.model_dump(mode="json"),
             "inputs": self._inputs.state(),
             "outputs": outputs,
             "rejections": dict(self._rejections),
             "published": list(self._published),
-            **self._took(),
+            **self._durations(),
             "finished": finished,
         }
-        learner = self._loop.learner
+        learner = self._pipeline.learner
         self._checkpoints.save(learner.slots, learner.take_touched(), arrays, values)
-        self._saved_at = self._loop.joiner.ledger.impressions
+        self._saved_at = self._pipeline.joiner.ledger.impressions
 
     def wait(self) -> None:
         """Return when the last checkpoint is on disk."""
@@ -202,10 +208,10 @@ class _Replay:
         """Publish a serving version, at the event-time mark `ts` or for the end."""
         manifest = publish(
             self._store,
-            self._loop.learner,
-            features=self._loop.features.frozen_config(),
+            self._pipeline.learner,
+            features=self._pipeline.features.frozen_config(),
             click_types=self._settings.join.click_types,
-            cut=self._loop.cut,
+            cut=self._pipeline.cut,
             ts=ts,
         )
         self._published.append(manifest.summary())
@@ -220,37 +226,37 @@ class _Replay:
             "notes": list(notes),
         }
         return run_metrics.document(
-            self._loop, self._rejections, self._published, run, **self._took()
+            self._pipeline, self._rejections, self._published, run, **self._durations()
         )
 
-    def _go_on(self, saved: Saved) -> None:
-        """Become the run that was saved."""
+    def _restore(self, saved: Saved) -> None:
+        """Continue the run that was saved."""
         values = saved.values
         features = FeatureConfig.model_validate(values["settings"]["features"])
         self._inputs.resume(values["inputs"], features, self._began)
         rows = self._inputs.impressions_at(*checkpoint.pending_places(saved))
-        checkpoint.restore(self._loop, saved, rows)
+        checkpoint.restore(self._pipeline, saved, rows)
         self._rejections = Counter(values["rejections"])
         self._published = values["published"]
         self._seconds = values["seconds"]
         self._compiling = values.get("compiling_s", 0.0)  # Earlier versions did not measure it.
         self.finished = values["finished"]
 
-    def _took(self) -> dict[str, float]:
+    def _durations(self) -> dict[str, float]:
         """Wall time since the first start, and how much of it compiling took."""
         return {
             "seconds": self._seconds + time.perf_counter() - self._start,
             "compiling_s": self._compiling + compiling_s() - self._compiled,
         }
 
-    def _reject(self, step: MergedStep) -> None:
-        """Rows refused at the edge: into the ledger and to the dead letters."""
+    def _reject_read(self, step: MergedStep) -> None:
+        """Count the rows that reading refused in the ledger, and write them as dead letters."""
         if step.rejected:
-            self._loop.joiner.count_dead_letters(step.rejected)
+            self._pipeline.joiner.count_dead_letters(step.rejected)
             self._write(step.rejected)
 
-    def _dead_letters(self, rejected: pa.RecordBatch) -> None:
-        """Events the joiner refused: their rows name the place, the logs know the files."""
+    def _reject_joined(self, rejected: pa.RecordBatch) -> None:
+        """Write the events that the joiner refused as dead letters, each with its file."""
         self._write(dead_letters_of(rejected, self._settings.join, self._inputs.file))
 
     def _write(self, letters: tuple[DeadLetter, ...]) -> None:

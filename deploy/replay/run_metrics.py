@@ -8,14 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from deploy.replay.pipeline import Loop
+from deploy.replay.pipeline import Pipeline
 from joiner import Ledger
 
 FILE = "metrics.json"
 
 
 def document(
-    loop: Loop,
+    pipeline: Pipeline,
     rejections: Counter[str],
     snapshots: list[dict[str, Any]],
     run: Mapping[str, Any],
@@ -23,27 +23,27 @@ def document(
     seconds: float,
     compiling_s: float,
 ) -> dict[str, Any]:
-    """Everything measured by `loop`, as plain JSON values.
+    """Everything measured by `pipeline`, as plain JSON values.
 
     rejections: dead letters by reason. snapshots: published versions. run: what was run.
     seconds: wall time spent; compiling_s: how much of it compiling the kernels took.
     """
-    ledger, running = loop.joiner.ledger, seconds - compiling_s
-    metrics = loop.evaluation.metrics()
-    corrected = metrics if loop.corrected is None else loop.corrected.evaluation.metrics()
+    ledger, running = pipeline.joiner.ledger, seconds - compiling_s
+    metrics = pipeline.evaluation.metrics()
+    corrected = metrics if pipeline.corrected is None else pipeline.corrected.evaluation.metrics()
     return {
         "clickloop": {"version": version("clickloop")},
         "run": dict(run),
         "ledger": ledger_counts(ledger),
         "ledger_by_type": {name or "undeclared": asdict(c) for name, c in ledger.clicks.items()},
-        "breaker": asdict(loop.joiner.breaker),
+        "breaker": asdict(pipeline.joiner.breaker),
         "metrics": metrics,
         "corrected": corrected,
-        "deciles": loop.evaluation.deciles(),
-        "curve": loop.evaluation.curve(),
-        "buckets": loop.evaluation.buckets(),
-        "delays": _delays(loop),
-        "model": _model(loop),
+        "deciles": pipeline.evaluation.deciles(),
+        "curve": pipeline.evaluation.curve(),
+        "buckets": pipeline.evaluation.buckets(),
+        "delays": _delays(pipeline),
+        "model": _model(pipeline),
         "rejections": dict(sorted(rejections.items())),
         "snapshots": snapshots,
         "throughput": {
@@ -84,16 +84,16 @@ def write(folder: Path, values: Mapping[str, Any]) -> Path:
     return partial.rename(path)
 
 
-def _model(loop: Loop) -> dict[str, Any]:
-    values = asdict(loop.learner.stats())
+def _model(pipeline: Pipeline) -> dict[str, Any]:
+    values = asdict(pipeline.learner.stats())
     size = values.pop("nbytes")
     return {**values, "bytes": size}
 
 
-def _delays(loop: Loop) -> dict[str, Any]:
-    delays = loop.joiner.delays
+def _delays(pipeline: Pipeline) -> dict[str, Any]:
+    delays = pipeline.joiner.delays
     return {
-        "window_ms": loop.run_settings.join.window,
+        "window_ms": pipeline.run_settings.join.window,
         "edges_ms": delays.edges.tolist(),
         "matched": delays.matched.tolist(),
         "late": delays.late.tolist(),

@@ -23,7 +23,13 @@ SCORES = pa.schema(
 
 
 class Scorer:
-    """One serving version, held in memory. Read-only, so threads may share it."""
+    """One serving version, held in memory. Read-only, so threads may share it.
+
+    >>> from clickloop import Scorer
+    >>> scorer = Scorer.open("runs/small/store")
+    >>> scorer.manifest.version, sorted(scorer.manifest.features.fields)
+    (1, ['ad_id', 'city', 'price'])
+    """
 
     def __init__(self, manifest: Manifest, table: ServedWeights) -> None:
         """Score with `table`, as `manifest` describes it."""
@@ -32,13 +38,13 @@ class Scorer:
         self._features = Features(manifest.features, learn=False)
 
     @classmethod
-    def open(cls, store: Path, version: int | None = None) -> Self:
+    def open(cls, store: Path | str, version: int | None = None) -> Self:
         """A scorer of a version in the folder `store`, by default the newest.
 
         The store is let go of again, and never locked: its worker may go on publishing. Raises
         StoreError if there is no such store or version, or it is damaged.
         """
-        with Store(store, read_only=True) as opened:
+        with Store(Path(store), read_only=True) as opened:
             return cls(*versions.load(opened, version))
 
     def logits(self, batch: pa.RecordBatch, *, as_logged: bool = False) -> F64:

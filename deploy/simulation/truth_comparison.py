@@ -106,13 +106,13 @@ class _Cells:
 
     def bins(self) -> list[dict[str, Any]]:
         """Those that hold examples, by ascending prediction."""
-        found = []
+        bins = []
         for weights, (count, p, true_p) in zip(self._weight, self._sums, strict=True):
             if count:
                 upto = np.cumsum(weights)
                 ends = np.searchsorted(upto, [0.1 * upto[-1], 0.9 * upto[-1]])
                 logits = (ends + 0.5) / FINE - RANGE
-                found.append(
+                bins.append(
                     {
                         "examples": int(count),
                         "p": p / upto[-1],
@@ -120,7 +120,7 @@ class _Cells:
                         "true_p_range": (1.0 / (1.0 + np.exp(-logits))).tolist(),
                     }
                 )
-        return found
+        return bins
 
 
 def _bin(p: F64, bins: int) -> I64:

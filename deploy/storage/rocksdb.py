@@ -23,7 +23,7 @@ MADE_BY = package_version("clickloop")
 _MARK_KEY = b"format"
 _MODE_FILE = "rocksdict-config.json"
 _RAW_MODE = '{"raw_mode":true,"prefix_extractors":{}}'  # as rocksdict writes it, piece by piece
-# What there may be, and be in the way, before CURRENT makes a store of a folder.
+# The files that RocksDB makes before CURRENT, which makes a store of a folder.
 _BEGUN = re.compile(r"rocksdict-config\.json|LOCK|LOG.*|IDENTITY|MANIFEST-\d+|\d+\.dbtmp")
 
 
@@ -71,7 +71,7 @@ class Store:
             raise self._explained(error) from error
         self._sync = WriteOptions()
         self._sync.sync = True
-        # Without a key its maker was killed before it could mark it.
+        # A store without a key was made by a process that was killed before it could mark it.
         made_by = None if create and not any(True for _ in self.keys(b"")) else self._check_mark()
         if not read_only and made_by != MADE_BY:
             self.write({_MARK_KEY: json.dumps({"format": FORMAT, "made_by": MADE_BY}).encode()})
@@ -108,17 +108,17 @@ class Store:
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
         """The keys that start with `prefix`, ascending. Raises StoreError where damaged."""
-        found = self._db.iter()
-        found.seek(prefix)
-        while found.valid():
-            key = found.key()
+        iterator = self._db.iter()
+        iterator.seek(prefix)
+        while iterator.valid():
+            key = iterator.key()
             assert isinstance(key, bytes)
             if not key.startswith(prefix):
                 return
             yield key
-            found.next()
+            iterator.next()
         try:
-            found.status()  # an iterator ends at a damaged block as at the last key
+            iterator.status()  # an iterator ends at a damaged block as at the last key
         except Exception as error:  # rocksdict raises nothing narrower
             raise self._explained(error) from error
 
@@ -147,14 +147,14 @@ class Store:
 
     def _check_place(self, create: bool) -> None:
         """Raise StoreError unless a store may be made here, where none is."""
-        there = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        # Else the process that began it was killed.
-        begun = _MODE_FILE in there and all(_BEGUN.fullmatch(name) for name in there)
-        if not begun and any(name.startswith("MANIFEST-") for name in there):
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        # A process that began to make the store may have been killed.
+        begun = _MODE_FILE in names and all(_BEGUN.fullmatch(name) for name in names)
+        if not begun and any(name.startswith("MANIFEST-") for name in names):
             raise self._damaged("CURRENT is missing")
         if not create:
             raise StoreError(f"{self.path}: no store here; name the `store` folder of a replay")
-        if there and not begun:
+        if names and not begun:
             raise StoreError(
                 f"{self.path}: the folder holds other files; name an empty or a new one"
             )
@@ -186,19 +186,19 @@ class Store:
         value = self.get(_MARK_KEY)
         try:
             mark = json.loads(value or b"null")
-            found, made_by = mark["format"], mark.get("made_by")
+            format_, made_by = mark["format"], mark.get("made_by")
         except (ValueError, KeyError, TypeError, AttributeError):
             self.close()
             raise StoreError(
                 f"{self.path}: a RocksDB without clickloop's format mark, so it is damaged or "
                 "clickloop did not make it; use another folder, or restore it from a copy"
             ) from None
-        if found != FORMAT:
+        if format_ != FORMAT:
             self.close()
-            newer = isinstance(found, int) and found > FORMAT
+            newer = isinstance(format_, int) and format_ > FORMAT
             advice = "upgrade clickloop" if newer else "make the store again with this version"
             raise StoreError(
-                f"{self.path}: store format {found}, this clickloop reads {FORMAT}; {advice}"
+                f"{self.path}: store format {format_}, this clickloop reads {FORMAT}; {advice}"
             )
         if made_by is not None and _release(str(made_by)) > _release(MADE_BY):
             self.close()

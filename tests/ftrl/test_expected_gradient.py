@@ -18,7 +18,7 @@ import pytest
 
 from deploy import settings
 from deploy.replay.inputs import Inputs
-from deploy.replay.pipeline import Loop
+from deploy.replay.pipeline import Pipeline
 from deploy.settings import Settings
 from streams.compute.arrays import F64
 from streams.merge import MergedStep
@@ -66,24 +66,24 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[MergedStep]:
     for name, rows in (("impressions", shown), ("clicks", clicked)):
         paths.append(folder / f"{name}.ndjson")
         paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
-    watermarks = Loop(CORRECTED, on_mark=print).joiner.watermarks
+    watermarks = Pipeline(CORRECTED, on_mark=print).joiner.watermarks
     return list(Inputs(CORRECTED, str(paths[0]), str(paths[1])).steps(watermarks))
 
 
 def joined(steps: list[MergedStep], values: Settings) -> Batches:
     """The labelled examples, corrections among them."""
-    loop = Loop(values, on_mark=print)
-    return [batch for step in steps for batch in loop.join(step).labelled]
+    pipeline = Pipeline(values, on_mark=print)
+    return [batch for step in steps for batch in pipeline.join(step).labelled]
 
 
 def gradients(batches: Batches) -> F64:
     """Their sums, as learned: of each ad, and of the constant coordinate."""
-    loop = Loop(WAITED, on_mark=print)
+    pipeline = Pipeline(WAITED, on_mark=print)
     for batch in batches:
-        for predicted in loop.train(batch):
+        for predicted in pipeline.train(batch):
             offset: F64 = predicted.batch.column("offset").to_numpy()
             np.testing.assert_allclose(predicted.p, 1 / (1 + np.exp(-offset)), rtol=1e-5)
-    state = loop.learner.state()
+    state = pipeline.learner.state()
     return np.append(np.asarray(state["z"]), float(state["bias_z"]))
 
 
