@@ -2,14 +2,15 @@
 
 import glob
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from streams.deadletter import Source
 from streams.errors import DataError
 from streams.files.clock_guard import Guard, GuardSettings
 from streams.formats.csv import read_csv
-from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS
 from streams.formats.ndjson import read_ndjson
+from streams.formats.options import BLOCK_BYTES, MAX_BLOCK_ROWS, ReadOptions
 from streams.formats.parquet import read_parquet
 from streams.position import ReadCursor
 from streams.record import FileOrigin, ParsedRows, RecordType, RowChunk
@@ -73,8 +74,7 @@ class Log:
         files: tuple[Path, ...],
         guard: GuardSettings,
         after: ReadCursor,
-        block_bytes: int,
-        block_rows: int,
+        options: ReadOptions,
         rules: RuleNumbers = TODAY,
     ) -> None:
         self.rules = rules
@@ -84,8 +84,7 @@ class Log:
         self.bytes_total = sum(file.stat().st_size for file in files)
         self.bytes_read = 0
         self._guard = guard
-        self._block_bytes = block_bytes
-        self._block_rows = block_rows
+        self._options = replace(options, advance=self._advance)
 
     def __iter__(self) -> Iterator[RowChunk]:
         names = [str(file) for file in self.files]
@@ -109,23 +108,12 @@ class Log:
                 yield validate(parsed, self.record, origin, rule=self.rules.accept)
 
     def _parsed(self, file: Path, after: int) -> Iterator[ParsedRows]:
+        read = read_ndjson
         if file.suffix == ".parquet":
-            return read_parquet(
-                file,
-                self.record,
-                block_rows=self._block_rows,
-                after=after,
-                advance=self._advance,
-            )
-        read = read_csv if file.name.endswith((".csv", ".csv.gz")) else read_ndjson
-        return read(
-            file,
-            self.record,
-            block_bytes=self._block_bytes,
-            block_rows=self._block_rows,
-            after=after,
-            advance=self._advance,
-        )
+            read = read_parquet
+        elif file.name.endswith((".csv", ".csv.gz")):
+            read = read_csv
+        return read(file, self.record, replace(self._options, after=after))
 
     def _advance(self, size: int) -> None:
         self.bytes_read += size
@@ -149,7 +137,8 @@ def open_log(
     which the rows are judged. Raises DataError as `discover` does.
 
     >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> temporary = tempfile.TemporaryDirectory()
+    >>> folder = Path(temporary.name)
     >>> text = '{"impression_id": "i1", "ts": 1700000000000}\\n{"impression_id": "i2"}\\n'
     >>> _ = (folder / "clicks.ndjson").write_text(text)
     >>> for chunk in open_log(folder, EventSchema(()), "clicks"):
@@ -161,7 +150,6 @@ def open_log(
         discover(path),
         guard or GuardSettings(),
         after or ReadCursor(),
-        block_bytes,
-        block_rows,
+        ReadOptions(block_bytes, block_rows),
         rules,
     )

@@ -13,5 +13,6 @@
 - `json_faults`: why a line is not a record: the slow, careful look at one line
 - `lines`: the lines of a text file, a block at a time
 - `ndjson`: reading NDJSON: blocks of whole lines through pyarrow's reader
+- `options`: how much readers read at once, and from where
 - `parquet`: reading Parquet in batches, row group by row group
 """

@@ -6,7 +6,8 @@ list stand in one cell, separated by `|`. A value never contains a line end.
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from streams.deadletter import raw_line
 from streams.errors import DataError
 from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.json_faults import INT64
-from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
+from streams.formats.lines import Lines, read_lines
+from streams.formats.options import DEFAULT, ReadOptions
 from streams.record import EXPECTED, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
 from streams.schema import ValueType
 from streams.validate import EXPECTED_TS
@@ -37,33 +39,21 @@ _BOOLS = pa.array(["true", "1", "false", "0"])
 
 
 def read_csv(
-    path: Path,
-    record: RecordType,
-    *,
-    block_bytes: int = BLOCK_BYTES,
-    block_rows: int = MAX_BLOCK_ROWS,
-    after: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
+    path: Path, record: RecordType, options: ReadOptions = DEFAULT
 ) -> Iterator[ParsedRows]:
-    """The records of a `.csv` or `.csv.gz` file after line `after`, a block at a time.
+    """The records of a `.csv` or `.csv.gz` file, a block at a time.
 
     Raises DataError if a column is missing, and as `read_lines` does.
     """
-    header, number = _header(path, block_bytes)
+    header, number = _header(path, options.block_bytes)
     parser = CsvParser(record, header, record.locate_columns(path, header))
-    for lines in read_lines(
-        path,
-        block_bytes=block_bytes,
-        block_rows=block_rows,
-        after=max(after, number),
-        advance=advance,
-    ):
+    for lines in read_lines(path, replace(options, after=max(options.after, number))):
         yield parser.parse(lines)
 
 
 def _header(path: Path, block_bytes: int) -> tuple[list[str], int]:
     """The names of the columns, and the number of the line that has them."""
-    for lines in read_lines(path, block_bytes=block_bytes, block_rows=1):
+    for lines in read_lines(path, ReadOptions(block_bytes, block_rows=1)):
         if len(lines) and not lines.bad:
             try:
                 names = next(csv.reader([lines.line(0).decode()]))

@@ -3,7 +3,7 @@
 A line is one record, always: so a bad line cannot disturb its neighbours.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,10 @@ import pyarrow as pa
 from streams.compute.arrays import I64
 from streams.deadletter import RAW_CHARACTERS, raw_line
 from streams.formats.gzip_reader import unpacked
+from streams.formats.options import DEFAULT, MAX_BLOCK_ROWS, ReadOptions
 from streams.record import BadRow
 
 MAX_LINE_BYTES = 1 << 20
-MAX_BLOCK_ROWS = 1 << 16  # pyarrow's JSON reader takes at most 100,000 rows at once
-BLOCK_BYTES = 1 << 20
 
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _RETURN, _SPACE = 10, 13, 32
@@ -65,22 +64,15 @@ class Lines:
         return b"\n".join([self.data[start:end] for start, end in pieces])
 
 
-def read_lines(
-    path: Path,
-    *,
-    block_bytes: int = BLOCK_BYTES,
-    block_rows: int = MAX_BLOCK_ROWS,
-    after: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Lines]:
-    """The lines of a file that come after line `after`, about `block_bytes` at a time.
+def read_lines(path: Path, options: ReadOptions = DEFAULT) -> Iterator[Lines]:
+    """The lines of a file, about `block_bytes` at a time.
 
     A byte order mark at the start and a missing end of the last line do not matter. Holds at
     most a block and `MAX_LINE_BYTES`, however long a line is. Raises DataError where the file
     is unreadable or damaged, after all whole lines before that.
     """
-    cutter = _LineCutter(min(block_rows, MAX_BLOCK_ROWS), after)
-    for piece in _without_mark(unpacked(path, block_bytes, advance)):
+    cutter = _LineCutter(min(options.block_rows, MAX_BLOCK_ROWS), options.after)
+    for piece in _without_mark(unpacked(path, options.block_bytes, options.advance)):
         yield from cutter.feed(piece)
     yield from cutter.finish()
 

@@ -7,7 +7,7 @@ about a single line is slow, so it is not asked where `json_fault` finds a fault
 known to refuse.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,8 @@ from streams.deadletter import raw_line
 from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.duplicate_keys import duplicated
 from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, json_fault, unexplained_fault
-from streams.formats.lines import BLOCK_BYTES, MAX_BLOCK_ROWS, Lines, read_lines
+from streams.formats.lines import Lines, read_lines
+from streams.formats.options import DEFAULT, ReadOptions
 from streams.record import FEATURES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
 from streams.schema import ValueType
 
@@ -30,22 +31,14 @@ _BLANKS = JSON_WHITESPACE.encode()
 
 
 def read_ndjson(
-    path: Path,
-    record: RecordType,
-    *,
-    block_bytes: int = BLOCK_BYTES,
-    block_rows: int = MAX_BLOCK_ROWS,
-    after: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
+    path: Path, record: RecordType, options: ReadOptions = DEFAULT
 ) -> Iterator[ParsedRows]:
-    """The records of a `.ndjson` or `.ndjson.gz` file after line `after`, a block at a time.
+    """The records of a `.ndjson` or `.ndjson.gz` file, a block at a time.
 
     Members that are not declared are ignored. Raises DataError as `read_lines` does.
     """
     parser = JsonParser(record)
-    for lines in read_lines(
-        path, block_bytes=block_bytes, block_rows=block_rows, after=after, advance=advance
-    ):
+    for lines in read_lines(path, options):
         yield parser.parse(lines)
 
 

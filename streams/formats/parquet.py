@@ -1,6 +1,6 @@
 """Reading Parquet in batches, row group by row group."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +9,16 @@ import pyarrow.parquet as pq
 
 from streams.errors import DataError
 from streams.formats.columnar import Layout, layout_of, parse_columns
-from streams.formats.lines import MAX_BLOCK_ROWS
+from streams.formats.options import DEFAULT, ReadOptions
 from streams.record import ParsedRows, RecordType
 
 _PAGE_BUFFER = 1 << 20  # bytes read ahead of a column; without it, whole columns are held
 
 
 def read_parquet(
-    path: Path,
-    record: RecordType,
-    *,
-    block_rows: int = MAX_BLOCK_ROWS,
-    after: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
+    path: Path, record: RecordType, options: ReadOptions = DEFAULT
 ) -> Iterator[ParsedRows]:
-    """The records of a `.parquet` file after row `after`, at most `block_rows` at a time.
+    """The records of a `.parquet` file, at most `block_rows` at a time.
 
     Raises DataError if the file is unreadable, after all row groups before the damage, or if a
     column is missing or has a type that cannot be cast without loss.
@@ -37,7 +32,7 @@ def read_parquet(
             read_dictionary=_dictionaries(layout),
             page_checksum_verification=True,
         ) as file:
-            yield from _batches(path, file, layout, block_rows, after, advance)
+            yield from _batches(path, file, layout, options)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
@@ -61,24 +56,21 @@ def _dictionaries(layout: Layout) -> list[str]:
 
 
 def _batches(
-    path: Path,
-    file: pq.ParquetFile,
-    layout: Layout,
-    block_rows: int,
-    after: int,
-    advance: Callable[[int], None],
+    path: Path, file: pq.ParquetFile, layout: Layout, options: ReadOptions
 ) -> Iterator[ParsedRows]:
     groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     row = group = 0
-    while group < len(groups) and row + groups[group] <= after:
+    while group < len(groups) and row + groups[group] <= options.after:
         row += groups[group]
         group += 1
     size, done = path.stat().st_size, 0
-    for batch in _blocks(file, sorted(set(layout.columns.values())), group, groups, block_rows):
-        skip = min(max(after - row, 0), len(batch))
+    for batch in _blocks(
+        file, sorted(set(layout.columns.values())), group, groups, options.block_rows
+    ):
+        skip = min(max(options.after - row, 0), len(batch))
         numbers = np.arange(row + skip + 1, row + len(batch) + 1)
         row += len(batch)
-        advance(size * row // file.metadata.num_rows - done)
+        options.advance(size * row // file.metadata.num_rows - done)
         done = size * row // file.metadata.num_rows
         if len(numbers):
             yield parse_columns(layout, batch.slice(skip), numbers)

@@ -19,8 +19,9 @@ from streams.deadletter import DeadLetter, shown
 from streams.duration import readable
 from streams.errors import DataError
 from streams.formats.columnar import parse_columns
-from streams.formats.lines import MAX_BLOCK_ROWS, Lines, checked_lines
+from streams.formats.lines import Lines, checked_lines
 from streams.formats.ndjson import JsonParser
+from streams.formats.options import MAX_BLOCK_ROWS
 from streams.kafka.arrow_message import ArrowMessage, read_message
 from streams.kafka.chunk import Message, Partition
 from streams.record import ColumnCheck, ParsedRows, RecordType, RowChunk

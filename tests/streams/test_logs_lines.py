@@ -15,6 +15,7 @@ from streams.errors import DataError
 from streams.formats import lines as lines_module
 from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.lines import MAX_LINE_BYTES, Lines, read_lines
+from streams.formats.options import ReadOptions
 from streams.record import BadRow
 from tests.support.tiers import tries
 
@@ -82,9 +83,9 @@ def test_lines_are_those_of_the_file(
         patch.setattr(lines_module, "MAX_LINE_BYTES", 30)
         patch.setattr(lines_module, "RAW_CHARACTERS", 7)
         whole = contents(read_lines(path))
-        blocks = list(read_lines(path, block_bytes=size, block_rows=rows))
+        blocks = list(read_lines(path, ReadOptions(block_bytes=size, block_rows=rows)))
         some = contents(iter(blocks))
-        rest = contents(read_lines(path, block_bytes=size, after=after))
+        rest = contents(read_lines(path, ReadOptions(block_bytes=size, after=after)))
     good, bad = expected(data, 30)
     assert (whole[0], [(row.row, row.reason) for row in whole[1]]) == (good, bad)
     assert some == whole
@@ -101,11 +102,11 @@ def test_a_huge_line_is_refused_without_being_held(tmp_path: Path) -> None:
         for _ in range(40):
             file.write(b"x" * MAX_LINE_BYTES)
         file.write(b"\nb\n")
-    good, bad = contents(read_lines(path, block_bytes=1 << 16))
+    good, bad = contents(read_lines(path, ReadOptions(block_bytes=1 << 16)))
     assert good == [(1, b"a"), (3, b"b")]
     detail = f"the line has {size} bytes; at most {MAX_LINE_BYTES} are expected"
     assert bad == [BadRow(2, "oversized", detail, "x" * 1000)]
-    held = [len(block.data) for block in read_lines(path, block_bytes=1 << 16)]
+    held = [len(block.data) for block in read_lines(path, ReadOptions(block_bytes=1 << 16))]
     assert max(held) < 1 << 17
 
 
@@ -114,7 +115,7 @@ def test_the_longest_line_is_taken(tmp_path: Path) -> None:
     for extra, count in ((0, 1), (1, 0)):
         path.write_bytes(MARK + b"x" * (MAX_LINE_BYTES + extra))
         for size in (1 << 16, 1 << 22):
-            assert len(contents(read_lines(path, block_bytes=size))[0]) == count
+            assert len(contents(read_lines(path, ReadOptions(block_bytes=size)))[0]) == count
 
 
 def test_the_place_of_a_wrong_byte_is_named(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_gzip_members_are_one_file(
     text = [part.hex().encode() + b"\n" for part in parts]
     path = tmp_path / "log.gz"
     path.write_bytes(b"".join(map(gzip.compress, text)) + padding)
-    good, _ = contents(read_lines(path, block_bytes=size))
+    good, _ = contents(read_lines(path, ReadOptions(block_bytes=size)))
     assert [line for _, line in good] == [part.hex().encode() for part in parts if part]
 
 
@@ -148,7 +149,7 @@ def before_the_error(path: Path, size: int) -> tuple[list[bytes], str]:
     """The lines that were read before the file turned out to be damaged, and what is said."""
     got: list[bytes] = []
     try:
-        for block in read_lines(path, block_bytes=size):
+        for block in read_lines(path, ReadOptions(block_bytes=size)):
             got += block.select(np.arange(len(block)))
     except DataError as error:
         return got, str(error)
@@ -197,7 +198,7 @@ def test_bytes_read_are_told(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(data)
         told: list[int] = []
-        list(read_lines(path, block_bytes=1000, advance=told.append))
+        list(read_lines(path, ReadOptions(block_bytes=1000, advance=told.append)))
         assert sum(told) == len(data)
         assert len(told) > 1 or name == "log.gz"
 
