@@ -66,12 +66,11 @@ class Joiner:
     >>> from streams.schema import EventSchema
     >>> schema = EventSchema((), ("click",))
     >>> joiner = Joiner(schema, JoinSettings(), SamplingSettings())
-    >>> shown = {"impression_id": "a", "ts": 0, "offset": 0.0, "weight": 1.0}
-    >>> clicked = {"impression_id": "a", "ts": 60_000, "type": 0}
-    >>> place = {"src_offset": 0, "src_row": 0}
+    >>> event = {"impression_id": "a", "src_offset": 0, "src_row": 0}
+    >>> impression = event | {"ts": 0, "offset": 0.0, "weight": 1.0}
     >>> output = joiner.process(
-    ...     pa.RecordBatch.from_pylist([shown | place], schema.impressions),
-    ...     pa.RecordBatch.from_pylist([clicked | place], schema.clicks),
+    ...     pa.RecordBatch.from_pylist([impression], schema.impressions),
+    ...     pa.RecordBatch.from_pylist([event | {"ts": 60_000, "type": 0}], schema.clicks),
     ...     np.array([0, 1, 2, 3], np.uint8),  # the impression, the click, the ends of both logs
     ... )
     >>> output.labelled[0].select(["impression_id", "label", "click_ts"]).to_pylist()

@@ -1,4 +1,4 @@
-"""What a partition's joiner asks its driver to do, in this order."""
+"""The effects that a partition's joiner asks its driver to carry out, in their order."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -35,10 +35,13 @@ class Seek:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rows for the side outputs, at least once: letters of the edge, rows the join refused
-    (REJECTED_SCHEMA), late clicks (LATE_SCHEMA)."""
+    """Send rows to the side outputs, at least once.
 
-    letters: tuple[DeadLetter, ...]
+    dead_letters: of rows that were rejected before the join. rejected: rows that the join refused
+    (REJECTED_SCHEMA). late: late clicks (LATE_SCHEMA).
+    """
+
+    dead_letters: tuple[DeadLetter, ...]
     rejected: pa.RecordBatch
     late: pa.RecordBatch
 

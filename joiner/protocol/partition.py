@@ -113,15 +113,15 @@ class JoinPartition:
         self,
         idle: tuple[bool, bool] = (False, False),
         *,
-        waited: bool = False,
+        even_if_open: bool = False,
         flush: bool = False,
     ) -> list[Effect]:
         """Join what was read, and publish what follows.
 
         idle: of each log, whether it is read to its end and has been silent for long: its watermark
-        then advances to the other's, unless the breaker is open. waited: whether the clicks have
-        been silent for so long that the breaker must not wait any longer. flush: publish a cut even
-        if nothing was labelled.
+        then advances to the other's, unless the breaker is open. even_if_open: whether it advances
+        all the same, as the clicks have been silent longer than the breaker waits. flush: publish
+        a cut even if nothing was labelled.
 
         Raises DataError when rows read again are not those that were joined before, or one row
         is too large for a message.
@@ -133,7 +133,7 @@ class JoinPartition:
                 return []
             self._phase, effects = recovered
         if isinstance(self._phase, LivePhase):
-            effects += self._phase.advance(idle, waited=waited, flush=flush)
+            effects += self._phase.advance(idle, even_if_open=even_if_open, flush=flush)
         return effects
 
     def acknowledged(self, offset: int) -> list[Effect]:

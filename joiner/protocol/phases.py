@@ -216,11 +216,11 @@ class LivePhase:
         self._cut = CutBuilder(joiner)
         self.is_behind = False  # whether `advance` has more to do with what was read
 
-    def advance(self, idle: tuple[bool, bool], *, waited: bool, flush: bool) -> list[Effect]:
+    def advance(self, idle: tuple[bool, bool], *, even_if_open: bool, flush: bool) -> list[Effect]:
         """Join what was read, and publish what follows; see `JoinPartition.advance`."""
         if self.writer.is_full:
             return []
-        effects: list[Effect] = self._join(idle, waited=waited)
+        effects: list[Effect] = self._join(idle, even_if_open=even_if_open)
         if flush or self._cut.labelled or self._cut.read >= self.config.cut_rows:
             effects += self._publish_cut()
         return effects
@@ -249,13 +249,14 @@ class LivePhase:
                 effects = [Commit(point.impressions[0], point.clicks[0])]
         return effects
 
-    def _join(self, idle: tuple[bool, bool], *, waited: bool) -> list[Effect]:
+    def _join(self, idle: tuple[bool, bool], *, even_if_open: bool) -> list[Effect]:
         """Join all rows that are certain to come next."""
         effects: list[Effect] = []
         merge, joiner = self.inputs.merge, self.joiner
-        may_advance = waited or not joiner.breaker.open
+        may_advance = even_if_open or not joiner.breaker.open
+        # Logs for whose next rows nothing waits.
         done = tuple(may_advance and idle[s] and merge.needs(s) for s in SOURCES)
-        advanced = Idle.of(done[0], done[1], even_if_open=waited)
+        advanced = Idle.of(done[0], done[1], even_if_open=even_if_open)
         self.is_behind = False
         if advanced:
             # Rows that were taken while a log was idle need not be in the order of its later rows.
@@ -317,9 +318,9 @@ def _recover(
     return phase, [Seek(point.impressions[0], point.clicks[0])]
 
 
-def _reports(letters: tuple[DeadLetter, ...], output: JoinOutput) -> list[Report]:
-    if letters or output.rejected.num_rows or output.late.num_rows:
-        return [Report(letters, output.rejected, output.late)]
+def _reports(rejected: tuple[DeadLetter, ...], output: JoinOutput) -> list[Report]:
+    if rejected or output.rejected.num_rows or output.late.num_rows:
+        return [Report(rejected, output.rejected, output.late)]
     return []
 
 

@@ -188,12 +188,12 @@ class Recovery:
         self._keep(output, step.rejected, published)
 
     def _keep(
-        self, output: JoinOutput, letters: tuple[DeadLetter, ...], published: PublishedCut
+        self, output: JoinOutput, rejected: tuple[DeadLetter, ...], published: PublishedCut
     ) -> None:
         """Keep the output of a cut that was not published whole."""
         if not published.complete:
             self.labelled += output.labelled
-            self.reports.append(Report(letters, output.rejected, output.late))
+            self.reports.append(Report(rejected, output.rejected, output.late))
 
     def _reconfigure(self, published: PublishedCut) -> None:
         """Go on by the settings and the rules of the writer of this cut."""

@@ -68,7 +68,7 @@ class KafkaPort:
 
     async def report(self, report: Report) -> None:
         """Send dead letters and late clicks, and wait until they are there."""
-        letters = report.letters + dead_letters_of(report.rejected, self._join(), self._file)
+        letters = report.dead_letters + dead_letters_of(report.rejected, self._join(), self._file)
         sent = [await self._send_letter(letter) for letter in letters]
         if report.late.num_rows:
             value = encode_rows([report.late], report.late.schema)

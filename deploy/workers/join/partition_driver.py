@@ -232,11 +232,15 @@ class PartitionDriver:
         idle = tuple(
             silent[s] >= self._settings.idle_timeout and self._has_read_all(s) for s in SOURCES
         )
-        waited = silent[CLICK] * 1000 >= machine.breaker_wait
-        more = machine.advance((idle[0], idle[1]), waited=waited, flush=flush)
+        even_if_open = silent[CLICK] * 1000 >= machine.breaker_wait
+        more = machine.advance((idle[0], idle[1]), even_if_open=even_if_open, flush=flush)
         while more:
             effects += more
-            more = machine.advance((idle[0], idle[1]), waited=waited) if machine.is_behind else []
+            more = (
+                machine.advance((idle[0], idle[1]), even_if_open=even_if_open)
+                if machine.is_behind
+                else []
+            )
         self.seconds += time.perf_counter() - begun
         return effects
 

@@ -76,8 +76,8 @@ class JoinWorker:
             one and at >= log.end
             for one, at, log in zip(idle, self.at, self.world.inputs, strict=True)
         )
-        waited = self.world.random.random() < 0.1
-        return self._do(lambda: self.machine.advance(idle, waited=waited, flush=flush))
+        even_if_open = self.world.random.random() < 0.1
+        return self._do(lambda: self.machine.advance(idle, even_if_open=even_if_open, flush=flush))
 
     def crash(self, lost: bool) -> None:
         """It is gone; what it has sent may still arrive, or not."""
@@ -120,7 +120,7 @@ class JoinWorker:
 
     def _report(self, report: Report) -> None:
         world = self.world
-        world.reported |= {(one.source, one.position, one.reason) for one in report.letters}
+        world.reported |= {(one.source, one.position, one.reason) for one in report.dead_letters}
         for row in report.rejected.to_pylist():
             place = row["src_offset"], row["src_row"]
             world.reported.add((row["source"], place, row["reason"]))
