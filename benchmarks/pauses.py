@@ -94,7 +94,7 @@ def eviction(coordinates: int) -> Watched:
     for layout in ("float32", FIXED):
         model = Learner(settings(layout, coordinates), OFF)
         rng = np.random.default_rng(2)
-        taken = watch(model._eviction, "make_room", "clear_group")
+        taken = watch(model._eviction, "make_room", "clear_bucket")
         while model.evicted < coordinates // 8:
             teach(model, ROWS, rng)
         found[f"eviction, {layout}"] = taken
