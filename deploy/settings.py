@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -35,10 +34,8 @@ from streams.spill import SpillSettings
 ENV_PREFIX = "CLICKLOOP_"
 
 
-class SnapshotSettings(BaseModel):
+class SnapshotSettings(BaseModel, frozen=True, extra="forbid"):
     """When serving versions are published, and training checkpoints saved."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: Duration = Field(
         default=6 * 3_600_000,
@@ -55,10 +52,8 @@ class SnapshotSettings(BaseModel):
     )
 
 
-class CalibrationSettings(BaseModel):
+class CalibrationSettings(BaseModel, frozen=True, extra="forbid"):
     """How predictions are judged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bucket: Duration = Field(
         default=3_600_000,
@@ -68,10 +63,8 @@ class CalibrationSettings(BaseModel):
     )
 
 
-class WorkerSettings(BaseModel):
+class WorkerSettings(BaseModel, frozen=True, extra="forbid"):
     """How workers are watched, and how often the learner saves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     join_http: str = Field(
         default="127.0.0.1:9101",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from streams.duration import Duration
 
@@ -10,10 +10,8 @@ MAX_ADMIT_AFTER = 15  # what a 4-bit counter holds
 Threshold = Annotated[int, Field(ge=0, le=MAX_ADMIT_AFTER)]
 
 
-class LearnerSettings(BaseModel):
+class LearnerSettings(BaseModel, frozen=True, extra="forbid"):
     """`[learner]`: FTRL-Proximal's rates and penalties, and the size of its table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     alpha: Annotated[float, Field(gt=0, le=1000)] = Field(
         default=0.1,
@@ -117,10 +115,8 @@ class LearnerSettings(BaseModel):
         return self
 
 
-class AdmissionSettings(BaseModel):
+class AdmissionSettings(BaseModel, frozen=True, extra="forbid"):
     """`[admission]`: how often a feature must be seen before the table takes it in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["off", "bloom", "poisson"] = Field(
         default="off",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from streams.duration import Duration, readable
 from streams.schema import CLICK
@@ -13,10 +13,8 @@ MAX_SPAN_MS = 45 * 86_400_000
 MAX_LATENESS_MS = 4 * 86_400_000
 
 
-class JoinSettings(BaseModel):
+class JoinSettings(BaseModel, frozen=True, extra="forbid"):
     """How long, and how far out of order, a click may come and still label its impression."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: Duration = Field(
         default=1_800_000,
@@ -127,10 +125,8 @@ class JoinSettings(BaseModel):
         return self.window + max(self.correction_horizon, dedupe)
 
 
-class SamplingSettings(BaseModel):
+class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
     """Which negatives are kept for learning."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keep_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         default=1.0,

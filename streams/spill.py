@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from streams.errors import ConfigError
 
 
-class SpillSettings(BaseModel):
+class SpillSettings(BaseModel, frozen=True, extra="forbid"):
     """Where the rows of impressions wait when they are too many for memory."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     memory_budget: int = Field(
         default=0,

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version as package_version
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from rocksdict import AccessType, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
@@ -79,12 +78,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -31,10 +30,8 @@ _SERVABLE: dict[schema.ValueType, tuple[type, ...]] = {
 }
 
 
-class FieldConfig(BaseModel):
+class FieldConfig(BaseModel, frozen=True, extra="forbid"):
     """How one field of the impressions becomes coordinates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FieldKind = Field(
         description="What the field is: `categorical` (one value), `list` (of strings, one "
@@ -110,10 +107,8 @@ class FieldConfig(BaseModel):
                 return self.dtype
 
 
-class FeatureConfig(BaseModel):
+class FeatureConfig(BaseModel, frozen=True, extra="forbid"):
     """The fields of an impression's `features`, by name, and the crosses between them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fields: dict[str, FieldConfig] = Field(
         description="One table for each field, by its name in the logs; the order is kept."

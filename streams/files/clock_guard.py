@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from streams.compute.arrays import I64, Bool
 from streams.compute.jit import kernel
@@ -35,10 +35,8 @@ from streams.rules import TODAY
 _NOTHING = -1  # the newest time while no row has been accepted
 
 
-class GuardSettings(BaseModel):
+class GuardSettings(BaseModel, frozen=True, extra="forbid"):
     """When a row is too far ahead of its log to be believed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_jump: Duration = Field(
         default=3_600_000,

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from streams.duration import Duration
 
@@ -17,10 +17,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # a topic's may have 249 character
 _SERVER = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
-class KafkaSettings(BaseModel):
+class KafkaSettings(BaseModel, frozen=True, extra="forbid"):
     """Where Kafka is, and how it is spoken to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap_servers: str = Field(
         default="127.0.0.1:9092",
@@ -134,10 +132,8 @@ class KafkaSettings(BaseModel):
         return self.security_protocol.endswith("SSL")
 
 
-class TopicSettings(BaseModel):
+class TopicSettings(BaseModel, frozen=True, extra="forbid"):
     """The topics, what they are like, and what is refused in them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     impressions: str = Field(
         default="impressions", description="The topic that the impressions are read from."

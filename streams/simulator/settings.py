@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from streams.duration import Duration, readable
 
@@ -12,10 +12,8 @@ Effect = Annotated[float, Field(ge=0, le=2)]
 HOUR = 3_600_000
 
 
-class SimulatorSettings(BaseModel):
+class SimulatorSettings(BaseModel, frozen=True, extra="forbid"):
     """All of the simulator's settings. The same settings give the same logs everywhere."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     impressions: int = Field(
         default=1_000_000, ge=1, le=2**40, description="Impressions shown. Count from 1."

@@ -10,7 +10,7 @@ import pyarrow as pa
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import TopicPartition
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from streams.errors import ClickloopError
 from streams.kafka.client_errors import translated_errors
@@ -22,10 +22,8 @@ OVERHEAD = 256  # bytes of a message beside its value, generously
 _SHOWN = 5  # failures that an error names
 
 
-class ProducerSettings(BaseModel):
+class ProducerSettings(BaseModel, frozen=True, extra="forbid"):
     """How long and how much a producer may gather, hold and wait."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     linger: float = Field(
         default=0.02,

@@ -6,7 +6,6 @@ idempotently and to all replicas; the next call raises an error for messages not
 """
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -107,12 +106,7 @@ class EventProducer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
