@@ -23,6 +23,7 @@ from deploy.bench.comparison import ADMISSION, ROUNDS, compare, learn, read, wri
 from deploy.bench.figures import Figure, circumstances, figure, one_core
 from deploy.bench.hashed_logs import hashed
 from deploy.bench.learn_workload import CHUNK, FIELDS, Chunk
+from deploy.bench.replay import TRIVAGO
 from deploy.bench.roofline import outside, pass_through
 from deploy.console import err
 from ftrl import AdmissionSettings, Learner, LearnerSettings, LearnerStats
@@ -38,7 +39,6 @@ COMPACT_LOAD = 0.7
 TARGET_THREADS = 1.6
 TARGET_THREADS_NE = 0.001
 WARM_UP = 5000  # examples: enough for several threads
-TRIVAGO = Path(__file__).with_name("trivago.toml")
 
 
 def run(

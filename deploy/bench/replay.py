@@ -22,6 +22,7 @@ from deploy.bench.figures import circumstances, figure
 from deploy.console import err
 from streams.errors import ConfigError
 
+TRIVAGO = Path(__file__).with_name("trivago.toml")  # in the package, so that a wheel has it
 BAD_SHARE = 0.01
 TARGET_PARQUET = 250_000
 TARGET_NDJSON = 100_000
@@ -38,8 +39,8 @@ class Measured:
     peak_bytes: int
 
 
-def run(config: Path, repeat: int) -> dict[str, Any]:
-    """Measure with the settings in `config`; the document `bench` prints.
+def run(config: Path | None, repeat: int) -> dict[str, Any]:
+    """Measure with the settings in `config`, by default TRIVAGO; the document `bench` prints.
 
     Raises ConfigError without the logs.
     """
@@ -49,6 +50,7 @@ def run(config: Path, repeat: int) -> dict[str, Any]:
             "CLICKLOOP_TEST_DATA names no folder with the trivago logs; set it to the folder "
             "that holds trivago/impressions.ndjson.gz and trivago/clicks.ndjson.gz"
         )
+    config = config or TRIVAGO
     half = max(1, repeat // 2)
     with tempfile.TemporaryDirectory(prefix="clickloop-bench-") as name:
         folder = Path(name)

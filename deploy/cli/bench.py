@@ -68,9 +68,9 @@ def bench_join_command(
 
 @bench_app.command("replay")
 def bench_replay_command(
-    config: Annotated[Path, typer.Option("--config", help="The settings, TOML.")] = Path(
-        "deploy/bench/trivago.toml"
-    ),
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The settings, TOML. Default: the logs' own.")
+    ] = None,
     repeat: Annotated[
         int, typer.Option(min=1, help="How often the log is repeated, times and ids shifted.")
     ] = 20,

@@ -1,6 +1,8 @@
 """Serving versions in the store: what is written is what is served, and damage is noticed."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ftrl.learner import Learner
 from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
 from ftrl.table.layout import FIXED, LAYOUTS
+from tests import ROOT
 from tests.support.learning import arrays, learn, of, predict, random_rows
 
 FEATURES = FeatureConfig(fields={"ad": FieldConfig(kind="categorical")})
@@ -169,3 +172,32 @@ def test_versions_are_removed_whole(store: Store, layout: str) -> None:
     publishing.remove_after(store, 1)
     assert [manifest.version for manifest in versions.manifests(store)] == [1]
     assert not [key for key in store.keys(b"") if b"/00000002" in key]
+
+
+# In a process of its own, as a service would: what does it load by the time it has scored?
+SCORE = """
+import sys
+import pyarrow as pa
+from clickloop import Scorer
+
+scorer = Scorer.open(sys.argv[1])
+schema = scorer.manifest.features.event_schema().impressions
+row = {"impression_id": "i", "ts": 0, "features.ad": "a", "offset": 0.0, "weight": 1.0}
+row |= {"src_offset": 0, "src_row": 0}
+assert scorer.score(pa.RecordBatch.from_pylist([row], schema)).num_rows == 1
+rooms = ("streams", "joiner", "ftrl", "deploy")
+print(*sorted(name for name in sys.modules if name.split(".")[0] in rooms))
+"""
+MOST_LOADED = 40
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_score_loads_few_modules_and_none_of_the_joiner(store: Store, layout: str) -> None:
+    publish(store, taught(layout))
+    command = [sys.executable, "-c", SCORE, str(store.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.split()
+    print(f"a score loads {len(loaded)} modules: {', '.join(loaded)}")
+    assert "ftrl.serving.table" in loaded
+    assert len(loaded) <= MOST_LOADED
+    assert not [name for name in loaded if name.split(".")[0] == "joiner"]
