@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joiner.core.kernel_types import Int
+from joiner.core.kernel_types import SIZES, Int, Sizes
 from streams.arrow_batches import empty_batch, with_small_tail
 from streams.compute.arrays import I32, I64, U64
 from streams.compute.jit import kernel
@@ -32,8 +32,6 @@ EARLY_CLICK = np.dtype(
 
 # Indexes into Queue.cursor: rows in use, clicks that wait, entries in the heap.
 USED, ALIVE, HEAPED = 0, 1, 2
-
-_SMALLEST = 1 << 10
 
 
 class EarlyQueue(NamedTuple):
@@ -137,16 +135,17 @@ def _new_queue(capacity: int) -> EarlyQueue:
 class EarlyClicks:
     """The queue that the kernels use, and the clicks' rows, in the same order."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        """schema: of the click batches."""
+    def __init__(self, schema: pa.Schema, sizes: Sizes = SIZES) -> None:
+        """schema: of the click batches. sizes: the least ones."""
         self._schema = schema
+        self._smallest, self._small_batch = sizes.early, sizes.batch
         self._rows: list[pa.RecordBatch] = []
-        self.queue = _new_queue(_SMALLEST)
+        self.queue = _new_queue(self._smallest)
 
     @classmethod
-    def restore(cls, rows: pa.RecordBatch) -> Self:
+    def restore(cls, rows: pa.RecordBatch, sizes: Sizes = SIZES) -> Self:
         """The queue of these clicks, as `batch` gave them."""
-        self = cls(rows.schema)
+        self = cls(rows.schema, sizes)
         self.reserve(rows.num_rows)
         lo, hi = hash128(rows.column("impression_id"))
         # Copies, as in `_resize`: the kernel is compiled once, for arrays that can be written.
@@ -169,13 +168,13 @@ class EarlyClicks:
     def reserve(self, clicks: int) -> None:
         """Make room for so many more clicks. The queue's rows may be numbered anew."""
         used, alive, _ = self.queue.cursor.tolist()
-        if used + clicks > len(self.queue.rows) or used > max(4 * alive, _SMALLEST):
-            self._resize(max(_SMALLEST, 2 * (alive + clicks)))
+        if used + clicks > len(self.queue.rows) or used > max(4 * alive, self._smallest):
+            self._resize(max(self._smallest, 2 * (alive + clicks)))
 
     def append(self, clicks: pa.RecordBatch) -> None:
         """Keep the rows of the clicks that the kernel has just put into the queue."""
         if clicks.num_rows:
-            self._rows.append(with_small_tail(self._rows, clicks, _SMALLEST))
+            self._rows.append(with_small_tail(self._rows, clicks, self._small_batch))
 
     def take(self, rows: I64) -> pa.RecordBatch:
         """The clicks of these rows of the queue."""

@@ -13,7 +13,9 @@ from joiner.core.early_clicks import USED, EarlyClicks
 from joiner.core.kernel_types import (
     CORRECTED,
     EARLY,
+    SIZES,
     Idle,
+    Sizes,
     StepReport,
     idle_advances,
     kernel_settings,
@@ -86,9 +88,10 @@ class Joiner:
         sampling: SamplingSettings,
         spill: Spill | None = None,
         numbers: RuleNumbers = TODAY,
+        sizes: Sizes = SIZES,
     ) -> None:
         """spill: where rows wait that are too many for memory; None: all stay there. numbers: of
-        the rules to go by.
+        the rules to go by. sizes: the least ones of the joiner's parts.
 
         Raises ValueError if schema and settings declare different click types.
         """
@@ -111,8 +114,9 @@ class Joiner:
             self._kernel_settings.known_span,
             self._kernel_settings.corrects_from,
             spill,
+            sizes,
         )
-        self._early = EarlyClicks(schema.clicks)
+        self._early = EarlyClicks(schema.clicks, sizes)
         self._reader = StepReader(schema)
         self._labeller = Labeller(schema, sampling.keep_rate)
         self._reporter = Reporter(schema)
@@ -308,21 +312,22 @@ class Joiner:
         state: JoinState,
         spill: Spill | None = None,
         today: RuleNumbers = TODAY,
+        sizes: Sizes = SIZES,
     ) -> Self:
         """A joiner that goes on exactly as the one whose `state` this is.
 
         spill: as in the constructor; it need not be the one the state was saved with. today: the
         newest rules there are; those that the state names hold until `reconfigure`. Raises
         ValueError if the state has another version, names a newer rule, or was saved with other
-        settings.
+        settings. sizes: as in the constructor.
         """
         metadata = state["metadata"]
         check_metadata(metadata, settings, sampling)
-        self = cls(schema, settings, sampling, spill, RuleNumbers.of(metadata, today))
+        self = cls(schema, settings, sampling, spill, RuleNumbers.of(metadata, today), sizes)
         self._resume(metadata)
         known = known_entries(state["known"])
         self._pending.restore(known, metadata["open"], state["rows"], self.watermarks.join)
-        self._early = EarlyClicks.restore(state["waiting"])
+        self._early = EarlyClicks.restore(state["waiting"], sizes)
         return self
 
     @classmethod

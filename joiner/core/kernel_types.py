@@ -43,6 +43,19 @@ class Idle(IntFlag):
         return idle | cls.EVEN_IF_OPEN if idle and even_if_open else idle
 
 
+class Sizes(NamedTuple):
+    """The least sizes of a joiner's parts, from which they grow; tests shrink them.
+
+    ring: impressions. early: clicks. batch: rows; smaller batches are put together.
+    """
+
+    ring: int = 1 << 12
+    early: int = 1 << 10
+    batch: int = 1 << 10
+
+
+SIZES = Sizes()
+
 # Reasons of a rejection: their index here is their code in StepReport.rejects.
 REASONS = ("too_late", "before_impression", "orphan")
 TOO_LATE, BEFORE_IMPRESSION, ORPHAN = 0, 1, 2

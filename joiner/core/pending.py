@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from joiner.core.kernel_types import SIZES, Sizes
 from joiner.core.ring import EMPTY, ENTRY, FILLED, FIRST_KNOWN, FIRST_OPEN, NEXT, Ring, rehash
 from joiner.core.row_store import RowStore, Spill
 from streams.compute.arrays import I64, U32
@@ -13,7 +14,6 @@ from streams.events import FOREVER, NEVER
 
 # Bytes an impression: 32 in the ring, which grows by a sixteenth, and at most 2.75 slots of 4, so
 # 45 in all. What is left of 48 is the room that a step needs beside the known impressions.
-_SMALLEST = 1 << 12
 _RING_GROWTH = 1.0625
 _MIN_SLOTS, _GROWN_SLOTS = 2.0, 2.75  # for each impression
 _MAX_LOAD = 0.8
@@ -38,20 +38,26 @@ class Pending:
     """
 
     def __init__(
-        self, schema: pa.Schema, known_span: int, rows_from: int, spill: Spill | None
+        self,
+        schema: pa.Schema,
+        known_span: int,
+        rows_from: int,
+        spill: Spill | None = None,
+        sizes: Sizes = SIZES,
     ) -> None:
-        """schema: of the impression batches. known_span: W + max(H, D), milliseconds. rows_from:
-        rows are kept of known impressions from this sequence number on. spill: where rows go that
-        are too many for memory.
+        """schema: of the impression batches. known_span: W + max(H, D), ms. rows_from: rows are
+        kept of known impressions from this sequence number on. spill: where rows go that are too
+        many for memory. sizes: the least ones.
         """
-        slots = _slots(int(_SMALLEST * _GROWN_SLOTS))
+        self._smallest = sizes.ring
+        slots = _slots(int(self._smallest * _GROWN_SLOTS))
         self.ring = Ring(
-            entries=np.zeros(_SMALLEST, ENTRY),
+            entries=np.zeros(self._smallest, ENTRY),
             slots=slots,
             bits=len(slots).bit_length(),
             cursor=np.zeros(4, np.int64),
         )
-        self.rows = RowStore(schema, spill)
+        self.rows = RowStore(schema, spill, sizes.batch)
         self.newest = Newest(NEVER, -1)
         self._known_span = known_span
         self._rows_from = rows_from
@@ -110,10 +116,10 @@ class Pending:
         capacity = len(self.ring.entries)
         if need > capacity:
             self._resize(max(need, int(capacity * _RING_GROWTH)))
-        elif capacity > max(4 * need, _SMALLEST):
-            self._resize(max(need, _SMALLEST))
-        if not _MIN_SLOTS * need <= slots <= 4 * max(_GROWN_SLOTS * need, _SMALLEST):
-            slots = int(_GROWN_SLOTS * max(need, _SMALLEST))
+        elif capacity > max(4 * need, self._smallest):
+            self._resize(max(need, self._smallest))
+        if not _MIN_SLOTS * need <= slots <= 4 * max(_GROWN_SLOTS * need, self._smallest):
+            slots = int(_GROWN_SLOTS * max(need, self._smallest))
             self.ring = self.ring._replace(slots=_slots(slots), bits=slots.bit_length())
             rehash(self.ring, watermark, self._known_span)
         elif cursor[FILLED] + impressions > _MAX_LOAD * slots:

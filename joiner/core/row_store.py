@@ -10,7 +10,6 @@ import pyarrow as pa
 from streams.arrow_batches import concat_batches, take_each, with_small_tail
 from streams.compute.arrays import I64
 
-_SMALL_BATCH = 1 << 10  # rows that are kept together
 # Bytes that are moved out of memory together; no more than about a quarter of the budget.
 _AT_ONCE = 32 << 20
 
@@ -37,9 +36,10 @@ class RowStore:
     back, unless a correction needs it again.
     """
 
-    def __init__(self, schema: pa.Schema, spill: Spill | None) -> None:
-        """schema: of the batches."""
+    def __init__(self, schema: pa.Schema, spill: Spill | None, small_batch: int) -> None:
+        """schema: of the batches. small_batch: rows; smaller batches are put together."""
         self._schema = schema
+        self._small_batch = small_batch
         self._spill = spill
         self._batches: list[pa.RecordBatch] = []
         self._starts: list[int] = []  # the sequence number of each batch's first row
@@ -60,7 +60,7 @@ class RowStore:
         """Keep further rows. next_: the sequence number after that of the last row."""
         if rows.num_rows == 0:
             return
-        rows = with_small_tail(self._batches, rows, _SMALL_BATCH)
+        rows = with_small_tail(self._batches, rows, self._small_batch)
         # Small batches at the end were taken out, to be one with these rows.
         remaining = len(self._batches)
         del self._starts[remaining:], self._sizes[remaining:]

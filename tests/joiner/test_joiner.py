@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joiner import Joiner, JoinState, Ledger
-from joiner.core import early_clicks as waiting_module
-from joiner.core import pending as pending_module
-from joiner.core import row_store as rows_module
+from joiner.core import early_clicks as early_clicks_module
 from joiner.core import step_input as steps_module
+from joiner.core.kernel_types import SIZES, Sizes
 from joiner.core.ledger import DelayHistogram
 from streams.compute.arrays import U64
 from streams.compute.murmur3 import hash128
@@ -42,13 +41,10 @@ EXAMPLES = settings(
 )
 
 
-@pytest.fixture(params=["roomy", "tight"], autouse=True)
-def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes as they are, and so small that a few events grow, wrap, sweep and rebuild."""
-    if request.param == "tight":
-        monkeypatch.setattr(pending_module, "_SMALLEST", 2)
-        monkeypatch.setattr(rows_module, "_SMALL_BATCH", 4)
-        monkeypatch.setattr(waiting_module, "_SMALLEST", 2)
+@pytest.fixture(params=["roomy", "tight"])
+def sizes(request: pytest.FixtureRequest) -> Sizes:
+    """Sizes as they are, and so small that a few events grow, wrap and rehash."""
+    return Sizes(ring=2, early=2, batch=4) if request.param == "tight" else SIZES
 
 
 @st.composite
@@ -130,9 +126,11 @@ def counted(values: list[int], histogram: DelayHistogram) -> list[int]:
 
 @given(cases())
 @EXAMPLES
-def test_equals_the_oracle_in_any_steps(case: tuple[OracleJoin, list[Event], list[int]]) -> None:
+def test_equals_the_oracle_in_any_steps(
+    sizes: Sizes, case: tuple[OracleJoin, list[Event], list[int]]
+) -> None:
     oracle, events, cuts = case
-    joiner = Joiner(*settings_of(oracle))
+    joiner = Joiner(*settings_of(oracle), sizes=sizes)
     gathered = run(joiner, events, cuts, oracle.types)
     for event in events:
         feed_oracle(oracle, event)
@@ -142,10 +140,11 @@ def test_equals_the_oracle_in_any_steps(case: tuple[OracleJoin, list[Event], lis
 @given(cases())
 @EXAMPLES
 def test_equals_the_oracle_after_every_event(
+    sizes: Sizes,
     case: tuple[OracleJoin, list[Event], list[int]],
 ) -> None:
     oracle, events, _ = case
-    joiner = Joiner(*settings_of(oracle))
+    joiner = Joiner(*settings_of(oracle), sizes=sizes)
     gathered = Gathered([], [], [])
     for event in events:
         gathered.add(joiner.process(*step([event], oracle.types)))
@@ -158,12 +157,12 @@ def test_equals_the_oracle_after_every_event(
 @given(cases(), st.integers(5, 40))
 @EXAMPLES
 def test_saved_and_restored_goes_on_exactly(
-    case: tuple[OracleJoin, list[Event], list[int]], at: int
+    sizes: Sizes, case: tuple[OracleJoin, list[Event], list[int]], at: int
 ) -> None:
     oracle, events, cuts = case
-    first = Joiner(*settings_of(oracle))
+    first = Joiner(*settings_of(oracle), sizes=sizes)
     gathered = run(first, events[:at], cuts, oracle.types)
-    second = Joiner.restore(*settings_of(oracle), through_bytes(first.state()))
+    second = Joiner.restore(*settings_of(oracle), through_bytes(first.state()), sizes=sizes)
     assert plain_ledger(second) == plain_ledger(first)
     assert second.watermarks == first.watermarks
     rest = run(second, events[at:], [c - at for c in cuts if c > at], oracle.types)
@@ -199,14 +198,15 @@ def batch_through_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
 @given(cases())
 @EXAMPLES
 def test_equals_the_oracle_when_hashes_crowd(
+    sizes: Sizes,
     case: tuple[OracleJoin, list[Event], list[int]],
 ) -> None:
     oracle, events, cuts = case
     oracle = replace(oracle, rate=1.0)  # sampling would see the crowded hash
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps_module, "hash128", crowded)
-        patch.setattr(waiting_module, "hash128", crowded)
-        joiner = Joiner(*settings_of(oracle))
+        patch.setattr(early_clicks_module, "hash128", crowded)
+        joiner = Joiner(*settings_of(oracle), sizes=sizes)
         gathered = run(joiner, events, cuts, oracle.types)
     for event in events:
         feed_oracle(oracle, event)
@@ -282,7 +282,7 @@ def test_a_state_does_not_change_afterwards() -> None:
     assert after == before
 
 
-def test_a_new_impression_hides_a_forgotten_one_of_its_id() -> None:
+def test_a_new_impression_hides_a_forgotten_one_of_its_id(sizes: Sizes) -> None:
     """Also when the index is rebuilt while the forgotten one, behind the head, is in the ring."""
     oracle = OracleJoin(window=10, lateness=30, dedupe=60)
     events = [
@@ -296,7 +296,7 @@ def test_a_new_impression_hides_a_forgotten_one_of_its_id() -> None:
         click("x", 1_166),
         impression("x", 1_167, 6_001),
     ]
-    joiner = Joiner(*settings_of(oracle))
+    joiner = Joiner(*settings_of(oracle), sizes=sizes)
     gathered = run(joiner, events, range(5, len(events), 50), oracle.types)
     for event in events:
         feed_oracle(oracle, event)
@@ -308,11 +308,11 @@ def test_a_new_impression_hides_a_forgotten_one_of_its_id() -> None:
 
 @pytest.mark.parametrize("horizon", [0, 3_000])
 @pytest.mark.parametrize("rate", [1.0, 0.3])
-def test_equals_the_oracle_on_a_long_log(horizon: int, rate: float) -> None:
-    """Long enough for the ring to wrap and the index to be swept many times."""
+def test_equals_the_oracle_on_a_long_log(sizes: Sizes, horizon: int, rate: float) -> None:
+    """Long enough for the ring to wrap and the index to be made anew many times."""
     oracle = OracleJoin(2_000, 200, horizon, None, TYPES, rate, 7, 500, 1.0, 4.0)
     events = long_log(np.random.default_rng(5), 4_000)
-    joiner = Joiner(*settings_of(oracle))
+    joiner = Joiner(*settings_of(oracle), sizes=sizes)
     cuts = list(range(0, len(events), 97))
     gathered = run(joiner, events, cuts, oracle.types)
     for event in events:

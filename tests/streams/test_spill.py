@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from deploy.settings import Settings
 from joiner import Joiner, JoinSettings, SamplingSettings
-from joiner.core import row_store as rows_module
+from joiner.core.kernel_types import Sizes
 from joiner.protocol.config import PartitionConfig
 from streams.errors import ConfigError
 from streams.spill import FileSpill, SpillSettings, spill_of
@@ -46,13 +46,10 @@ class Counting(FileSpill):
         return super().moved(batches)
 
 
-@pytest.fixture
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "_SMALL_BATCH", 3)
+SMALL = Sizes(batch=3)
 
 
 @pytest.mark.kernel
-@pytest.mark.usefixtures("_small_batches")
 @pytest.mark.parametrize("budget", [0, 300])
 def test_results_are_those_without(tmp_path: Path, budget: int) -> None:
     """A budget of 0 bytes moves every row; 300 keep a few in memory."""
@@ -66,13 +63,13 @@ def test_results_are_those_without(tmp_path: Path, budget: int) -> None:
         oracle, events, cuts = case
         oracle = replace(oracle, horizon=horizon, breaker_wait=0)
         spill = Counting(budget, tmp_path)
-        plain, spilled = (Joiner(*settings_of(oracle), one) for one in (None, spill))
+        plain, spilled = (Joiner(*settings_of(oracle), each, sizes=SMALL) for each in (None, spill))
         expected = run(plain, events, cuts, oracle.types)
         found = run(spilled, events[:at], cuts, oracle.types)
         if back:
             state = through_bytes(spilled.state())
             again = None if at % 2 else spill
-            spilled = Joiner.restore(*settings_of(oracle), state, again)
+            spilled = Joiner.restore(*settings_of(oracle), state, again, sizes=SMALL)
         rest = run(spilled, events[at:], [c - at for c in cuts if c > at], oracle.types)
         assert found.labelled + rest.labelled == expected.labelled
         assert found.late + rest.late == expected.late
@@ -91,7 +88,8 @@ def test_results_are_those_without(tmp_path: Path, budget: int) -> None:
 
 def joined(spill: FileSpill | None, rows: int) -> tuple[Joiner, list[pa.RecordBatch]]:
     """A joiner with a window of a minute, after so many impressions, and what it gave."""
-    joiner = Joiner(SCHEMA, JoinSettings(window=60_000, lateness=1_000), SamplingSettings(), spill)
+    join = JoinSettings(window=60_000, lateness=1_000)
+    joiner = Joiner(SCHEMA, join, SamplingSettings(), spill, sizes=SMALL)
     labelled = []
     for one in stream(rows, 500):
         labelled += joiner.process(*one).labelled
@@ -100,7 +98,6 @@ def joined(spill: FileSpill | None, rows: int) -> tuple[Joiner, list[pa.RecordBa
     return joiner, labelled
 
 
-@pytest.mark.usefixtures("_small_batches")
 def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     plain, expected = joined(None, 18_000)
     all_bytes = plain.row_bytes
