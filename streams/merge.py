@@ -239,13 +239,13 @@ class _Head:
                 free, sum(dead_letter.position <= limit for dead_letter in self._dead_letters)
             )
         freed, self._dead_letters = self._dead_letters[:free], self._dead_letters[free:]
-        places = [freed[-1].position] if freed else []
+        positions = [freed[-1].position] if freed else []
         newest = self.at.newest
         if count:
-            places.append(row_position(rows, count - 1))
+            positions.append(row_position(rows, count - 1))
             newest = int(self.keys[count - 1])
-        if places:
-            self.at = ReadCursor(max(places), newest)
+        if positions:
+            self.at = ReadCursor(max(positions), newest)
         self.keys = self.keys[count:]
         self._load()
         return rows, clock, freed

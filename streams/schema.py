@@ -56,7 +56,7 @@ class Field:
         return _ARROW[self.type]
 
 
-PLACE = (
+POSITION_FIELDS = (
     pa.field("src_offset", pa.int64(), nullable=False),
     pa.field("src_row", pa.int64(), nullable=False),
 )
@@ -91,7 +91,7 @@ class EventSchema:
                 pa.field("model_version", pa.string()),
                 pa.field("served_p", pa.float64()),
                 *(pa.field(f.column, f.arrow_type) for f in self.fields),
-                *PLACE,
+                *POSITION_FIELDS,
             ]
         )
 
@@ -104,7 +104,7 @@ class EventSchema:
                 pa.field("ts", pa.int64(), nullable=False),
                 pa.field("impression_ts", pa.int64()),
                 pa.field("type", pa.int8(), nullable=False),
-                *PLACE,
+                *POSITION_FIELDS,
             ]
         )
 

@@ -6,7 +6,7 @@ from ftrl.admission import LINE_WORDS, Filters, line_of, prefetch_lines
 from ftrl.kernels import IN_LINE, TILE
 from ftrl.table import MaybeHomes, Slots, TableArrays, find, home
 from streams.compute.arrays import U8, U64
-from streams.compute.intrinsics import a_line, prefetch
+from streams.compute.intrinsics import prefetch, records_per_line
 from streams.compute.jit import kernel
 
 _1 = np.uint64(1)
@@ -48,7 +48,7 @@ def pass_through(
     slots, homes, words, rules = table.slots, table.homes, filters.words, filters.rules
     total = zero
     ahead, generations = TILE * fields, rules.generations
-    size = np.uint64(8 // a_line(slots))
+    size = np.uint64(8 // records_per_line(slots))
     for i in range(min(ahead, len(keys))):
         prefetch(slots, np.int64(home(slots, homes, keys[i])))
     for first in range(0, len(keys), ahead):

@@ -23,7 +23,14 @@ from ftrl.kernels.stages import AHEAD, PartAdmission, PartSlots, hot_key_cache
 from ftrl.kernels.workspace import FILTER_ENTRIES, Workspace, workspace_for
 from streams.compute.aligned import aligned
 from streams.compute.arrays import F64, I32, I64, U16, U64
-from streams.compute.intrinsics import CACHE_LINE, advance, publish, published, rest, yield_core
+from streams.compute.intrinsics import (
+    CACHE_LINE,
+    compare_and_advance,
+    load_acquire,
+    sleep_briefly,
+    store_release,
+    yield_core,
+)
 from streams.compute.jit import inlined, kernel
 
 PART = 1 << 13  # coordinates
@@ -173,7 +180,7 @@ def _pause(asked: int) -> int:
     if asked < SPIN_LIMIT:
         yield_core()
     else:
-        rest()
+        sleep_briefly()
     return asked + 1
 
 
@@ -187,17 +194,17 @@ def _slots_of_part(shared: SharedState, part: int) -> PartSlots:
 def _look_up_next(model: Model, batch: Batch, shared: SharedState, space: LookupSpace) -> bool:
     """Look up the next part that no thread has taken; returns whether there was one, with space."""
     counters, indptr = shared.counters, batch.indptr
-    part = published(counters, TAKEN)
-    most = min(published(counters, _LAST), published(counters, _LEARNED) + AT_ONCE)
-    if part >= most or not advance(counters, TAKEN, part):
+    part = load_acquire(counters, TAKEN)
+    most = min(load_acquire(counters, _LAST), load_acquire(counters, _LEARNED) + AT_ONCE)
+    if part >= most or not compare_and_advance(counters, TAKEN, part):
         return False
-    shared.ready_then[part] = published(counters, _READY)
+    shared.ready_then[part] = load_acquire(counters, _READY)
     keys = batch.keys[indptr[shared.bounds[part]] : indptr[shared.bounds[part + 1]]]
     found = _slots_of_part(shared, part)
     count = stages.look_up_keys(
         model.table.slots, model.table.homes, space.cache, keys, found, space.misses
     )
-    publish(shared.looked_up, part, count + 1)
+    store_release(shared.looked_up, part, count + 1)
     return True
 
 
@@ -210,10 +217,10 @@ def _admit_next(
     Returns whether there were any parts, and no other thread that admitted theirs.
     """
     bounds, ends, counters = shared.bounds, shared.ends, shared.counters
-    part = published(counters, _READY)
-    if not _is_looked_up(shared, part) or not advance(counters, _ADMITTING, 0):
+    part = load_acquire(counters, _READY)
+    if not _is_looked_up(shared, part) or not compare_and_advance(counters, _ADMITTING, 0):
         return False
-    part = published(counters, _READY)
+    part = load_acquire(counters, _READY)
     while _is_looked_up(shared, part):
         stop = bounds[part + 1]
         admission = PartAdmission(
@@ -225,17 +232,19 @@ def _admit_next(
         )
         # Features may have to leave after a part's last row, too.
         if ends[part] < stop or (model.evicts and model.tally[0]["crowded"] != 0):
-            publish(counters, _LAST, part + 1)
+            store_release(counters, _LAST, part + 1)
         part += 1
-        publish(counters, _READY, part)
-    publish(counters, _ADMITTING, 0)
+        store_release(counters, _READY, part)
+    store_release(counters, _ADMITTING, 0)
     return True
 
 
 @inlined
 def _is_looked_up(shared: SharedState, part: int) -> bool:
     """Whether a part will be learned and is looked up."""
-    return bool(part < published(shared.counters, _LAST) and published(shared.looked_up, part) > 0)
+    return bool(
+        part < load_acquire(shared.counters, _LAST) and load_acquire(shared.looked_up, part) > 0
+    )
 
 
 @kernel
@@ -249,11 +258,11 @@ def prepare_parts(
 ) -> None:
     """Prepare parts together with other threads, until all are ready to be learned."""
     counters, asked = shared.counters, 0
-    while published(counters, _READY) < published(counters, _LAST):
+    while load_acquire(counters, _READY) < load_acquire(counters, _LAST):
         prepared = _admit_next(model, batch, examples, work, shared)
         if prepared or _look_up_next(model, batch, shared, space):
             asked = 0
-        elif published(counters, _OVER) != 0:
+        elif load_acquire(counters, _OVER) != 0:
             break
         else:
             asked = _pause(asked)
@@ -276,16 +285,16 @@ def learn_parts(
     bounds, ends, counters = shared.bounds, shared.ends, shared.counters
     asked = part = 0
     done: int = bounds[0]
-    while part < published(counters, _LAST):
-        if part < published(counters, _READY):
+    while part < load_acquire(counters, _LAST):
+        if part < load_acquire(counters, _READY):
             done, slot_of = ends[part], shared.slot[part % AT_ONCE]
             stages.update_rows(model, batch, examples, work, bounds[part], done, slot_of, logits)
             part += 1
-            publish(counters, _LEARNED, part)
+            store_release(counters, _LEARNED, part)
             asked = 0
         elif _look_up_next(model, batch, shared, space):
             asked = 0
-        elif published(counters, _OVER) != 0:
+        elif load_acquire(counters, _OVER) != 0:
             break
         else:
             asked = _pause(asked)

@@ -36,7 +36,7 @@ from ftrl.table.layout import (
 )
 from ftrl.table.touched import touch, touched_words, touched_words_all
 from streams.compute.arrays import U8, U64
-from streams.compute.intrinsics import a_line
+from streams.compute.intrinsics import records_per_line
 from streams.compute.jit import allocating, kernel
 from streams.errors import ConfigError
 
@@ -71,9 +71,9 @@ def reserved(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 @kernel
 def _cluster_start(slots: Slots, slot: int) -> int:
     """The last line, from that of `slot` back, into which the line before has not run over."""
-    slot &= -a_line(slots)
+    slot &= -records_per_line(slots)
     while slot > 0 and slots[slot - 1]["key"] != EMPTY:
-        slot -= a_line(slots)
+        slot -= records_per_line(slots)
     return slot
 
 

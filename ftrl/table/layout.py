@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.compute.arrays import I64, U8, U64, Ints
-from streams.compute.intrinsics import CACHE_LINE, NOWHERE, a_line, in_line, prefetch
+from streams.compute.intrinsics import (
+    CACHE_LINE,
+    NOT_IN_LINE,
+    find_in_line,
+    prefetch,
+    records_per_line,
+)
 from streams.compute.jit import inlined, kernel
 
 Slots = npt.NDArray[np.void]
@@ -121,7 +127,7 @@ def home(slots: Slots, homes: MaybeHomes, key: np.uint64) -> np.uint64:
         bucket = bucket_of(len(slots) // BUCKET, key)
         return (bucket << _BUCKET_BITS) | (((key & _TAG) >> _TO_HOME) & ~_IN_LINE)
     slot = key >> (homes.shift + np.uint64(key < homes.split))
-    return slot & ~np.uint64(a_line(slots) - 1)
+    return slot & ~np.uint64(records_per_line(slots) - 1)
 
 
 @inlined
@@ -136,8 +142,8 @@ def stored_key(homes: MaybeHomes, key: np.uint64) -> np.uint64:
 def find_at_home(slots: Slots, homes: MaybeHomes, key: np.uint64) -> tuple[np.int64, bool]:
     """The slot of a key that is in the cache line of its home, and whether it is."""
     slot = np.int64(home(slots, homes, key))
-    step = in_line(slots, slot, stored_key(homes, key))
-    return slot + step, step < NOWHERE
+    step = find_in_line(slots, slot, stored_key(homes, key))
+    return slot + step, step < NOT_IN_LINE
 
 
 @kernel
@@ -149,13 +155,13 @@ def find(slots: Slots, homes: MaybeHomes, key: np.uint64) -> np.int64:
     wanted = stored_key(homes, key)
     slot = np.int64(home(slots, homes, key))
     while True:
-        step = in_line(slots, slot, wanted)
-        if step < NOWHERE:
+        step = find_in_line(slots, slot, wanted)
+        if step < NOT_IN_LINE:
             return slot + step
-        gap = in_line(slots, slot, EMPTY)
-        if gap < NOWHERE:
+        gap = find_in_line(slots, slot, EMPTY)
+        if gap < NOT_IN_LINE:
             return ~(slot + gap)
-        slot = next_slot(slots, homes, slot, a_line(slots))
+        slot = next_slot(slots, homes, slot, records_per_line(slots))
 
 
 @kernel
@@ -187,7 +193,7 @@ def prefetch_next(
     for i in range(first, end):
         slot = np.int64(home(slots, homes, keys[np.uint64(missing[np.uint64(i)])]))
         # No branch, for it could not be predicted whether a line is full.
-        step = a_line(slots) if in_line(slots, slot, EMPTY) >= NOWHERE else 0
+        step = records_per_line(slots) if find_in_line(slots, slot, EMPTY) >= NOT_IN_LINE else 0
         prefetch(slots, next_slot(slots, homes, slot, step))
 
 

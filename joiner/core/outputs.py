@@ -9,7 +9,7 @@ from joiner.core.early_clicks import EarlyClicks
 from joiner.core.kernel_types import LATE, REASONS, REJECTED, TOO_LATE, StepReport
 from streams.arrow_batches import empty_batch
 from streams.compute.arrays import I64, Bool
-from streams.schema import PLACE, EventSchema
+from streams.schema import POSITION_FIELDS, EventSchema
 
 LATE_SCHEMA = pa.schema(
     [
@@ -18,13 +18,13 @@ LATE_SCHEMA = pa.schema(
         pa.field("impression_ts", pa.int64(), nullable=False),
         pa.field("type", pa.string(), nullable=False),
         pa.field("delay", pa.int64(), nullable=False),
-        *PLACE,
+        *POSITION_FIELDS,
     ]
 )
 REJECTED_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
-        *PLACE,
+        *POSITION_FIELDS,
         pa.field("impression_id", pa.string(), nullable=False),
         pa.field("ts", pa.int64(), nullable=False),
         pa.field("type", pa.string()),

@@ -108,7 +108,7 @@ class Decoder:
 
     def _kinds(self, messages: Sequence[Message]) -> tuple[list[int], list[int], list[DeadLetter]]:
         """The indices of the messages in JSON, of those in Arrow; dead letters for others."""
-        kinds = [content_type(one.headers) if one.headers else JSON for one in messages]
+        kinds = [content_type(message.headers) if message.headers else JSON for message in messages]
         single = [i for i, kind in enumerate(kinds) if kind == JSON]
         batched = [i for i, kind in enumerate(kinds) if kind == ARROW]
         dead_letters = []
@@ -155,7 +155,7 @@ class Decoder:
         except pa.ArrowException as error:  # a value that does not fit, such as a huge timestamp
             if len(group) == 1:
                 return [self._bad(int(offsets[index[0]]), f"the message cannot be cast ({error})")]
-            each = (self._together([one], offsets, appended) for one in group)
+            each = (self._together([member], offsets, appended) for member in group)
             return [chunk for chunks in each for chunk in chunks]
         return [self._validated(parsed, self._origin(offsets[index], appended[index], sizes))]
 

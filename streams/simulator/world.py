@@ -62,8 +62,8 @@ def zipf(count: int, exponent: float) -> F64:
 
 def choose(sums: F64, u: F64) -> I64:
     """For each u in [0, 1), an index, in proportion to the weights whose running sums these are."""
-    place: I64 = np.searchsorted(sums, u * sums[-1], side="right")
-    return np.minimum(place, len(sums) - 1)
+    index: I64 = np.searchsorted(sums, u * sums[-1], side="right")
+    return np.minimum(index, len(sums) - 1)
 
 
 class World:

@@ -13,7 +13,7 @@ from deploy.bench.join_workload import JOIN, SCHEMA, Traffic, write_ndjson
 from deploy.cli.app import app
 from streams.deadletter import Source
 from streams.files.logs import open_log
-from streams.schema import PLACE
+from streams.schema import POSITION_FIELDS
 
 GAP = 90.0  # milliseconds: 20,000 impressions open
 FLINK = Path(join.__file__).with_name("flink_join.py")
@@ -33,7 +33,7 @@ def test_the_files_are_the_traffic(tmp_path: Path, capsys: pytest.CaptureFixture
     expected = tables(traffic, [0, 30_000])
     events = write_ndjson(tmp_path / "logs", traffic, 30_000)
     assert events == sum(table.num_rows for table in expected)
-    places = [field.name for field in PLACE]
+    places = [field.name for field in POSITION_FIELDS]
     sources: tuple[Source, Source] = "impressions", "clicks"
     for source, table in zip(sources, expected, strict=True):
         log = open_log(tmp_path / "logs" / f"{source}.ndjson", SCHEMA, source)

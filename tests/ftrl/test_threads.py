@@ -16,7 +16,7 @@ from ftrl.learner import Learner
 from ftrl.settings import AdmissionSettings
 from ftrl.table import growing
 from ftrl.table.layout import LAYOUTS
-from streams.compute.intrinsics import published
+from streams.compute.intrinsics import load_acquire
 from tests.oracles.ftrl import Row
 from tests.support import learning
 from tests.support.learning import arrays, bloom, learn, of, random_rows, same_state
@@ -199,7 +199,7 @@ def test_who_would_wait_looks_up(parts: list[int], monkeypatch: pytest.MonkeyPat
         shared = next(given for given in args if isinstance(given, worker_threads.SharedState))
         enough = min(len(shared.ends), worker_threads.AT_ONCE)
         # That one may have to be compiled first.
-        eventually(lambda: published(shared.counters, worker_threads.TAKEN) == enough, 300)
+        eventually(lambda: load_acquire(shared.counters, worker_threads.TAKEN) == enough, 300)
         seen.append(enough)
         prepare_parts(*args)
 

@@ -13,13 +13,13 @@ from streams.compute import intrinsics
 from streams.compute.arrays import I64, U64
 from streams.compute.intrinsics import (
     CACHE_LINE,
-    NOWHERE,
-    a_line,
-    advance,
-    in_line,
-    publish,
-    published,
-    rest,
+    NOT_IN_LINE,
+    compare_and_advance,
+    find_in_line,
+    load_acquire,
+    records_per_line,
+    sleep_briefly,
+    store_release,
     trailing_zeros,
     yield_core,
 )
@@ -37,9 +37,9 @@ def zeros_of(word: np.uint64) -> int:
 
 @kernel
 def steps(records: np.ndarray, key: np.uint64, found: U64) -> int:
-    for i in range(0, len(records), a_line(records)):
-        found[i] = min(in_line(records, i, key), NOWHERE)
-    return a_line(records)
+    for i in range(0, len(records), records_per_line(records)):
+        found[i] = min(find_in_line(records, i, key), NOT_IN_LINE)
+    return records_per_line(records)
 
 
 @given(WORDS | st.integers(0, 63).map(lambda bit: 1 << bit))
@@ -66,8 +66,8 @@ def test_the_first_record_of_a_line_with_a_key(layout: str) -> None:
     assert steps(records, key, found) == line
     for i in range(0, len(records), line):
         those = records["key"][i : i + line] == key
-        assert found[i] == (np.argmax(those) if those.any() else NOWHERE)
-        assert min(intrinsics.in_line(records, i, key), NOWHERE) == found[i]
+        assert found[i] == (np.argmax(those) if those.any() else NOT_IN_LINE)
+        assert min(intrinsics.find_in_line(records, i, key), NOT_IN_LINE) == found[i]
 
 
 @kernel
@@ -75,13 +75,13 @@ def pass_on(counters: I64, own: int, other: int, cell: I64, times: int) -> None:
     """Double the cell and add `own` whenever it is this one's turn, `times` times."""
     for turn in range(1, times + 1):
         asked = 0
-        while published(counters, other) < turn - own:
+        while load_acquire(counters, other) < turn - own:
             asked += 1
             if asked % 64 == 0:
-                rest()
+                sleep_briefly()
             yield_core()
         cell[0] = 2 * cell[0] + own
-        publish(counters, own, turn)
+        store_release(counters, own, turn)
 
 
 def test_what_is_published_comes_with_all_that_was_done_before() -> None:
@@ -101,17 +101,17 @@ def draw(counters: I64, drawn: I64) -> int:
     """Take numbers until none is left; how many of them this one got."""
     got = 0
     while True:
-        number = published(counters, 0)
+        number = load_acquire(counters, 0)
         if number == len(drawn):
             return got
-        if advance(counters, 0, number):
+        if compare_and_advance(counters, 0, number):
             drawn[number] += 1
             got += 1
 
 
 def test_a_number_is_taken_once() -> None:
     counters, drawn = np.zeros(1, np.int64), np.zeros(20_000, np.int64)
-    assert not advance(counters, 0, 1)
+    assert not compare_and_advance(counters, 0, 1)
     with ThreadPoolExecutor(3) as pool:
         each = [pool.submit(draw, counters, drawn) for _ in range(3)]
         assert sum(one.result(timeout=120) for one in each) == len(drawn)

@@ -40,7 +40,7 @@ class ChunkThread(AIOKafkaConsumerThread):
         numbers = self._ensure_consumer().partitions_for_topic(topic)
         return len(numbers) if numbers else None
 
-    async def place(self, starts: Mapping[TP, int]) -> None:
+    async def seek_to(self, starts: Mapping[TP, int]) -> None:
         """Read on from `starts`."""
         consumer = self._ensure_consumer()
 

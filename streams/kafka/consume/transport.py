@@ -246,7 +246,7 @@ class Consumer(driver.Consumer):
                 start = owner_starts.get(each, committed.get(each))
                 starts[each] = log_starts[each] if start is None else start
             check_starts(starts, log_starts, _plain(await self.highwaters(*assigned)))
-            await self._thread.place({TP(*each): start for each, start in starts.items()})
+            await self._thread.seek_to({TP(*each): start for each, start in starts.items()})
         self._read_offset.clear()
         self._offsets.begin(self._epoch, starts)
         return {each: GapDetector(each, start) for each, start in starts.items()}

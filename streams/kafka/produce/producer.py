@@ -132,8 +132,8 @@ class EventProducer:
         if len(sizes) and sizes.max() > self._limit:
             raise _too_large(ids[int(sizes.argmax())].as_py(), int(sizes.max()))
         for partition, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            some = slice(start, end)
-            self._buffer.send_each(ids[some], values[some], partition)
+            part = slice(start, end)
+            self._buffer.send_each(ids[part], values[part], partition)
 
     def _send_arrow(self, rows: pa.RecordBatch, partition: int) -> None:
         value = encode([rows], rows.schema)
