@@ -1,9 +1,8 @@
-"""Assembly and delivery: what turns the pure rooms into programs.
+"""Assembly and delivery: the pure rooms become programs.
 
-logs ─▶ replay ─▶ loop ─▶ examples, metrics, report
-                    └────▶ snapshots ─▶ store ─▶ scorer
-
-Kafka ─▶ worker_learn ─▶ learning ─▶ snapshots, store
+    logs ─── replay ─────────── joiner, training ──┬─ examples, metrics.json ── report
+    Kafka ── workers.join ───── joiner             └─ storage (checkpoints, versions) ── serving
+    Kafka ── workers.learn ──── training ──────────────┘
 
 - `bench`: `clickloop bench`: how fast this machine is, and others' tools beside it
 - `cli`: the command line

@@ -15,8 +15,7 @@ from streams.files import OFF, open_log
 from streams.kafka import Format
 from streams.kafka.produce import ClickProducer, EventProducer, ImpressionProducer, ProducerSettings
 
-# At a given rate, what is due is sent so often.
-_TICK_S = 0.05
+_TICK_S = 0.05  # seconds between two sends at a given rate, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,10 @@ def produce(
 ) -> Produced:
     """Publish the log at `path` in its order, `rate` rows a second (None: flat out).
 
-    letters: a new file for rows that cannot be read; default `<source>.dead-letter.ndjson` here.
-    progress: called with bytes read and in all. stop: asked often; True ends it, with what was
-    read of the log so far delivered. Raises DataError where the log is unreadable, DeliveryError,
-    ClickloopError without Kafka.
+    letters: a new file for rows that cannot be read; default `<source>.dead-letter.ndjson` in the
+    working directory. progress: called with bytes read and in all. stop: called often; True ends
+    the run, with all rows read so far delivered. Raises DataError where the log is unreadable,
+    DeliveryError, ClickloopError without Kafka.
     """
     topics = settings.topics
     topic = topics.impressions if source == "impressions" else topics.clicks
@@ -68,10 +67,10 @@ def produce(
     rows = 0
     with kind(topic, settings.events, settings.kafka, tuned) as producer:
         started = time.monotonic()
-        pace = _Pace(producer, form, rate, stop)
+        limiter = _RateLimiter(producer, form, rate, stop)
         with DeadLetterWriter(letters) as dead:
             for chunk in log:
-                rows += pace.send(chunk.rows)
+                rows += limiter.send(chunk.rows)
                 dead.write(chunk.rejected)
                 rejected.update(letter.reason for letter in chunk.rejected)
                 if progress is not None:
@@ -85,8 +84,8 @@ def produce(
     return Produced(topic, rows, seconds, rejected, letters)
 
 
-class _Pace:
-    """Sends rows no faster than at a rate."""
+class _RateLimiter:
+    """Sends rows at a rate, or as fast as they go."""
 
     def __init__(
         self, producer: EventProducer, form: Format, rate: float | None, stop: Callable[[], bool]
@@ -99,7 +98,7 @@ class _Pace:
         self._sent = 0
 
     def send(self, rows: pa.RecordBatch) -> int:
-        """Send the rows, all of them unless it is to stop; how many."""
+        """Send the rows, fewer only if it is to stop; returns how many."""
         done = 0
         while done < len(rows) and not self._stop():
             due = len(rows) - done

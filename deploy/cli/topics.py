@@ -1,4 +1,4 @@
-"""`clickloop topics`: those that Kafka must have are made, and checked."""
+"""`clickloop topics`: make and check the topics that Kafka must have."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def create(settings: Settings, made: Callable[[str], None]) -> None:
     made: called with the name of each that is made.
     """
     with admin(settings.kafka) as connected:
-        for name in connected.create(settings.topics, _kept(settings)):
+        for name in connected.create(settings.topics, _longest_needed(settings)):
             made(name)
         _check(settings, connected)
 
@@ -24,13 +24,14 @@ def check(settings: Settings) -> None:
         _check(settings, connected)
 
 
-def _kept(settings: Settings) -> int:
+def _longest_needed(settings: Settings) -> int:
+    """For how long the join may need a message again, ms."""
     return settings.join.known_span + settings.join.lateness
 
 
 def _check(settings: Settings, connected: Admin) -> None:
     described, servers = connected.describe(settings.topics), settings.kafka.bootstrap_servers
-    wrong = problems(described, settings.topics, _kept(settings), servers)
+    wrong = problems(described, settings.topics, _longest_needed(settings), servers)
     if wrong:
         count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
         raise ClickloopError("\n".join([f"{count} with the topics:", *(f"  {w}" for w in wrong)]))

@@ -10,7 +10,7 @@ from deploy.report.summary import UNKNOWN
 
 
 def details(document: Json) -> str:
-    """The numbers behind the page, folded."""
+    """The numbers behind the report, as folded tables in HTML."""
     run, ledger = document.get("run") or {}, document.get("ledger") or {}
     first, corrected = document.get("metrics") or {}, document.get("corrected") or {}
     metrics = [[_name(k), _text(v), _text(corrected.get(k))] for k, v in first.items()]

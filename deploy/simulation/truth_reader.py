@@ -1,4 +1,4 @@
-"""The truth that the simulator writes beside its logs, looked up by id.
+"""A reader of the truth that the simulator writes beside its logs: rows by id.
 
 Examples come in nearly the order of the truth's rows, so only the last few batches are held.
 """

@@ -69,7 +69,7 @@ class KafkaPort:
     async def report(self, report: Report) -> None:
         """Send dead letters and late clicks, and wait until they are there."""
         letters = report.dead_letters + dead_letters_of(report.rejected, self._join(), self._file)
-        sent = [await self._send_letter(letter) for letter in letters]
+        sent = [await self._send_dead_letter(letter) for letter in letters]
         if report.late.num_rows:
             value = encode_rows([report.late], report.late.schema)
             to = Partition(self._topics.late_clicks, self._labelled.number)
@@ -83,7 +83,7 @@ class KafkaPort:
         return [entry_of(self._labelled, record) for record in records]
 
     async def beginnings(self) -> Beginnings:
-        """The first offset each of the three logs has."""
+        """The first offset that is left of each of the three logs."""
         every = [*self._inputs, self._labelled]
         async with self._reading:
             found = await self._reader.beginnings(every)
@@ -105,7 +105,7 @@ class KafkaPort:
     def _file(self, source: str, _: int) -> str:
         return str(self._inputs[source == "clicks"])
 
-    async def _send_letter(self, letter: DeadLetter) -> asyncio.Future[int]:
+    async def _send_dead_letter(self, letter: DeadLetter) -> asyncio.Future[int]:
         self._letters[letter.reason] += 1
         headers = {
             CONTENT_TYPE: JSON,

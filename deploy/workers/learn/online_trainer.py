@@ -52,12 +52,12 @@ class OnlineTrainer:
         metrics: LearnMetrics,
         version: Version = THIS,
     ) -> None:
-        """Go on with what the store in `folder` holds; new: with the model in `source`, or none.
+        """Go on with the state in the store `folder`; a new one begins with the model in `source`.
 
         partitions: how many `topic` has. source: the store of a replay or another worker.
-        A store keeps the defaults it began with; version: of the program. Raises StoreHeldError
-        while another process has the store, ConfigError if it was made
-        with other settings or of another topic, StoreError.
+        version: of the program; a store keeps the defaults it began with. Raises StoreHeldError
+        while another process has the store, ConfigError if it was made with other settings or of
+        another topic, StoreError.
         """
         self._topic = topic
         self._metrics = metrics
@@ -111,11 +111,11 @@ class OnlineTrainer:
             with metrics.step("learn"):
                 self._learn(batch, partition, where)
             metrics.learned(len(kind), int(kind.sum()))
-        metrics.message(_sort(entry, batches))
+        metrics.message(_kind(entry, batches))
         self._dirty = True
         self._consistent = True
 
-    def keep(self, now: float) -> Mapping[int, int]:
+    def save_if_due(self, now: float) -> Mapping[int, int]:
         """Start a save if one is due; now: seconds of a steady clock.
 
         Returns the offset that each partition was learned up to in a save that was committed
@@ -157,7 +157,7 @@ class OnlineTrainer:
         self._metrics.model(self._training)
 
     def close(self, now: float, *, save: bool) -> Mapping[int, int]:
-        """Give up the store, if asked with a last save; returns as `keep`. Raises StoreError."""
+        """Close the store, after a last save if `save`. Returns and raises as `save_if_due`."""
         try:
             self._checkpoints.wait()
             if save and self._consistent and self._dirty:
@@ -169,7 +169,7 @@ class OnlineTrainer:
 
     @property
     def training(self) -> Training:
-        """The model and its measures, to look at."""
+        """The model and its evaluation, read-only."""
         return self._training
 
     def _committed(self) -> Mapping[int, int]:
@@ -254,7 +254,7 @@ class OnlineTrainer:
         return reader
 
     def _begin_from(self, source: Path) -> None:
-        """Take the model of another store, and nothing else of it."""
+        """Begin with the model of another store, and nothing else of that store."""
         with Store(source, read_only=True) as store:
             checkpoints = CheckpointStore(store)
             if checkpoints.values is None:
@@ -280,8 +280,8 @@ class OnlineTrainer:
         return saved
 
 
-def _sort(entry: Entry, batches: list[pa.RecordBatch]) -> str:
-    """What a message was, for the metrics."""
+def _kind(entry: Entry, batches: list[pa.RecordBatch]) -> str:
+    """The kind of a message, for the metrics: one of MESSAGES."""
     if batches:
         return "learned"
     if not isinstance(entry.header, Block):

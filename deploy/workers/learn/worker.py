@@ -149,7 +149,7 @@ class LearnWorker:
         """Save if a save is due, and commit what a save has taken in; called again and again."""
         epoch = self._epoch
         if self._trainer is not None and self.failure is None:
-            await self._guarded(self._keep, epoch)
+            await self._guarded(self._save_if_due, epoch)
 
     async def _guarded(self, work: Callable[[], Mapping[int, int]], epoch: int) -> None:
         try:
@@ -203,12 +203,12 @@ class LearnWorker:
                 raise DataError(f"{error} {POISON}") from error
             self._trainer.take(chunk.partition.number, entry, record.value or b"", place)
             self._read[chunk.partition.number] = record.offset + 1
-            done |= self._trainer.keep(time.monotonic())
+            done |= self._trainer.save_if_due(time.monotonic())
         self._read[chunk.partition.number] = chunk.end
         return done
 
-    def _keep(self) -> Mapping[int, int]:
-        return {} if self._trainer is None else self._trainer.keep(time.monotonic())
+    def _save_if_due(self) -> Mapping[int, int]:
+        return {} if self._trainer is None else self._trainer.save_if_due(time.monotonic())
 
     def _close(self) -> Mapping[int, int]:
         trainer, self._trainer = self._trainer, None
