@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ftrl.admission.generations import Filters
-from ftrl.kernels.count_codes import Bits
+from ftrl.kernels.count_codes import Bits, Tally
 from ftrl.table.layout import TableArrays
 from streams.compute.arrays import U8
 
@@ -26,7 +25,6 @@ TALLY = np.dtype(
         ("crowded", np.int64),
     ]
 )
-Tally = npt.NDArray[np.void]
 
 FULL = -1  # of `crowded`: the table is; 0: nothing is; else 1 + the number of a bucket that is
 

@@ -19,8 +19,9 @@ from ftrl.admission.admission import (
 )
 from ftrl.admission.generations import start_example
 from ftrl.kernels import count_codes, count_slot_codec
-from ftrl.kernels.arguments import FULL, Model, Rates, Tally
+from ftrl.kernels.arguments import FULL, Model, Rates
 from ftrl.kernels.batch import CORRECTION, LIMIT, Batch, Examples, prefetch_row
+from ftrl.kernels.count_codes import Tally
 from ftrl.kernels.slot_codec import SlotCodec, load, rounding_context, store
 from ftrl.kernels.workspace import TILE, Workspace, drop_absent, gather, in_lanes, look_up
 from ftrl.logistic import sigmoid

@@ -82,8 +82,3 @@ def quantize(values: F64, keys: U64, *, seed: int, purpose: int, variant: int) -
         q,
     )
     return Rounded(q, saturated)
-
-
-def dequantize(q: I16) -> F64:
-    """The values that q2.13 integers stand for, exactly."""
-    return q / SCALE

@@ -9,7 +9,6 @@ from ftrl.learner import Learner
 from ftrl.serving.bucketed import BucketedKeys, BucketedServingTable, bucketed_keys
 from ftrl.serving.table import serving_weights
 from ftrl.settings import AdmissionSettings
-from ftrl.table.fixedpoint import dequantize
 from ftrl.table.growing import Table
 from ftrl.table.layout import (
     BUCKET,
@@ -26,7 +25,17 @@ from streams.compute.arrays import U64, Bool
 from streams.errors import ConfigError
 from tests.oracles.ftrl import Row
 from tests.support import learning
-from tests.support.learning import arrays, bloom, learn, least, of, predict, random_rows, same_state
+from tests.support.learning import (
+    arrays,
+    bloom,
+    dequantize,
+    learn,
+    least,
+    of,
+    predict,
+    random_rows,
+    same_state,
+)
 from tests.support.tiers import tries
 
 kernel = pytest.mark.kernel  # not of those with many keys, which are slow in pure Python

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftrl.table.fixedpoint import HIGHEST_SUM, decode_sum, dequantize, encode_sum, quantize
+from ftrl.table.fixedpoint import HIGHEST_SUM, decode_sum, encode_sum, quantize
 from ftrl.table.rng import SERVING, STORED, rng_context, uniform, uniform_draws
 from streams.compute.arrays import F64
+from tests.support.learning import dequantize
 from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel

@@ -7,10 +7,9 @@ from hypothesis import assume, given, settings
 from ftrl.learner import Learner
 from ftrl.serving.table import ServingTable, ServingWeights, serving_weights
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from ftrl.table.fixedpoint import dequantize
 from tests.oracles.ftrl import Row
 from tests.support import learning
-from tests.support.learning import arrays, learn, random_rows
+from tests.support.learning import arrays, dequantize, learn, random_rows
 from tests.support.tiers import tries
 
 pytestmark = pytest.mark.kernel

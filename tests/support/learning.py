@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ftrl.admission.admission import Admission
 from ftrl.learner import Learned, Learner
 from ftrl.settings import AdmissionSettings, LearnerSettings
-from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
+from ftrl.table.fixedpoint import SCALE
+from streams.compute.arrays import F64, I8, I16, I64, U8, U64, Bool
 from tests.oracles.counter import ExactCounter
 from tests.oracles.ftrl import Row
 
@@ -85,6 +86,11 @@ def predict(learner: Learner, rows: Arrays) -> F64:
         weight=np.zeros(count),
         place=np.arange(count),
     ).logit
+
+
+def dequantize(q: I16) -> F64:
+    """The values that q2.13 integers stand for, exactly."""
+    return q / SCALE
 
 
 def of(layout: str, **changes: float | str) -> LearnerSettings:
