@@ -275,26 +275,27 @@ def take_click(
 
 
 @inlined
-def closing_time(
-    ring: Ring, index: Index, floor: Int, settings: KernelSettings, breaker: F64
-) -> Int:
+def closing_span(settings: KernelSettings, breaker: F64) -> Int:
+    """How long an impression is open at least, ms: the window, and the wait of an open breaker."""
+    return settings.window + settings.breaker.wait if breaker[OPEN] != 0 else settings.window
+
+
+@inlined
+def closing_time(ring: Ring, position: Int, floor: Int, span: Int) -> Int:
     """What the watermark must exceed for the first open impression to close, ms.
 
-    FOREVER if no impression is open.
+    position: of that impression in the ring. The result is FOREVER if no impression is open.
     """
-    first = ring.cursor[FIRST_OPEN]
-    if first == ring.cursor[NEXT]:
+    if ring.cursor[FIRST_OPEN] == ring.cursor[NEXT]:
         return FOREVER
-    span = settings.window + settings.breaker.wait if breaker[OPEN] != 0 else settings.window
-    ts: Int = ring.entries["ts"][position_of(first, index)]
+    ts: Int = ring.entries["ts"][position]
     return max(ts, floor) + span
 
 
 @inlined
-def decide_first(ring: Ring, index: Index, settings: KernelSettings, tally: Tally) -> None:
+def decide_first(ring: Ring, position: Int, settings: KernelSettings, tally: Tally) -> None:
     """Decide the first open impression: a positive, a negative, or one that is sampled out."""
     entries = ring.entries
-    position = position_of(ring.cursor[FIRST_OPEN], index)
     flags = entries["flags"][position]
     labels = flags & LABELS
     if (
@@ -354,7 +355,9 @@ def join(
     watermark = min(impressions_at, clicks_at)
     quiet = int(breaker[QUIET])
     judging = due(breaker, settings.breaker) if clicks_at < FOREVER else FOREVER
-    closing = closing_time(ring, index, floor, settings, breaker)
+    first_open = position_of(ring.cursor[FIRST_OPEN], index)
+    span = closing_span(settings, breaker)
+    closing = closing_time(ring, first_open, floor, span)
     i = 0
     j = 0
     for code in events.order:
@@ -390,13 +393,17 @@ def join(
                 breaker[OPEN] = 0.0
                 judged = True
         if judged:
-            closing = closing_time(ring, index, floor, settings, breaker)
+            span = closing_span(settings, breaker)
+            closing = closing_time(ring, first_open, floor, span)
         watermark = min(impressions_at, clicks_at)
         if queue.cursor[HEAPED] > 0:
             expire_early_clicks(impressions_at, settings, queue, tally, report)
         while watermark > closing:
-            decide_first(ring, index, settings, tally)
-            closing = closing_time(ring, index, floor, settings, breaker)
+            decide_first(ring, first_open, settings, tally)
+            first_open += 1
+            if first_open == len(ring.entries):
+                first_open = 0
+            closing = closing_time(ring, first_open, floor, span)
     watermarks[0] = impressions_at
     watermarks[1] = clicks_at
     breaker[QUIET] = quiet
