@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -231,13 +232,9 @@ class _Head:
         free = len(self._dead_letters)
         if free and self._rows.num_rows:
             after = row_position(self._rows, 0)
-            free = bisect_left(
-                self._dead_letters, after, key=lambda dead_letter: dead_letter.position
-            )
+            free = bisect_left(self._dead_letters, after, key=attrgetter("position"))
         if free and limit is not None:
-            free = min(
-                free, sum(dead_letter.position <= limit for dead_letter in self._dead_letters)
-            )
+            free = min(free, sum(letter.position <= limit for letter in self._dead_letters))
         freed, self._dead_letters = self._dead_letters[:free], self._dead_letters[free:]
         positions = [freed[-1].position] if freed else []
         newest = self.at.newest

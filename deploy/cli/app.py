@@ -63,7 +63,7 @@ def demo_command(
 
 @app.command("replay")
 def replay_command(
-    config: Annotated[Path, typer.Option("--config", help="The settings, TOML.")],
+    config: Config,
     impressions: Annotated[str, typer.Option("--impressions", help="A file, folder or glob.")],
     clicks: Annotated[str, typer.Option("--clicks", help="A file, folder or glob.")],
     out_folder: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],

@@ -9,6 +9,7 @@ a store.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Self
@@ -64,10 +65,8 @@ class Store:
         options.set_level_zero_slowdown_writes_trigger(48)
         options.set_level_zero_stop_writes_trigger(96)
         access = AccessType.read_only() if read_only else AccessType.read_write()
-        try:
+        with self._explained_errors():
             self._db = Rdict(str(path), options, access_type=access)
-        except Exception as error:  # rocksdict raises nothing narrower
-            raise self._explained(error) from error
         self._sync = WriteOptions()
         self._sync.sync = True
         # A store without a key was made by a process that was killed before it could mark it.
@@ -86,17 +85,13 @@ class Store:
 
         Raises StoreError when the disk refuses what RocksDB still writes (full, for example).
         """
-        try:
+        with self._explained_errors():
             self._db.close()
-        except Exception as error:  # rocksdict raises nothing narrower
-            raise self._explained(error) from error
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None. Raises StoreError where the block is damaged."""
-        try:
+        with self._explained_errors():
             value = self._db.get(key)
-        except Exception as error:  # rocksdict raises nothing narrower
-            raise self._explained(error) from error
         assert value is None or isinstance(value, bytes)
         return value
 
@@ -111,10 +106,8 @@ class Store:
                 return
             yield key
             iterator.next()
-        try:
+        with self._explained_errors():
             iterator.status()  # an iterator ends at a damaged block as at the last key
-        except Exception as error:  # rocksdict raises nothing narrower
-            raise self._explained(error) from error
 
     def write(
         self,
@@ -134,10 +127,8 @@ class Store:
             batch.delete(key)
         for key, value in puts.items():
             batch.put(key, value)
-        try:
+        with self._explained_errors():
             self._db.write(batch, self._sync if sync else WriteOptions())
-        except Exception as error:  # rocksdict raises nothing narrower
-            raise self._explained(error) from error
 
     def _check_place(self, create: bool) -> None:
         """Raise StoreError unless a store may be made here, where none is."""
@@ -201,6 +192,13 @@ class Store:
                 f"{MADE_BY}, which may not know all of it; upgrade clickloop"
             )
         return None if made_by is None else str(made_by)
+
+    @contextmanager
+    def _explained_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> StoreError:
         text = " ".join(str(error).split())

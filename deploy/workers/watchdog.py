@@ -61,7 +61,7 @@ class Watchdog:
         self._beats = 0
         self._beating: asyncio.Task[None] | None = None
         self._limit = stuck_after / 1000
-        self._probes = (*probes, Probe("its event loop is blocked", lambda: 1, self._beaten))
+        self._probes = (*probes, Probe("its event loop is blocked", lambda: 1, lambda: self._beats))
         self._over = threading.Event()
 
     async def start(self) -> None:
@@ -74,9 +74,6 @@ class Watchdog:
         self._over.set()
         if self._beating is not None:
             self._beating.cancel()
-
-    def _beaten(self) -> int:
-        return self._beats
 
     async def _beat(self) -> None:
         while True:

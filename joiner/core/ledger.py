@@ -1,7 +1,7 @@
 """The ledger: what became of every event, and the clicks' delays. It balances at every moment."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -128,17 +128,8 @@ class Ledger:
     @property
     def all_clicks(self) -> ClickLedger:
         """The sum over the click types."""
-        parts = list(self.clicks.values())
-        return ClickLedger(
-            read=sum(p.read for p in parts),
-            matched=sum(p.matched for p in parts),
-            waiting=sum(p.waiting for p in parts),
-            duplicates=sum(p.duplicates for p in parts),
-            late=sum(p.late for p in parts),
-            orphans=sum(p.orphans for p in parts),
-            rejected=sum(p.rejected for p in parts),
-            positives=sum(p.positives for p in parts),
-        )
+        counts = zip(*(astuple(ledger) for ledger in self.clicks.values()), strict=True)
+        return ClickLedger(*map(sum, counts))
 
 
 def empty_tally(click_types: int) -> Tally:

@@ -19,6 +19,7 @@ The outcome depends on the rows alone, not on how they are divided into chunks.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -160,14 +161,9 @@ class Guard:
         next_row = next((row_position(batch, 0) for batch in self._held if len(batch)), None)
         free = len(self._dead_letters)
         if next_row is not None:
-            free = bisect_left(
-                self._dead_letters, next_row, key=lambda dead_letter: dead_letter.position
-            )
-        dead_letters, self._dead_letters = (
-            tuple(self._dead_letters[:free]),
-            self._dead_letters[free:],
-        )
-        return RowChunk(rows, dead_letters)
+            free = bisect_left(self._dead_letters, next_row, key=attrgetter("position"))
+        freed, self._dead_letters = self._dead_letters[:free], self._dead_letters[free:]
+        return RowChunk(rows, tuple(freed))
 
     def _dead_letter(self, rows: pa.RecordBatch, i: int) -> DeadLetter:
         src_offset, src_row = row_position(rows, i)

@@ -7,7 +7,8 @@ about a single line is slow, so it is not asked where `json_fault` finds a fault
 known to refuse.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,13 +110,9 @@ class JsonParser:
                     return None
             return self.table(lines, part)
 
-        def undecodable() -> list[int]:
-            return self._undecodable(lines, index)
-
-        def duplicates() -> list[int]:
-            return _duplicates(lines, index)
-
-        guesses = [undecodable, duplicates]
+        undecodable = partial(self._undecodable, lines, index)
+        duplicates = partial(_duplicates, lines, index)
+        guesses: list[Callable[[], list[int]]] = [undecodable, duplicates]
         if self._expect_duplicates:
             guesses = [lambda: [*undecodable(), *duplicates()]]
         blocks, bad = split_bad_rows(index, read, guesses)

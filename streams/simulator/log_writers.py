@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, cast
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +21,6 @@ LogFormat = Literal["parquet", "ndjson", "ndjson.gz"]
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint16)
 _DISTINCT = ("impression_id", "ts", "impression_ts", "true_p", "delay_ms")
 _GZIP_LEVEL = 3  # level 6 takes twice as long for a tenth less
-
-
-class LogFile(Protocol):
-    """A file that takes blocks of rows."""
-
-    def write(self, rows: Rows) -> None:
-        """Append a block."""
-
-    def close(self) -> None:
-        """Finish the file."""
 
 
 class ParquetFile:
@@ -79,6 +69,9 @@ class NdjsonFile:
         """Finish the file."""
         self._stream.close()
         self._file.close()
+
+
+LogFile: TypeAlias = ParquetFile | NdjsonFile
 
 
 def impression_log(path: Path, world: World) -> LogFile:

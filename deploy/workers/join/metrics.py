@@ -26,12 +26,8 @@ class JoinMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of it, as it is now. The counts are those of the partition, over all its workers."""
-        messages = CounterMetricFamily(
-            "clickloop_join_messages", "Messages this worker joined.", labels=["partition"]
-        )
-        seconds = CounterMetricFamily(
-            "clickloop_join_turn_seconds", "Time spent joining.", labels=["partition"]
-        )
+        messages = _counter("messages", "Messages this worker joined.")
+        seconds = _counter("turn_seconds", "Time spent joining.")
         letters = CounterMetricFamily(
             "clickloop_join_dead_letters", "Dead letters this worker sent.", labels=["reason"]
         )
@@ -54,12 +50,8 @@ class JoinMetrics(Collector):
 
 
 def _of_joiners(joiners: dict[str, Joiner]) -> Iterator[Metric]:
-    shown = CounterMetricFamily(
-        "clickloop_join_impressions", "What became of them.", labels=["partition", "outcome"]
-    )
-    clicked = CounterMetricFamily(
-        "clickloop_join_clicks", "What became of them.", labels=["partition", "outcome"]
-    )
+    shown = _counter("impressions", "What became of them.", "outcome")
+    clicked = _counter("clicks", "What became of them.", "outcome")
     open_ = _gauge("open_impressions", "Impressions not decided yet.")
     size = _gauge("bytes", "Bytes of what is known.", "where")
     delay = _gauge("watermark_delay_seconds", "The join's watermark behind the clock.")
@@ -81,6 +73,10 @@ def _of_joiners(joiners: dict[str, Joiner]) -> Iterator[Metric]:
         breaker.add_metric([name], joiner.breaker.open)
         openings.add_metric([name], joiner.breaker.openings)
     yield from (shown, clicked, open_, size, delay, breaker, openings)
+
+
+def _counter(name: str, words: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"clickloop_join_{name}", words, labels=["partition", *labels])
 
 
 def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:

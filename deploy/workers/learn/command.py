@@ -5,7 +5,6 @@ Kafka ── chunks ── agent ── LearnWorker ── OnlineTrainer (one th
                       └─ health, metrics, watchdog
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,38 +12,14 @@ import pyarrow as pa
 from deploy.settings import Settings
 from deploy.workers.health import Health
 from deploy.workers.learn.worker import LearnWorker
-from deploy.workers.service import Connection, Ticker, connection_of, supervise
+from deploy.workers.service import Ticker, connection_of, supervise
 from ftrl import Training
-from streams.kafka.consume import App, create_app, run
+from streams.kafka.consume import create_app, run
 
 TICK_S = 0.25  # how often the worker looks whether a save is due, or done
 
 # A value of each type that an example must have.
 _PLAIN = {pa.string(): "", pa.int64(): 0, pa.int8(): 0, pa.float64(): 1.0, pa.bool_(): True}
-
-
-@dataclass(frozen=True, slots=True)
-class LearnConfig:
-    """What a learn worker reads. topic: the labelled one."""
-
-    connection: Connection
-    topic: str
-
-
-def config_of(settings: Settings) -> LearnConfig:
-    """The same from the settings. Raises ConfigError without its credentials."""
-    return LearnConfig(connection_of(settings, "learn"), settings.topics.labelled)
-
-
-def learn_app(
-    settings: Settings, config: LearnConfig, store: Path, source: Path | None
-) -> tuple[App, LearnWorker]:
-    """An app that learns from the topic while it is given all its partitions."""
-    worker = LearnWorker(settings, config.topic, store, source)
-    reach = config.connection
-    app = create_app(reach.group, reach.brokers, worker, exclusive=True, **reach.app)
-    worker.attach(app)
-    return app, worker
 
 
 def warm(settings: Settings) -> None:
@@ -63,11 +38,14 @@ def warm(settings: Settings) -> None:
 def learn(settings: Settings, store: Path, source: Path | None) -> None:
     """Run the worker until SIGTERM or SIGINT. Ends the process, or raises what made it stop.
 
+    The worker learns from the labelled topic while it is given all of the topic's partitions.
     store: a folder of its own. source: the store whose weights a new one begins with.
     """
-    config = config_of(settings)
+    reach = connection_of(settings, "learn")
     warm(settings)
-    app, worker = learn_app(settings, config, store, source)
+    worker = LearnWorker(settings, settings.topics.labelled, store, source)
+    app = create_app(reach.group, reach.brokers, worker, exclusive=True, **reach.app)
+    worker.attach(app)
     health = Health(settings.worker.learn_http, worker.not_ready, worker.metrics.registry)
     ticker = Ticker(worker.tick, TICK_S)
     supervise(app, health, worker.probe(), settings.worker.stuck_after, ticker)

@@ -102,19 +102,6 @@ class App(faust.App):
         sent = await self.producer.send(to.topic, None, value, to.number, None, dict(headers))
         return asyncio.ensure_future(_offset(sent))
 
-    async def publish(
-        self, to: Partition, value: bytes, headers: Mapping[str, bytes], key: bytes | None = None
-    ) -> int:
-        """Append a message to a partition and wait until all replicas have it: its offset.
-
-        Raises ProducerSendError or KafkaError if that failed; the message may be there all the
-        same.
-        """
-        done = await self.producer.send_and_wait(
-            to.topic, key, value, to.number, None, dict(headers)
-        )
-        return int(done.offset)
-
 
 def create_app(
     group: str,

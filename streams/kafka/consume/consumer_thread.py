@@ -84,11 +84,7 @@ def _unwrapped(held: Any) -> None:
     long as parsing it.
     """
     if isinstance(held, FetchResult) and held._partition_records is not None:
-        held._partition_records._consumer_record = _as_it_is
-
-
-def _as_it_is(_: TP, record: Any) -> Any:
-    return record
+        held._partition_records._consumer_record = lambda _, record: record
 
 
 async def _drain(

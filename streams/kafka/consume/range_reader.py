@@ -25,12 +25,6 @@ class RangeReader:
         found = await self._consumer.beginning_offsets(wanted)
         return {Partition(*tp): offset for tp, offset in found.items()}
 
-    async def ends(self, partitions: list[Partition]) -> Mapping[Partition, int]:
-        """The offset after the last record of each partition."""
-        wanted = [TopicPartition(*each) for each in partitions]
-        found = await self._consumer.end_offsets(wanted)
-        return {Partition(*tp): offset for tp, offset in found.items()}
-
     async def records(self, partition: Partition, start: int, stop: int) -> list[Message]:
         """The records there are from offset `start` up to, not including, `stop`."""
         tp = TopicPartition(*partition)

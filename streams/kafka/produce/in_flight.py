@@ -187,8 +187,7 @@ class InFlightBuffer:
             run = keys.slice(first, last - first)
             records = encoded_records(run, values.slice(first, last - first))
             with self._lock:
-                if self._in_flight and self._in_flight[0].future.is_done:
-                    self._settle()
+                self._settle()
                 if self._renew:
                     self._reconnect()
                 self._bytes += len(records)
@@ -270,8 +269,7 @@ class InFlightBuffer:
     def raise_failures(self) -> None:
         """Raise DeliveryError for what is known to have failed since the last time."""
         with self._lock:
-            if self._in_flight and self._in_flight[0].future.is_done:
-                self._settle()
+            self._settle()
             if self._failures:
                 failures, self._failures = tuple(self._failures), []
                 raise DeliveryError(failures)

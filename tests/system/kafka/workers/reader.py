@@ -113,11 +113,9 @@ def main(address: str, group: str, path: str, options: str) -> None:
             while reading.gate is not None and not Path(reading.gate).exists():
                 await asyncio.sleep(0.05)
             if reading.publish is not None:
-                await app.publish(
-                    Partition(reading.publish, chunk.partition.number),
-                    json.dumps(values).encode(),
-                    {"begin": str(chunk.begin).encode()},
-                )
+                to = Partition(reading.publish, chunk.partition.number)
+                begin = {"begin": str(chunk.begin).encode()}
+                await (await app.send_to(to, json.dumps(values).encode(), begin))
             if reading.commit:
                 app.edge.commit_through(chunk.partition, chunk.end - reading.keep, chunk.epoch)
 
