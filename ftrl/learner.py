@@ -15,14 +15,7 @@ from ftrl.admission.admission import Admission
 from ftrl.eviction.eviction import Eviction
 from ftrl.kernels import count_codes, slot_codec
 from ftrl.kernels.arguments import FULL, TALLY, Model, Rates
-from ftrl.kernels.batch import (
-    CORRECTION,
-    Batch,
-    Examples,
-    batch_of,
-    examples_of,
-    thresholds_of,
-)
+from ftrl.kernels.batch import CORRECTION, Batch, Examples, batch_of, examples_of, thresholds_of
 from ftrl.kernels.learn import learn_rows, weight
 from ftrl.kernels.slot_codec import SlotCodec
 from ftrl.kernels.threads import WorkerPool
@@ -68,10 +61,7 @@ class Learner:
         self.settings = settings
         self._rates = Rates(settings.alpha, settings.beta, settings.l1, settings.l2)
         self._table = Table(
-            settings.layout,
-            settings.max_features,
-            settings.memory,
-            aged=settings.expire_after > 0,
+            settings.layout, settings.max_features, settings.memory, aged=settings.expire_after > 0
         )
         self._admission = Admission(admission)
         self._sketch = hyperloglog.registers()

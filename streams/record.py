@@ -45,19 +45,6 @@ EXPECTED: dict[ValueType, str] = {
     "list": "a list of strings",
 }
 
-_PLAIN: dict[ValueType, pa.DataType] = {
-    "string": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "list": pa.list_(pa.string()),
-}
-
-
-def plain_type(kind: ValueType) -> pa.DataType:
-    """The Arrow type of a kind of value, without dictionaries."""
-    return _PLAIN[kind]
-
 
 @dataclass(frozen=True)
 class RecordType:

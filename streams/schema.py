@@ -14,6 +14,7 @@ import pyarrow as pa
 FEATURE_PREFIX = "features."
 CLICK = "click"
 MAX_ID_BYTES = 128
+DEFAULTS = {"offset": 0.0, "weight": 1.0}  # of an impression that does not say
 
 
 class Kind(IntEnum):
@@ -25,9 +26,9 @@ class Kind(IntEnum):
 
 ValueType = Literal["string", "int", "float", "bool", "list"]
 
-_ARROW: dict[str, pa.DataType] = {
-    # Dictionaries: each distinct string of a batch is hashed, and written, once.
-    "string": pa.dictionary(pa.int32(), pa.string()),
+# The Arrow type of each kind of value, without dictionaries.
+PLAIN: dict[ValueType, pa.DataType] = {
+    "string": pa.string(),
     "int": pa.int64(),
     "float": pa.float64(),
     "bool": pa.bool_(),
@@ -53,7 +54,8 @@ class Field:
     @property
     def arrow_type(self) -> pa.DataType:
         """The type of its column in a batch."""
-        return _ARROW[self.type]
+        # Dictionaries: each distinct string of a batch is hashed, and written, once.
+        return pa.dictionary(pa.int32(), pa.string()) if self.type == "string" else PLAIN[self.type]
 
 
 POSITION_FIELDS = (

@@ -14,13 +14,12 @@ from streams.compute.arrays import I16, Bool
 from streams.deadletter import DeadLetter, shown
 from streams.record import BadRow, ColumnCheck, Origin, ParsedRows, RecordType, RowChunk
 from streams.rules import TODAY
-from streams.schema import CLICK, MAX_ID_BYTES
+from streams.schema import CLICK, DEFAULTS, MAX_ID_BYTES
 
 MAX_TS = 253_402_300_799_999  # the last millisecond of the year 9999
 
 EXPECTED_TS = "a whole number of milliseconds since 1970, before the year 10000,"
 _EXPECTED_ID = f"a string of 1 to {MAX_ID_BYTES} bytes"
-_DEFAULTS = {"offset": 0.0, "weight": 1.0}
 
 
 def validate(
@@ -150,7 +149,7 @@ def _batch(parsed: ParsedRows, record: RecordType, origin: Origin) -> pa.RecordB
     columns = dict(parsed.columns)
     columns["src_offset"], columns["src_row"] = map(pa.array, origin.positions(parsed.rows))
     if record.source == "impressions":
-        for name, default in _DEFAULTS.items():
+        for name, default in DEFAULTS.items():
             columns[name] = columns[name].fill_null(default)
     else:
         types = pa.array(record.schema.click_types, pa.string())

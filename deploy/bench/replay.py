@@ -93,9 +93,7 @@ def _replay(config: Path, logs: Path) -> Measured:
     command += ["--impressions", str(logs / "impressions.*")]
     command += ["--clicks", str(logs / "clicks.*")]
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        command, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     ) as process:
         assert process.stdout is not None
         text = process.stdout.read()

@@ -125,8 +125,7 @@ def produce_command(
         float | None, typer.Option("--rate", min=0.001, help="Rows a second. Default: flat out.")
     ] = None,
     letters: Annotated[
-        Path | None,
-        typer.Option("--dead-letters", help="A new file for rows that cannot be read."),
+        Path | None, typer.Option("--dead-letters", help="A new file for rows that cannot be read.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -137,14 +136,7 @@ def produce_command(
         loaded = settings.load(config)
         with progress("produce") as bar, stop_on_signal() as stop:
             done = produce.produce(
-                loaded,
-                source,
-                path,
-                form=form,
-                rate=rate,
-                letters=letters,
-                progress=bar,
-                stop=stop,
+                loaded, source, path, form=form, rate=rate, letters=letters, progress=bar, stop=stop
             )
             stopped = stop()
         if as_json:

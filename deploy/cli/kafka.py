@@ -56,8 +56,7 @@ def worker_learn_command(
     config: Config,
     store: Annotated[Path, typer.Option("--store", help="Its own folder: made, or gone on with.")],
     source: Annotated[
-        Path | None,
-        typer.Option("--from", help="A new store begins with the weights of this one."),
+        Path | None, typer.Option("--from", help="A new store begins with the weights of this one.")
     ] = None,
 ) -> None:
     """Learn from the labelled topic, each example once, and publish serving versions."""

@@ -112,10 +112,7 @@ def time_taken(throughput: Mapping[str, float]) -> str:
 
 def ledger_balance(ledger: Json) -> str:
     """Nothing, or the first way in which the ledger does not add up."""
-    for total, flows in (
-        ("impressions", counts.IMPRESSION_FLOWS),
-        ("clicks", counts.CLICK_FLOWS),
-    ):
+    for total, flows in (("impressions", counts.IMPRESSION_FLOWS), ("clicks", counts.CLICK_FLOWS)):
         read, counted = ledger.get(total) or 0, sum(ledger.get(key) or 0 for key, _, _ in flows)
         if read != counted:
             return f" <b>The ledger does not balance: {read:,} {total} read, {counted:,} told.</b>"

@@ -54,10 +54,7 @@ def truth_summary(truth: Mapping[str, Any]) -> Rows:
 
 
 def _impressions(ledger: Mapping[str, int]) -> str:
-    parts = [
-        f"{ledger['positives']:,} clicked",
-        f"{ledger['negatives']:,} not clicked in time",
-    ]
+    parts = [f"{ledger['positives']:,} clicked", f"{ledger['negatives']:,} not clicked in time"]
     for key, words in (
         ("sampled_out", "sampled out"),
         ("duplicate_impressions", "duplicate"),

@@ -219,11 +219,7 @@ class CheckpointStore:
         return self._writing is not None and not self._writing.done()
 
     def save(
-        self,
-        slots: Array,
-        touched: U64,
-        arrays: Mapping[str, Encode],
-        values: Mapping[str, Any],
+        self, slots: Array, touched: U64, arrays: Mapping[str, Encode], values: Mapping[str, Any]
     ) -> None:
         """Copy what must be written of the table, and write all in the background.
 

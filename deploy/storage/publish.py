@@ -97,11 +97,7 @@ def _keys(store: Store, number: int) -> Iterator[bytes]:
 
 
 def _put(
-    puts: dict[bytes, bytes],
-    name: str,
-    number: int,
-    column: npt.NDArray[Any],
-    page_size: int,
+    puts: dict[bytes, bytes], name: str, number: int, column: npt.NDArray[Any], page_size: int
 ) -> tuple[str, ...]:
     """Add the pages of a column to `puts`; returns their digests."""
     digests = []

@@ -110,11 +110,7 @@ class Store:
             iterator.status()  # an iterator ends at a damaged block as at the last key
 
     def write(
-        self,
-        puts: Mapping[bytes, bytes],
-        deletes: tuple[bytes, ...] = (),
-        *,
-        sync: bool = True,
+        self, puts: Mapping[bytes, bytes], deletes: tuple[bytes, ...] = (), *, sync: bool = True
     ) -> None:
         """Put and delete in one atomic write: all of it is there, or none.
 

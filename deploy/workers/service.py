@@ -37,13 +37,7 @@ def connection_of(settings: Settings, role: Literal["join", "learn"]) -> Connect
     )
 
 
-def supervise(
-    app: App,
-    health: Health,
-    probe: Probe,
-    stuck_after: int,
-    *tickers: "Ticker",
-) -> None:
+def supervise(app: App, health: Health, probe: Probe, stuck_after: int, *tickers: "Ticker") -> None:
     """Run health, metrics and watchdog beside the worker's app, and `tickers`; print the address.
 
     probe: of the worker's work. stuck_after: ms without progress, after which the watchdog ends it.

@@ -22,13 +22,7 @@ import numpy.typing as npt
 
 from ftrl.admission import bloom
 from ftrl.admission.bloom import LINE_BYTES, LINE_WORDS, line_of, sight, sightings
-from ftrl.admission.generations import (
-    CERTAIN,
-    CONTROL,
-    AdmissionRules,
-    Filters,
-    first_progress,
-)
+from ftrl.admission.generations import CERTAIN, CONTROL, AdmissionRules, Filters, first_progress
 from ftrl.settings import MAX_ADMIT_AFTER, AdmissionSettings
 from ftrl.table.rng import ADMITTED, mix, row_context
 from streams.compute.aligned import aligned

@@ -90,12 +90,7 @@ class Corrected:
         negatives.forget(self._span)
 
     def _correct(
-        self,
-        batch: pa.RecordBatch,
-        logit: F64,
-        place: I64,
-        late: Bool,
-        negatives: _Negatives,
+        self, batch: pa.RecordBatch, logit: F64, place: I64, late: Bool, negatives: _Negatives
     ) -> None:
         """Move the examples of the rows that are corrections (`late`) to the positives."""
         kept: Bool = batch.column("kept").to_numpy(zero_copy_only=False)[late]

@@ -6,13 +6,7 @@ The whole configuration travels in every snapshot; a scorer uses only that copy.
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from streams import schema
 from streams.schema import EventSchema

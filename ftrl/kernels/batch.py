@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.compute.arrays import F64, I8, I64, U8, U64, Bool
+from streams.compute.arrays import F64, I8, I64, U8, U64, Bool, read_only
 from streams.compute.intrinsics import CACHE_LINE, prefetch
 from streams.compute.jit import inlined, kernel
 from streams.schema import Kind
@@ -231,15 +231,3 @@ def _clipped(array: F64) -> F64:
     if np.abs(array).max(initial=0) > LIMIT:
         array = array.clip(-LIMIT, LIMIT)
     return read_only(array, np.float64)
-
-
-def read_only(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """`array` as contiguous and read-only, so that the kernels are compiled for one type only.
-
-    Raises ValueError if `dtype` cannot represent its values.
-    """
-    view = np.ascontiguousarray(array, dtype).view()
-    if array.dtype != dtype and not np.array_equal(view, array):
-        raise ValueError(f"{dtype} does not hold all of {array.dtype} values")
-    view.flags.writeable = False
-    return view

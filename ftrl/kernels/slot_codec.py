@@ -14,14 +14,7 @@ import numpy as np
 from ftrl.kernels.arguments import Model, Rates
 from ftrl.kernels.count_codes import GRADIENTS, Bits, squares
 from ftrl.kernels.workspace import Workspace, clear_lanes, in_lanes
-from ftrl.table.fixedpoint import (
-    HIGHEST,
-    HIGHEST_SUM,
-    LOWEST,
-    SCALE,
-    decode_sum,
-    encode_sum,
-)
+from ftrl.table.fixedpoint import HIGHEST, HIGHEST_SUM, LOWEST, SCALE, decode_sum, encode_sum
 from ftrl.table.layout import FIXED, LAYOUTS, MaybeHomes, Slot, Slots, Stored
 from ftrl.table.rng import STORED, row_context, uniform_draws
 from ftrl.table.touched import touch, touch_if_untouched

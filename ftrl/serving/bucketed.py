@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftrl.kernels.batch import Batch, read_only
+from ftrl.kernels.batch import Batch
 from ftrl.serving.table import ServedWeights
 from ftrl.table.fixedpoint import SCALE
 from ftrl.table.layout import BUCKET, bucket_of, tag_of
-from streams.compute.arrays import F64, I16, I64, U16, U32, U64
+from streams.compute.arrays import F64, I16, I64, U16, U32, U64, read_only
 from streams.compute.jit import inlined, kernel
 
 _TAG_BITS = np.uint64(32)

@@ -112,13 +112,7 @@ class ServingTable(ServedWeights):
         self._shift = home_shift(capacity)
         self._keys: U64 = np.zeros(capacity, np.uint64)
         self._q: I16 = np.zeros(capacity, np.int16)
-        _fill(
-            self._keys,
-            self._q,
-            self._shift,
-            np.array(keys, np.uint64),
-            np.array(q, np.int16),
-        )
+        _fill(self._keys, self._q, self._shift, np.array(keys, np.uint64), np.array(q, np.int16))
 
     @property
     def nbytes(self) -> int:

@@ -76,9 +76,6 @@ def quantize(values: F64, keys: U64, *, seed: int, purpose: int, variant: int) -
     q = np.empty(len(values), np.int16)
     context = np.uint64(rng_context(np.uint64(seed), np.uint64(purpose), np.uint64(variant)))
     saturated = _round(
-        np.ascontiguousarray(values, np.float64),
-        np.ascontiguousarray(keys, np.uint64),
-        context,
-        q,
+        np.ascontiguousarray(values, np.float64), np.ascontiguousarray(keys, np.uint64), context, q
     )
     return Rounded(q, saturated)

@@ -1,13 +1,10 @@
 """The input of a step for the kernel: checked, its ids hashed, its columns as arrays."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from joiner.core.kernel_types import CODES, NOT_ACCEPTED, Events
-from streams.compute.arrays import I64, U8
+from streams.compute.arrays import I64, U8, read_only
 from streams.compute.murmur3 import hash128
 from streams.events import FOREVER, IMPRESSIONS_END
 from streams.schema import EventSchema
@@ -39,22 +36,22 @@ class StepReader:
         _check_order(order, (impressions.num_rows, clicks.num_rows), watermarks)
         impression_lo, impression_hi = hash128(impressions.column("impression_id"))
         click_lo, click_hi = hash128(clicks.column("impression_id"))
-        impression_ts = _read_only(impressions.column("ts").to_numpy())
-        click_ts = _read_only(clicks.column("ts").to_numpy())
+        impression_ts = read_only(impressions.column("ts").to_numpy())
+        click_ts = read_only(clicks.column("ts").to_numpy())
         lengths = len(impression_ts), len(click_ts)
         if clocks is not None and (len(clocks[0]), len(clocks[1])) != lengths:
             raise ValueError("the clocks are not as long as their batches")
         return Events(
-            order=_read_only(order),
-            impression_lo=_read_only(impression_lo),
-            impression_hi=_read_only(impression_hi),
+            order=read_only(order),
+            impression_lo=read_only(impression_lo),
+            impression_hi=read_only(impression_hi),
             impression_ts=impression_ts,
-            impression_clock=impression_ts if clocks is None else _read_only(clocks[0]),
-            click_lo=_read_only(click_lo),
-            click_hi=_read_only(click_hi),
+            impression_clock=impression_ts if clocks is None else read_only(clocks[0]),
+            click_lo=read_only(click_lo),
+            click_hi=read_only(click_hi),
             click_ts=click_ts,
-            click_clock=click_ts if clocks is None else _read_only(clocks[1]),
-            click_type=_read_only(clicks.column("type").to_numpy()),
+            click_clock=click_ts if clocks is None else read_only(clocks[1]),
+            click_type=read_only(clicks.column("type").to_numpy()),
         )
 
     def _check_batches(self, impressions: pa.RecordBatch, clicks: pa.RecordBatch) -> None:
@@ -82,10 +79,3 @@ def _check_order(order: U8, rows: tuple[int, int], watermarks: I64) -> None:
             raise ValueError(f"the {name} had ended already")
         if counts[end] and np.any(order[np.argmax(order == end) :] == source):
             raise ValueError(f"the order names {name} after their end")
-
-
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only, contiguous view: the kernel is compiled once, whoever made the array."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view

@@ -1,7 +1,8 @@
 """Compiled arithmetic that kernels of all rooms share: how they compile, hashes, memory lines.
 
 - `aligned`: arrays that start at a cache line
-- `arrays`: the types of the arrays that kernels take, named by their dtype
+- `arrays`: the arrays that kernels take: their types, named by their dtype, and how they are made
+  alike
 - `floats`: numbers of any width as float64
 - `intrinsics`: instructions of the processor beyond arithmetic, in plain Python without Numba
 - `jit`: the one way kernels are compiled: Numba with the options that a reproducible run needs
@@ -10,12 +11,4 @@
 - `splitmix`: SplitMix64: 64 bits mixed until they look random
 """
 
-__all__ = [
-    "aligned",
-    "arrays",
-    "floats",
-    "intrinsics",
-    "jit",
-    "murmur3",
-    "splitmix",
-]
+__all__ = ["aligned", "arrays", "floats", "intrinsics", "jit", "murmur3", "splitmix"]

@@ -15,8 +15,8 @@ from streams.compute.arrays import I64, Bool
 from streams.compute.floats import float64
 from streams.deadletter import raw_row
 from streams.errors import DataError
-from streams.record import FEATURES, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
-from streams.schema import FEATURE_PREFIX, ValueType
+from streams.record import FEATURES, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType
+from streams.schema import FEATURE_PREFIX, PLAIN, ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _cast(array: pa.Array, kind: ValueType) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if kind != "float" or pa.types.is_null(array.type):
-        return array.cast(plain_type(kind))
+        return array.cast(PLAIN[kind])
     array = float64(array)
     nan = pc.is_nan(array)
     return pc.if_else(nan, None, array) if nan.true_count else array

@@ -22,8 +22,8 @@ from streams.formats.bad_row_search import split_bad_rows
 from streams.formats.json_faults import INT64
 from streams.formats.lines import Lines, read_lines
 from streams.formats.options import DEFAULT, ReadOptions
-from streams.record import EXPECTED, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
-from streams.schema import ValueType
+from streams.record import EXPECTED, TIMES, BadRow, ColumnCheck, ParsedRows, RecordType
+from streams.schema import PLAIN, ValueType
 from streams.validate import EXPECTED_TS
 
 LIST_SEPARATOR = "|"
@@ -208,7 +208,7 @@ def _numbers(cells: pa.Array, kind: ValueType) -> tuple[pa.Array, Bool, Bool]:
     is_int = kind == "int"
     plain = pc.match_substring_regex(cells, _PLAIN_INT if is_int else _PLAIN_FLOAT)
     plain = plain.fill_null(False)
-    arrow = pc.if_else(plain, cells, "0").cast(plain_type(kind))
+    arrow = pc.if_else(plain, cells, "0").cast(PLAIN[kind])
     known = plain.to_numpy(zero_copy_only=False)
     misfit, beyond = np.zeros_like(known), np.zeros_like(known)
     if known.all():

@@ -25,8 +25,8 @@ from streams.formats.duplicate_keys import duplicated
 from streams.formats.json_faults import INT64, JSON_WHITESPACE, Fault, json_fault, unexplained_fault
 from streams.formats.lines import Lines, read_lines
 from streams.formats.options import DEFAULT, ReadOptions
-from streams.record import FEATURES, BadRow, ColumnCheck, ParsedRows, RecordType, plain_type
-from streams.schema import ValueType
+from streams.record import FEATURES, BadRow, ColumnCheck, ParsedRows, RecordType
+from streams.schema import PLAIN, ValueType
 
 _BLANKS = JSON_WHITESPACE.encode()
 
@@ -186,9 +186,9 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _json_schema(record: RecordType) -> pa.Schema:
-    columns = [(name, plain_type(kind)) for name, kind in record.members.items()]
+    columns = [(name, PLAIN[kind]) for name, kind in record.members.items()]
     if record.source == "impressions":
-        fields = [(field.name, plain_type(field.type)) for field in record.fields]
+        fields = [(field.name, PLAIN[field.type]) for field in record.fields]
         columns.append((FEATURES, pa.struct(fields)))
     return pa.schema(columns)
 

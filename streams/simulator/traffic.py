@@ -77,10 +77,7 @@ class Traffic:
         self.settings = settings
         self.world = World(settings)
         self.delays = Delays(
-            settings.delay_median,
-            settings.window,
-            settings.beyond_window,
-            settings.longest_delay,
+            settings.delay_median, settings.window, settings.beyond_window, settings.longest_delay
         )
         self._truth = Truth(self.world)
         self._random = self.world.random

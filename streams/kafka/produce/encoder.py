@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.record import FEATURES, RecordType
-from streams.schema import ValueType
+from streams.schema import DEFAULTS, ValueType
 
-_DEFAULTS = {"offset": 0.0, "weight": 1.0}
 _SPECIAL = r'[\x00-\x1f"\\]'  # what JSON strings must escape
 
 
@@ -41,8 +40,8 @@ def _object(members: list[pa.Array], rows: int) -> pa.Array:
 
 def _member(name: str, array: pa.Array, kind: ValueType) -> pa.Array:
     """`,"name":value` of each row; the empty string where the value is null or the default."""
-    if name in _DEFAULTS and kind == "float":
-        array = pc.if_else(pc.equal(array, _DEFAULTS[name]), None, array)
+    if name in DEFAULTS and kind == "float":
+        array = pc.if_else(pc.equal(array, DEFAULTS[name]), None, array)
     if kind == "string":
         text = _quoted(array)
     elif kind == "list":
