@@ -72,9 +72,8 @@ class FieldConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.edges is not None and list(self.edges) != sorted(set(self.edges)):
-            raise ValueError("edges must be finite, distinct and ascending")
-        if self.edges is not None and not all(abs(e) < float("inf") for e in self.edges):
+        edges = list(self.edges or ())
+        if edges != sorted(set(edges)) or not all(map(math.isfinite, edges)):
             raise ValueError("edges must be finite, distinct and ascending")
         kind = self.value_type()
         if self.serve_as is not None and type(self.serve_as) not in _SERVABLE[kind]:

@@ -1,7 +1,7 @@
 """The joiner: impressions and clicks in, labelled examples out. No clock, no I/O."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -189,20 +189,13 @@ class Joiner:
 
     def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Enter rows that were rejected before the join into the ledger."""
-        if letters:
-            types = Counter(x.click_type or "" for x in letters if x.source == "clicks")
-            self.count_rejected(sum(x.source == "impressions" for x in letters), types)
-
-    def count_rejected(self, impressions: int = 0, clicks: Mapping[str, int] | None = None) -> None:
-        """Enter numbers of rows that were rejected before the join into the ledger.
-
-        clicks: their number by type; "" is for those of no declared type.
-        """
+        impressions = sum(x.source == "impressions" for x in letters)
+        clicks = Counter(x.click_type for x in letters if x.source == "clicks")
         counts = self._tally.impressions
         counts[ImpressionCount.READ] += impressions
         counts[ImpressionCount.REJECTED] += impressions
         types = self._settings.click_types
-        for click_type, count in (clicks or {}).items():
+        for click_type, count in clicks.items():
             row = self._tally.clicks[types.index(click_type) if click_type in types else len(types)]
             row[ClickCount.READ] += count
             row[ClickCount.REJECTED] += count

@@ -60,11 +60,6 @@ class JoinPartition:
         return self._phase.config.join
 
     @property
-    def breaker_wait(self) -> int:
-        """How long emission waits at most for clicks that stay away, ms."""
-        return self.join.breaker_wait
-
-    @property
     def joiner(self) -> Joiner:
         """The join itself, to look at. Only from the recovery on."""
         return self._with_inputs.joiner

@@ -1,15 +1,15 @@
 """Rows malformed on purpose: every way in which the simulator breaks a row, by format."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from streams.compute.arrays import I64
+from streams.deadletter import Source
 from streams.schema import MAX_ID_BYTES
 from streams.simulator.traffic import MALFORMED, Rows
 
-Log = Literal["impressions", "clicks"]
-LOGS: tuple[Log, ...] = get_args(Log)
+LOGS: tuple[Source, ...] = get_args(Source)
 
 _ID = b'"impression_id":"%(id)b"'
 _TS = b'"ts":%(ts)b'
@@ -32,7 +32,7 @@ _ANY = {
 }
 
 # What each kind of malformed NDJSON row looks like: the id is 16 bytes, the rest its members.
-NDJSON: dict[Log, dict[str, bytes]] = {
+NDJSON: dict[Source, dict[str, bytes]] = {
     "impressions": _ANY | {"text_as_features": b"{" + _ID + b"," + _TS + b',"features":"none"}'},
     "clicks": _ANY | {"unknown_type": b"{" + _ID + b"," + _TS + b',"type":"sneeze"}'},
 }
@@ -47,7 +47,7 @@ PARQUET: dict[str, tuple[str, str | int | None]] = {
 }
 
 
-def names(log: Log, parquet: bool) -> tuple[str, ...]:
+def names(log: Source, parquet: bool) -> tuple[str, ...]:
     """The kinds of malformed rows that a log can have."""
     return tuple(PARQUET) if parquet else tuple(NDJSON[log])
 

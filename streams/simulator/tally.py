@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from streams.deadletter import Source
 from streams.simulator import malformed
 from streams.simulator.reproducible import log
 from streams.simulator.settings import SimulatorSettings
@@ -45,7 +46,7 @@ class Tally:
         # Added one after the other, so that the sums do not depend on the chunks.
         self._sums = np.cumsum(np.concatenate([self._sums[:, None], terms], axis=1), axis=1)[:, -1]
 
-    def _add_log(self, name: malformed.Log, rows: Rows) -> None:
+    def _add_log(self, name: Source, rows: Rows) -> None:
         self._rows[name] += len(rows)
         kinds = malformed.kinds(rows, len(self._kinds[name]))
         for kind in kinds[kinds >= 0].tolist():
@@ -74,7 +75,7 @@ class Tally:
             },
         }
 
-    def _log(self, name: malformed.Log) -> dict[str, Any]:
+    def _log(self, name: Source) -> dict[str, Any]:
         return {"rows": self._rows[name], "malformed": self._malformed[name]}
 
 

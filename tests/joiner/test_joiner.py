@@ -17,6 +17,7 @@ from joiner.core.kernel_types import SIZES, Sizes
 from joiner.core.ledger import DelayHistogram
 from streams.compute.arrays import U64
 from streams.compute.murmur3 import hash128
+from streams.deadletter import DeadLetter
 from tests.oracles.join import OracleJoin
 from tests.support.join_events import (
     Event,
@@ -382,7 +383,13 @@ def test_rows_are_kept_for_corrections_while_known() -> None:
 
 def test_rejects_of_the_edge_enter_the_ledger() -> None:
     joiner = joiner_of(types=TYPES)
-    joiner.count_rejected(impressions=3, clicks={"hide": 2, "": 4, "unheard of": 1})
+    shown = [DeadLetter("impressions", "shown", row, 0, "bad_json", "") for row in range(3)]
+    kinds = ["hide", "hide", None, None, None, None, "unheard of"]
+    clicked = [
+        DeadLetter("clicks", "clicked", row, 0, "bad_json", "", click_type=kind)
+        for row, kind in enumerate(kinds)
+    ]
+    joiner.count_dead_letters(shown + clicked)
     ledger = joiner.ledger
     assert (ledger.impressions, ledger.rejected) == (3, 3)
     assert (ledger.clicks["hide"].read, ledger.clicks["hide"].rejected) == (2, 2)

@@ -89,9 +89,8 @@ def calibration_curve(points: Sequence[Json]) -> go.Figure | None:
     points = seen + unseen
     if not points:
         return None
-    figure = go.Figure()
     rates = [p["ctr"] for p in seen]
-    figure.add_scatter(
+    figure = go.Figure().add_scatter(
         x=[p["p"] for p in seen],
         y=rates,
         error_y=error_bars(rates, [p["ctr_interval"] for p in seen], BLUE),
@@ -126,8 +125,7 @@ def decile_ratios(deciles: Sequence[Json]) -> go.Figure | None:
         return None
     ratios = [d["calibration"] for d in rows]
     bounds = [_ratio_bounds(d["p"], d["ctr_interval"]) for d in rows]
-    figure = go.Figure()
-    figure.add_scatter(
+    figure = go.Figure().add_scatter(
         x=[d["decile"] for d in rows],
         y=ratios,
         error_y=error_bars(ratios, bounds, BLUE),

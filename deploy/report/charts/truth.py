@@ -18,8 +18,7 @@ def calibration(bins: Sequence[Json]) -> go.Figure | None:
         return None
     most = max(b.get("examples") or 1 for b in points)
     values, ranges = [b["true_p"] for b in points], [b.get("true_p_range") for b in points]
-    figure = go.Figure()
-    figure.add_scatter(
+    figure = go.Figure().add_scatter(
         x=[b["p"] for b in points],
         y=values,
         error_y=error_bars(values, ranges, BLUE),
@@ -43,8 +42,7 @@ def error_over_time(eighths: Sequence[Json]) -> go.Figure | None:
     rows = [(i, e) for i, e in enumerate(eighths, 1) if e.get("mean_abs_error") is not None]
     if not rows:
         return None
-    figure = go.Figure()
-    figure.add_scatter(
+    figure = go.Figure().add_scatter(
         x=[i for i, _ in rows],
         y=[e["mean_abs_error"] for _, e in rows],
         mode="lines+markers",

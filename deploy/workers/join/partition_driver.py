@@ -232,7 +232,7 @@ class PartitionDriver:
         idle = tuple(
             silent[s] >= self._settings.idle_timeout and self._has_read_all(s) for s in SOURCES
         )
-        even_if_open = silent[CLICK] * 1000 >= machine.breaker_wait
+        even_if_open = silent[CLICK] * 1000 >= machine.join.breaker_wait
         more = machine.advance((idle[0], idle[1]), even_if_open=even_if_open, flush=flush)
         while more:
             effects += more
