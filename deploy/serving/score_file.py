@@ -81,14 +81,9 @@ Write = Callable[[pa.RecordBatch], None]
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    with pq.ParquetWriter(path, SCORES) as file:
-        yield file.write_batch
-
-
-@contextmanager
-def _csv(path: Path) -> Iterator[Write]:
-    with pyarrow.csv.CSVWriter(path, SCORES) as file:
+def _columns(path: Path) -> Iterator[Write]:
+    writer = pq.ParquetWriter if path.suffix == ".parquet" else pyarrow.csv.CSVWriter
+    with writer(path, SCORES) as file:
         yield file.write_batch
 
 
@@ -98,4 +93,4 @@ def _ndjson(path: Path) -> Iterator[Write]:
         yield lambda batch: file.writelines(json.dumps(row) + "\n" for row in batch.to_pylist())
 
 
-_WRITERS = {".parquet": _parquet, ".csv": _csv, ".ndjson": _ndjson}
+_WRITERS = {".parquet": _columns, ".csv": _columns, ".ndjson": _ndjson}
