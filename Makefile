@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test test-all rest quick slow setup check warm kernels pythons on-a-python faults soak \
-	lock clean bad-input quality results kafka
+	lock clean bad-input quality results kafka rooms
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,10 @@ on-a-python: $(READY_DEV)
 	@$(BIN)/clickloop replay --config docs/examples/small/config.toml \
 		--impressions docs/examples/small/impressions.ndjson \
 		--clicks docs/examples/small/clicks.ndjson --out $(VENV)/replay
+
+rooms: $(READY_DEV) ## each folder, its modules, what it may import; the modules that a score loads
+	@$(BIN)/python -m pytest -q -s tests/test_architecture.py::test_the_rooms \
+		tests/deploy/test_versions.py -k "rooms or score"
 
 bad-input: $(READY_DEV) ## what each kind of bad input gives
 	@$(BIN)/python -m tests.system.bad_inputs

@@ -1,6 +1,7 @@
 """The rooms keep to themselves: who may import whom, what each folder holds and shows to others.
 
-`make rooms` prints the picture: each folder, its modules, and what it may import.
+`make rooms` prints the picture: each folder, its modules, what it may import, and what a score
+loads.
 """
 
 import ast
@@ -372,7 +373,3 @@ def picture() -> str:
 
 def test_the_rooms() -> None:
     print("\n" + picture())
-
-
-if __name__ == "__main__":
-    print(picture())

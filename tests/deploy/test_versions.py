@@ -185,7 +185,7 @@ schema = scorer.manifest.features.event_schema().impressions
 row = {"impression_id": "i", "ts": 0, "features.ad": "a", "offset": 0.0, "weight": 1.0}
 row |= {"src_offset": 0, "src_row": 0}
 assert scorer.score(pa.RecordBatch.from_pylist([row], schema)).num_rows == 1
-rooms = ("streams", "joiner", "ftrl", "deploy")
+rooms = ("streams", "joiner", "ftrl", "deploy", "clickloop")
 print(*sorted(name for name in sys.modules if name.split(".")[0] in rooms))
 """
 MOST_LOADED = 40
