@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 DEMO_DATA := .cache/demo
 READY := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
+# Not compiled at once (--no-compile): Python compiles what is imported, a small part of it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start Python hundreds of times, and pytest rewrites every test module: both only once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -87,17 +88,17 @@ $(VENV)/.made:
 
 $(READY): requirements/run.txt pyproject.toml $(VENV)/.made
 	@echo "setting up: installing pinned dependencies into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements/run.txt
-	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(PIP) install --no-compile --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-compile --require-hashes -r requirements/build.txt
 	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 $(READY_DEV): requirements/dev.txt $(READY)
 	@echo "setting up: installing what tests and checks need"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-compile --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(DEMO_DATA)/.ready: requirements/demo-data.txt $(READY)
+$(DEMO_DATA)/.ready: requirements/demo-data.txt | $(READY)
 	@echo "setting up: fetching the Open Bandit logs"
 	@$(PIP) download --no-deps --require-hashes -r requirements/demo-data.txt -d $(DEMO_DATA)
 	@touch $@
