@@ -4,22 +4,21 @@ DIR is a checkout of the other version (`git worktree add DIR COMMIT`); WORDS ar
 `clickloop bench`, for example `join --open 50000 --rounds 1 --events 0`. Each pair runs both
 versions one after the other, in turn the one and the other first, so that whatever else the machine
 does meets both. Prints, for each rate of the document, the time of this version over the other's:
-the geometric mean of the pairs' ratios and its 95% interval (Student's t of the logarithms).
+the median of the pairs' ratios and its 95% interval (bootstrap). Whole commands are noisy: to tell
+a few hundredths apart, `benchmarks.paired` compares learner and joiner chunk by chunk.
 """
 
 import argparse
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from tests import ROOT
+import numpy as np
 
-# Student's t, 97.5%, by degrees of freedom from 1 on; beyond the last it hardly changes.
-T_975 = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13]
+from benchmarks.paired import interval
+from tests import ROOT
 
 
 def rates(checkout: Path, words: list[str]) -> dict[str, float]:
@@ -35,15 +34,6 @@ def rates(checkout: Path, words: list[str]) -> dict[str, float]:
     )
     figures = json.loads(done.stdout)["figures"]
     return {one["name"]: one["value"] for one in figures if one["unit"] == "1/s" and one["value"]}
-
-
-def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """The geometric mean of `ratios`, and the bounds of its 95% interval."""
-    logs = [math.log(ratio) for ratio in ratios]
-    mean = statistics.fmean(logs)
-    spread = statistics.stdev(logs) / math.sqrt(len(logs))
-    reach = T_975[min(len(logs) - 2, len(T_975) - 1)] * spread
-    return math.exp(mean), math.exp(mean - reach), math.exp(mean + reach)
 
 
 def main() -> None:
@@ -67,8 +57,8 @@ def main() -> None:
                 found.setdefault(name, []).append(measured[other][name] / rate)
     print(f"time of this version / the other's, {asked.pairs} pairs: bench {' '.join(asked.words)}")
     for name, ratios in found.items():
-        mean, low, high = interval(ratios)
-        print(f"  {name:36} {mean:.3f}  95% interval {low:.3f} to {high:.3f}")
+        median, low, high = interval(np.array(ratios))
+        print(f"  {name:36} {median:.3f}  95% interval {low:.3f} to {high:.3f}")
 
 
 if __name__ == "__main__":
