@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start Python hundreds of times, and pytest rewrites every test module: both only once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test test-all rest quick slow setup check warm kernels pythons on-a-python faults soak \
+.PHONY: help run test test-all rest quick slow setup check warm kernels pythons pythons-setup on-a-python faults soak \
 	lock clean bad-input quality results kafka rooms
 
 help: ## this list
@@ -41,8 +41,8 @@ rest: $(READY_DEV) $(DEMO_DATA)/.ready ## of test-all, what `make test` leaves o
 quick: check warm
 	@$(PYTEST) $(QUICK)
 
-slow: warm
-	@$(PYTEST) $(REST)
+slow: warm # most of it waits for Kafka, so more of it may run at a time
+	@$(BIN)/python -m pytest -n 6 --dist worksteal $(REST)
 
 setup: $(READY_DEV) $(DEMO_DATA)/.ready ## all that the tests need
 
@@ -59,7 +59,10 @@ kernels: $(READY_DEV) ## the kernels once more as plain Python, without the comp
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) -m kernel -W ignore::RuntimeWarning
 
 pythons: ## the kernels' tests and a replay on the other Pythons that are supported
-	@sh .ci/pythons $(MAKE) --no-print-directory
+	@sh .ci/pythons on-a-python $(MAKE) --no-print-directory
+
+pythons-setup:
+	@sh .ci/pythons setup $(MAKE) --no-print-directory
 
 on-a-python: $(READY_DEV)
 	@$(BIN)/python -m tests.support.warm_up
