@@ -29,7 +29,6 @@ def rates(checkout: Path, words: list[str]) -> dict[str, float]:
         env={**os.environ, "PYTHONPATH": str(checkout)},
         check=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     )
     figures = json.loads(done.stdout)["figures"]

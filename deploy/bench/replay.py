@@ -61,7 +61,7 @@ def run(config: Path | None, repeat: int) -> dict[str, Any]:
         logs.write_ndjson(folder / "ndjson", repeat, bad_share=0.0)
         logs.write_ndjson(folder / "bad", repeat, bad_share=BAD_SHARE)
         err.print("warming up")
-        _replay(config, folder / "parquet-1")
+        _replay(config, folder / "parquet-1", run="warm-up")
         err.print("measuring")
         short = _replay(config, folder / f"parquet-{half}")
         parquet = _replay(config, folder / f"parquet-{repeat}")
@@ -84,9 +84,9 @@ def run(config: Path | None, repeat: int) -> dict[str, Any]:
     }
 
 
-def _replay(config: Path, logs: Path) -> Measured:
+def _replay(config: Path, logs: Path, run: str = "run") -> Measured:
     """Replay the logs in a process of its own, on one core."""
-    out = logs.with_name(f"run-{logs.name}")
+    out = logs.with_name(f"{run}-{logs.name}")
     core = min(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "deploy", "replay", "--json", "--out", str(out)]
     command += ["--config", str(config)]
