@@ -5,8 +5,8 @@ import pytest
 from tests.system.simulation.__main__ import outcome, run
 from tests.system.simulation.mutations import RULES
 
-SCHEDULES = 4_000  # `make faults` runs a million
-SLICES = 8
+SCHEDULES = 2_000  # `make faults` runs a million
+SLICES = 4
 # What a schedule is about must happen; each slice is big enough for all of it.
 ASKED = {
     "workers",
