@@ -109,7 +109,8 @@ def false_positives_in_theory(fills: F64) -> float:
     Σ Poisson(i; λ) (1 - (1 - 1/128)^4i)^4. A key is in one part, and in all generations of it.
     """
     right = [math.prod(1 - _mistaken_in_theory(fill) for fill in part) for part in fills.tolist()]
-    return 1 - sum(right) / len(right)
+    # Added one after the other: from Python 3.12 on `sum` compensates, and gives other last bits.
+    return 1 - float(np.cumsum(right)[-1]) / len(right)
 
 
 def _mistaken_in_theory(fill: float) -> float:

@@ -61,7 +61,7 @@ def json_fault(line: bytes, record: RecordType) -> Fault | None:
     except RecursionError:
         return None
     except json.JSONDecodeError as error:
-        return _not_json(text, error.pos)
+        return _not_json(text, _position(text, error))
     if not isinstance(value, _Object):
         return "not_one_object", f"the line begins with {shown(text[:1])}; {_ONE}"
     rest = shown(text[end:].lstrip(JSON_WHITESPACE))
@@ -72,6 +72,14 @@ def unexplained_fault(record: RecordType) -> Fault:
     """The reason and the detail for a line that pyarrow refuses for a cause not found here."""
     what = "its nesting is too deep or a number in it too big"
     return "bad_json", f"the line cannot be read as one of the {record.source}; perhaps {what}"
+
+
+def _position(text: str, error: json.JSONDecodeError) -> int:
+    """Where a text stops being JSON; Python 3.13 names the comma before that, if it is one more."""
+    if not error.msg.startswith("Illegal trailing comma"):
+        return error.pos
+    rest = text[error.pos + 1 :]
+    return len(text) - len(rest.lstrip(JSON_WHITESPACE))
 
 
 def _not_json(text: str, position: int) -> Fault | None:
