@@ -67,6 +67,7 @@ pythons-setup:
 on-a-python: $(READY_DEV)
 	@$(BIN)/python -m tests.support.warm_up
 	@$(PYTEST) -m "kernel and not slow" --hypothesis-profile=quick
+	@$(PYTEST) tests/system/test_past_replay.py tests/system/test_past_learner.py
 	@rm -rf $(VENV)/replay
 	@$(BIN)/clickloop replay --config docs/examples/small/config.toml \
 		--impressions docs/examples/small/impressions.ndjson \
